@@ -1,0 +1,1 @@
+//! Reading and checking of `warden.toml` and `policy.toml`.

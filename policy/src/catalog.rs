@@ -1,0 +1,307 @@
+//! The catalogue snapshot: what the engine knows of the database.
+//!
+//! `schema/` reads it from a live server and offline commands read it from a file; the engine only
+//! looks things up. What is not in the snapshot does not exist for the engine, hence is denied.
+//! pg_catalog's own functions, operators and types are not listed here: they are classified by the
+//! engine's own tables. System *relations* are listed, so that their columns are known.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A PostgreSQL object identifier.
+pub type Oid = u32;
+
+/// Everything that was read, as plain lists (the file format of offline commands).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct CatalogParts {
+    /// `server_version_num`, such as 150018.
+    pub server_version_num: u32,
+    /// The schemas' names.
+    pub schemas: Vec<String>,
+    /// Tables, views and everything else that stands in `pg_class` and can be selected from.
+    pub relations: Vec<Relation>,
+    /// All types, those of pg_catalog included (columns name their type by oid).
+    pub types: Vec<Type>,
+    /// Functions outside pg_catalog, those of extensions included.
+    pub functions: Vec<Function>,
+    /// Operators outside pg_catalog.
+    pub operators: Vec<Operator>,
+    /// Casts that call a function outside pg_catalog.
+    pub casts: Vec<Cast>,
+}
+
+/// What kind of object a relation is (`pg_class.relkind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelationKind {
+    /// An ordinary table.
+    Table,
+    /// A partitioned table.
+    PartitionedTable,
+    /// A view.
+    View,
+    /// A materialised view.
+    MaterializedView,
+    /// A foreign table.
+    ForeignTable,
+    /// A sequence.
+    Sequence,
+    /// Anything else that `pg_class` holds (index, toast table, composite type).
+    Other,
+}
+
+/// A table, view, sequence….
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: Oid,
+    /// The schema's name, unquoted.
+    pub schema: String,
+    /// The relation's name, unquoted.
+    pub name: String,
+    /// What it is.
+    pub kind: RelationKind,
+    /// The live columns in order of `attnum`; system columns and dropped ones are left out.
+    pub columns: Vec<Column>,
+    /// Partition or inheritance parents.
+    pub parents: Vec<Oid>,
+    /// Whether this is a partition of its parent.
+    pub is_partition: bool,
+    /// `relrowsecurity`.
+    pub row_security: bool,
+    /// `relforcerowsecurity`.
+    pub force_row_security: bool,
+    /// For views: `security_invoker`.
+    pub security_invoker: bool,
+    /// For views: the relations that its definition names (`pg_depend` through `pg_rewrite`).
+    pub depends_on: Vec<Oid>,
+    /// The extension that owns it.
+    pub extension: Option<String>,
+}
+
+/// A column of a relation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Column {
+    /// The column's name, unquoted.
+    pub name: String,
+    /// `attnum`.
+    pub number: i16,
+    /// `atttypid`.
+    pub type_oid: Oid,
+    /// `attnotnull`.
+    pub not_null: bool,
+    /// Whether the value is generated (`GENERATED ALWAYS AS (…)`).
+    pub generated: bool,
+    /// `attidentity`: `GENERATED … AS IDENTITY`.
+    pub identity: bool,
+    /// Whether there is a default.
+    pub has_default: bool,
+}
+
+/// What kind of type it is (`pg_type.typtype`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TypeKind {
+    /// A base type; `element` is set for true arrays.
+    Base,
+    /// A composite type, that of a table included.
+    Composite,
+    /// A domain.
+    Domain,
+    /// An enum.
+    Enum,
+    /// A range.
+    Range,
+    /// A multirange.
+    Multirange,
+    /// A pseudo-type.
+    Pseudo,
+}
+
+/// A type.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Type {
+    /// `pg_type.oid`.
+    pub oid: Oid,
+    /// The schema's name.
+    pub schema: String,
+    /// The type's name, such as `int4` or `_text`.
+    pub name: String,
+    /// What it is.
+    pub kind: TypeKind,
+    /// For an array: the element's type.
+    pub element: Oid,
+    /// For a domain: the type under it.
+    pub base: Oid,
+    /// The extension that owns it.
+    pub extension: Option<String>,
+    /// For a domain: whether a check of it (or of a domain under it) calls a function outside
+    /// pg_catalog.
+    pub check_calls_function: bool,
+}
+
+/// `pg_proc.prokind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FunctionKind {
+    /// A function.
+    Function,
+    /// A procedure.
+    Procedure,
+    /// An aggregate.
+    Aggregate,
+    /// A window function.
+    Window,
+}
+
+/// A function outside pg_catalog. One entry for each overload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Function {
+    /// The schema's name.
+    pub schema: String,
+    /// The function's name.
+    pub name: String,
+    /// What it is.
+    pub kind: FunctionKind,
+    /// `pg_language.lanname`.
+    pub language: String,
+    /// The extension that owns it.
+    pub extension: Option<String>,
+    /// `proleakproof`.
+    pub leakproof: bool,
+    /// `prosecdef`.
+    pub security_definer: bool,
+    /// `provolatile`: `i`, `s` or `v`.
+    pub volatility: char,
+    /// The arguments' types.
+    pub arguments: Vec<Oid>,
+    /// `proretset`.
+    pub returns_set: bool,
+}
+
+/// An operator outside pg_catalog.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Operator {
+    /// The schema's name.
+    pub schema: String,
+    /// The operator's name, such as `%`.
+    pub name: String,
+    /// The schema of the function behind it.
+    pub function_schema: String,
+    /// The function behind it.
+    pub function: String,
+    /// Whether that function is leakproof.
+    pub leakproof: bool,
+    /// The extension that owns it.
+    pub extension: Option<String>,
+}
+
+/// A cast that calls a function outside pg_catalog.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cast {
+    /// From this type.
+    pub source: Oid,
+    /// To this type.
+    pub target: Oid,
+    /// The function's schema.
+    pub function_schema: String,
+    /// The function's name.
+    pub function: String,
+    /// The extension that owns it.
+    pub extension: Option<String>,
+}
+
+/// The snapshot with its indexes.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    parts: CatalogParts,
+    relations: HashMap<String, HashMap<String, usize>>,
+    relations_by_oid: HashMap<Oid, usize>,
+    types_by_oid: HashMap<Oid, usize>,
+    types: HashMap<String, Vec<usize>>,
+    functions: HashMap<String, Vec<usize>>,
+    operators: HashMap<String, Vec<usize>>,
+}
+
+impl Catalog {
+    /// Builds the indexes.
+    pub fn new(parts: CatalogParts) -> Self {
+        let mut catalog = Self::default();
+        for (at, relation) in parts.relations.iter().enumerate() {
+            catalog
+                .relations
+                .entry(relation.schema.clone())
+                .or_default()
+                .insert(relation.name.clone(), at);
+            catalog.relations_by_oid.insert(relation.oid, at);
+        }
+        for (at, ty) in parts.types.iter().enumerate() {
+            catalog.types.entry(ty.name.clone()).or_default().push(at);
+            catalog.types_by_oid.insert(ty.oid, at);
+        }
+        for (at, function) in parts.functions.iter().enumerate() {
+            let entry = catalog.functions.entry(function.name.clone());
+            entry.or_default().push(at);
+        }
+        for (at, operator) in parts.operators.iter().enumerate() {
+            let entry = catalog.operators.entry(operator.name.clone());
+            entry.or_default().push(at);
+        }
+        catalog.parts = parts;
+        catalog
+    }
+
+    /// The plain lists.
+    pub fn parts(&self) -> &CatalogParts {
+        &self.parts
+    }
+
+    /// The relation of that schema and name.
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        let at = *self.relations.get(schema)?.get(name)?;
+        self.parts.relations.get(at)
+    }
+
+    /// The relation of that oid.
+    pub fn relation_by_oid(&self, oid: Oid) -> Option<&Relation> {
+        let at = *self.relations_by_oid.get(&oid)?;
+        self.parts.relations.get(at)
+    }
+
+    /// The type of that oid.
+    pub fn type_by_oid(&self, oid: Oid) -> Option<&Type> {
+        let at = *self.types_by_oid.get(&oid)?;
+        self.parts.types.get(at)
+    }
+
+    /// All types of that name, in whatever schema.
+    pub fn types_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Type> {
+        let found = self.types.get(name).into_iter().flatten();
+        found.filter_map(|at| self.parts.types.get(*at))
+    }
+
+    /// All functions of that name outside pg_catalog, in whatever schema.
+    pub fn functions_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Function> {
+        let found = self.functions.get(name).into_iter().flatten();
+        found.filter_map(|at| self.parts.functions.get(*at))
+    }
+
+    /// All operators of that name outside pg_catalog, in whatever schema.
+    pub fn operators_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Operator> {
+        let found = self.operators.get(name).into_iter().flatten();
+        found.filter_map(|at| self.parts.operators.get(*at))
+    }
+
+    /// The casts that call functions outside pg_catalog.
+    pub fn casts(&self) -> &[Cast] {
+        &self.parts.casts
+    }
+}
+
+impl Relation {
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}

@@ -1,0 +1,29 @@
+//! The engine of pgwarden: a statement, the session's facts, the database's catalogue and the
+//! client's tenant go in; a verdict comes out.
+//!
+//! ```text
+//!  text ─▶ scan ─▶ shape ──hit──▶ plan ─▶ fill ─▶ Cleared text
+//!                    │miss
+//!                    ▼
+//!  parse ─▶ resolve ─▶ judge ─▶ rewrite ─▶ deparse ─▶ prove ─▶ second reader ─▶ plan (cached)
+//! ```
+//!
+//! The crate is pure: it opens no sockets, reads no files, looks at no clock and spawns nothing.
+//! What it lets through gives exactly what PostgreSQL gives under forced row level security; all
+//! else is a [`Denial`]. [`Engine::judge`] is the one decision function of every path.
+
+pub mod catalog;
+pub mod deny;
+pub mod engine;
+pub mod plan;
+pub mod rules;
+pub mod session;
+pub mod tenant;
+
+pub use catalog::Catalog;
+pub use deny::{Denial, DenyReason};
+pub use engine::{Cleared, Engine, Request, Scratch};
+pub use plan::{Effect, Plan, StatementKind, Verdict};
+pub use rules::Policy;
+pub use session::{Protocol, SessionFacts};
+pub use tenant::{ScopeValue, ScopeValues, ValueType};

@@ -1,0 +1,29 @@
+//! The session facts that a verdict depends on.
+
+/// How a statement arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// In a Query message: tenant values are written as literals.
+    Simple,
+    /// In a Parse message: tenant values are extra parameters after the client's own.
+    Extended,
+}
+
+/// What the engine must know of the session. It enters the plan cache's key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionFacts {
+    /// The schemas of `search_path` that exist, in order, as the server's
+    /// `current_schemas(false)` gives them: `pg_catalog` and `pg_temp` are implicit.
+    pub search_path: Vec<String>,
+    /// `false` for a break-glass role: statements are not scoped, but the identity guards stay.
+    pub enforce: bool,
+}
+
+impl Default for SessionFacts {
+    fn default() -> Self {
+        Self {
+            search_path: vec!["public".to_owned()],
+            enforce: true,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `pgwarden` command.
+fn main() {}
