@@ -1,0 +1,391 @@
+//! `warden.toml`, resolved: what the process uses, without the file's syntax. Paths are absolute or
+//! relative to the working directory (the reader has put the file's own folder in front), secrets
+//! are read, defaults are filled in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// Everything that `warden.toml` and its environment say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[[listen]]`: at least one.
+    pub listen: Vec<Listener>,
+    /// `[admin] address`; without it there is no admin server.
+    pub admin: Option<SocketAddr>,
+    /// `[databases.<name>]` by the name that clients ask for; at least one.
+    pub databases: Databases,
+    /// `[pool]`.
+    pub pool: Pool,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[audit]`.
+    pub audit: Audit,
+    /// `[policy] file`.
+    pub policy_file: PathBuf,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How clients show their token.
+    pub auth: ListenerAuth,
+    /// TLS, if it is offered.
+    pub tls: Option<ListenerTls>,
+}
+
+/// How clients of a listener show their token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerAuth {
+    /// As a cleartext password.
+    Password,
+    /// By SASL OAUTHBEARER.
+    OAuthBearer,
+}
+
+/// `[listen.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Whether clients without TLS are refused.
+    pub required: bool,
+}
+
+/// The databases that clients may ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Databases {
+    /// By name.
+    pub named: BTreeMap<String, Database>,
+    /// `[databases."*"]`: any other name.
+    pub any: Option<Database>,
+}
+
+impl Databases {
+    /// The database that serves a name; `None` is 3D000.
+    pub fn get(&self, name: &str) -> Option<&Database> {
+        self.named.get(name).or(self.any.as_ref())
+    }
+
+    /// All of them with their names, `*` last.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Database)> {
+        let named = self.named.iter().map(|(name, it)| (name.as_str(), it));
+        named.chain(self.any.iter().map(|it| ("*", it)))
+    }
+}
+
+/// A server that statements go to.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Where it is.
+    pub host: Host,
+    /// Its port; part of the socket's name for [`Host::Unix`].
+    pub port: u16,
+    /// The user that pgwarden connects as.
+    pub user: String,
+    /// That user's password, if the server asks for one.
+    pub password: Option<Secret>,
+    /// The database there; without it, the name that the client asked for.
+    pub dbname: Option<String>,
+    /// How TLS is used.
+    pub ssl_mode: SslMode,
+    /// What the server's certificate is checked against; always given for
+    /// [`SslMode::VerifyCa`] and [`SslMode::VerifyFull`].
+    pub ssl_root: Option<RootCertificates>,
+    /// The most connections that pgwarden opens to it.
+    pub max_server_connections: usize,
+}
+
+impl Database {
+    /// The name of the database on the server for a client that asked for `requested`.
+    pub fn dbname_for<'a>(&'a self, requested: &'a str) -> &'a str {
+        self.dbname.as_deref().unwrap_or(requested)
+    }
+}
+
+/// A server's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A host name or an IP address.
+    Tcp(String),
+    /// The directory of a Unix socket, which is named `.s.PGSQL.<port>`.
+    Unix(PathBuf),
+}
+
+/// libpq's `sslmode`. `require` together with `sslrootcert` arrives here as [`SslMode::VerifyCa`],
+/// because that is how libpq understands it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS when the server refuses to do without.
+    Allow,
+    /// TLS when the server offers it (libpq's default).
+    Prefer,
+    /// TLS, whoever the server is.
+    Require,
+    /// TLS with a certificate that the root has signed.
+    VerifyCa,
+    /// The same, and the certificate must name the host.
+    VerifyFull,
+}
+
+/// libpq's `sslrootcert`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootCertificates {
+    /// `sslrootcert=system`: the machine's own store.
+    System,
+    /// A PEM file.
+    File(PathBuf),
+}
+
+/// `[pool]`.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// How long a client keeps its server connection.
+    pub mode: PoolMode,
+    /// How long a client waits for a server connection.
+    pub checkout_timeout: Duration,
+    /// An unused server connection is closed after this time.
+    pub idle_timeout: Duration,
+    /// A server connection is not handed out again after this time.
+    pub max_lifetime: Duration,
+}
+
+/// How long a client keeps its server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    /// Until it disconnects.
+    Session,
+    /// Until its transaction ends.
+    Transaction,
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// What `iss` must be, when given.
+    pub issuer: Option<String>,
+    /// One of these must be in `aud`, when there are any.
+    pub audience: Vec<String>,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// Whether tokens are taken over TLS only (loopback is exempt).
+    pub require_tls: bool,
+    /// `[[auth.key]]`: at least one unless there is a JWKS.
+    pub keys: Vec<JwtKey>,
+    /// `[auth.jwks]`.
+    pub jwks: Option<Jwks>,
+}
+
+/// A key that signs tokens.
+#[derive(Debug, Clone)]
+pub struct JwtKey {
+    /// The `kid` that selects it; without it, the key is tried for tokens that name none.
+    pub id: Option<String>,
+    /// The one algorithm that it is used with, whatever the token says.
+    pub algorithm: JwtAlgorithm,
+    /// The key itself.
+    pub material: KeyMaterial,
+}
+
+/// A key's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyMaterial {
+    /// The secret of an HMAC.
+    Secret(Secret),
+    /// The PEM text of a public key.
+    PublicKeyPem(String),
+}
+
+/// The algorithms that a key may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are those of RFC 7518 and RFC 8037")]
+pub enum JwtAlgorithm {
+    Hs256,
+    Hs384,
+    Hs512,
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    EdDsa,
+}
+
+impl JwtAlgorithm {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Hs256,
+        Self::Hs384,
+        Self::Hs512,
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::EdDsa,
+    ];
+
+    /// The name in a token's header and in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// Whether one secret both signs and verifies.
+    pub fn is_symmetric(self) -> bool {
+        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+    }
+}
+
+/// Where a key set is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Jwks {
+    /// From this address.
+    Url(String),
+    /// From this file.
+    File(PathBuf),
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Clients at once, over all listeners.
+    pub client_connections: usize,
+    /// From accept to ReadyForQuery.
+    pub handshake_timeout: Duration,
+    /// The longest token.
+    pub token_bytes: usize,
+    /// The longest protocol message from a client.
+    pub message_bytes: usize,
+    /// The plan cache, in bytes.
+    pub plan_cache_bytes: usize,
+    /// The longest statement text.
+    pub statement_bytes: usize,
+    /// How long TERM waits for transactions to end.
+    pub drain_timeout: Duration,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Where audit lines go.
+    pub target: AuditTarget,
+    /// Which statements get a line.
+    pub statements: AuditStatements,
+}
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// To standard output.
+    Stdout,
+    /// To the end of this file.
+    File(PathBuf),
+}
+
+/// Which statements are audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditStatements {
+    /// Refused ones.
+    Denied,
+    /// Refused ones and those that write.
+    Writes,
+    /// All.
+    All,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// A `tracing-subscriber` filter, such as `info` or `pgwarden=debug,warn`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+// Defaults. Each is the value that the shipped sample shows, so that a file which leaves a key out
+// means the same as the sample.
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            // The only mode that is built; see `unsupported`.
+            mode: PoolMode::Session,
+            checkout_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(10 * 60),
+            max_lifetime: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            client_connections: 5000,
+            handshake_timeout: Duration::from_secs(10),
+            token_bytes: 16 << 10,
+            message_bytes: 64 << 20,
+            plan_cache_bytes: 64 << 20,
+            statement_bytes: 1 << 20,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            target: AuditTarget::Stdout,
+            statements: AuditStatements::Denied,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
