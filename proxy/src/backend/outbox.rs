@@ -1,0 +1,152 @@
+//! Messages to the server, as bytes that wait to be written.
+
+use bytes::{BufMut, BytesMut};
+use pgwarden_policy::Cleared;
+
+/// The messages of a client that may be forwarded with the client's own bytes in them: none of
+/// them carries SQL text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// Bind.
+    Bind,
+    /// Close.
+    Close,
+    /// CopyData.
+    CopyData,
+    /// CopyDone.
+    CopyDone,
+    /// CopyFail.
+    CopyFail,
+    /// Describe.
+    Describe,
+    /// Execute.
+    Execute,
+    /// Flush.
+    Flush,
+    /// Sync.
+    Sync,
+    /// Terminate.
+    Terminate,
+}
+
+impl Forward {
+    fn tag(self) -> u8 {
+        match self {
+            Self::Bind => b'B',
+            Self::Close => b'C',
+            Self::CopyData => b'd',
+            Self::CopyDone => b'c',
+            Self::CopyFail => b'f',
+            Self::Describe => b'D',
+            Self::Execute => b'E',
+            Self::Flush => b'H',
+            Self::Sync => b'S',
+            Self::Terminate => b'X',
+        }
+    }
+}
+
+/// What waits to be written to the server.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: BytesMut,
+}
+
+impl Outbox {
+    /// A Query with a cleared text.
+    pub fn query(&mut self, cleared: &Cleared<'_>) {
+        self.put_query(cleared.text());
+    }
+
+    /// A Parse with a cleared text. `name` is the server's name of the statement; `types` are the
+    /// client's declared types followed by those of the hidden parameters.
+    pub fn parse(&mut self, name: &str, cleared: &Cleared<'_>, types: &[u32]) {
+        self.put_parse(name, cleared.text(), types);
+    }
+
+    /// A Query with a text of this program.
+    pub fn own_query(&mut self, text: &'static str) {
+        self.put_query(text);
+    }
+
+    /// A Parse with a text of this program.
+    pub fn own_parse(&mut self, name: &str, text: &'static str, types: &[u32]) {
+        self.put_parse(name, text, types);
+    }
+
+    /// A message without SQL; `body` is what follows its length.
+    pub fn forward(&mut self, message: Forward, body: &[u8]) {
+        self.frame(message.tag(), |bytes| bytes.put_slice(body));
+    }
+
+    /// Messages of start-up and authentication.
+    pub(super) fn login(&mut self, tag: u8, body: &[u8]) {
+        self.frame(tag, |bytes| bytes.put_slice(body));
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut BytesMut {
+        &mut self.bytes
+    }
+
+    fn put_query(&mut self, text: &str) {
+        self.frame(b'Q', |bytes| put_string(bytes, text));
+    }
+
+    fn put_parse(&mut self, name: &str, text: &str, types: &[u32]) {
+        self.frame(b'P', |bytes| {
+            put_string(bytes, name);
+            put_string(bytes, text);
+            // The session refuses more types than the protocol can count before it comes here.
+            bytes.put_u16(u16::try_from(types.len()).unwrap_or(u16::MAX));
+            for oid in types.iter().take(usize::from(u16::MAX)) {
+                bytes.put_u32(*oid);
+            }
+        });
+    }
+
+    fn frame(&mut self, tag: u8, body: impl FnOnce(&mut BytesMut)) {
+        self.bytes.put_u8(tag);
+        let start = self.bytes.len();
+        self.bytes.put_u32(0);
+        body(&mut self.bytes);
+        // Message sizes are bounded far below 2 GiB when they are read.
+        let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
+        if let Some(field) = self.bytes.get_mut(start..start + 4) {
+            field.copy_from_slice(&length.to_be_bytes());
+        }
+    }
+}
+
+/// A NUL ends a string of the protocol; what follows one in the text would be read as another
+/// field, so nothing from the first NUL on is written. (Texts with NUL never get this far.)
+fn put_string(bytes: &mut BytesMut, text: &str) {
+    let end = text.bytes().position(|byte| byte == 0);
+    let text = text.as_bytes();
+    bytes.put_slice(end.and_then(|end| text.get(..end)).unwrap_or(text));
+    bytes.put_u8(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_carry_their_length() {
+        let mut outbox = Outbox::default();
+        outbox.own_query("SELECT 1");
+        outbox.forward(Forward::Sync, &[]);
+        assert_eq!(outbox.bytes(), b"Q\0\0\0\x0dSELECT 1\0S\0\0\0\x04");
+    }
+
+    #[test]
+    fn a_parse_lists_its_types() {
+        let mut outbox = Outbox::default();
+        outbox.own_parse("a", "SELECT $1", &[25]);
+        assert_eq!(outbox.bytes(), b"P\0\0\0\x16a\0SELECT $1\0\0\x01\0\0\0\x19");
+    }
+}

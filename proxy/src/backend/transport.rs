@@ -1,0 +1,125 @@
+//! Opening the socket, and TLS on it by libpq's `sslmode`.
+//! <https://www.postgresql.org/docs/current/libpq-ssl.html>
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwarden_config::settings::{Host, SslMode};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::error::ConnectError;
+use super::stream::ServerStream;
+use super::upstream::Upstream;
+
+/// Connecting and logging in take no longer than this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// SSLRequest: length 8, code 80877103.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Whether one attempt uses TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It doesn't.
+    Plain,
+    /// It does where the server offers it.
+    Offered,
+    /// It must.
+    Tls,
+}
+
+/// The attempts of a mode, in order: the second is made when the server refuses the first one's
+/// kind of connection.
+fn attempts(mode: SslMode) -> (Attempt, Option<Attempt>) {
+    match mode {
+        SslMode::Disable => (Attempt::Plain, None),
+        SslMode::Allow => (Attempt::Plain, Some(Attempt::Tls)),
+        SslMode::Prefer => (Attempt::Offered, Some(Attempt::Plain)),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Attempt::Tls, None),
+    }
+}
+
+/// Runs `connect` for each attempt that the upstream's `sslmode` allows, as far as needed.
+pub(super) async fn by_attempts<T, F>(
+    upstream: &Upstream,
+    connect: impl Fn(Attempt) -> F,
+) -> Result<T, ConnectError>
+where
+    F: Future<Output = Result<T, ConnectError>>,
+{
+    let work = async {
+        let (first, second) = match &upstream.host {
+            Host::Tcp(_) => attempts(upstream.ssl_mode),
+            Host::Unix(_) => (Attempt::Plain, None),
+        };
+        match (connect(first).await, second) {
+            (Err(error), Some(second)) if error.is_about_encryption() => connect(second).await,
+            (result, _) => result,
+        }
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(ConnectError::Unreachable(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Opens the socket of one attempt.
+pub(super) async fn open(
+    upstream: &Upstream,
+    attempt: Attempt,
+) -> Result<ServerStream, ConnectError> {
+    match &upstream.host {
+        Host::Unix(directory) => open_unix(directory, upstream.port).await,
+        Host::Tcp(host) => {
+            let tcp = TcpStream::connect((host.as_str(), upstream.port)).await?;
+            tcp.set_nodelay(true)?;
+            match attempt {
+                Attempt::Plain => Ok(ServerStream::Tcp(tcp)),
+                Attempt::Offered | Attempt::Tls => negotiate(tcp, host, upstream, attempt).await,
+            }
+        }
+    }
+}
+
+async fn open_unix(directory: &Path, port: u16) -> Result<ServerStream, ConnectError> {
+    let socket = directory.join(format!(".s.PGSQL.{port}"));
+    Ok(ServerStream::Unix(UnixStream::connect(socket).await?))
+}
+
+/// Asks for TLS. Exactly one byte of the answer is read, so nothing that was sent in the clear can
+/// pass for something that came through TLS.
+async fn negotiate(
+    mut tcp: TcpStream,
+    host: &str,
+    upstream: &Upstream,
+    attempt: Attempt,
+) -> Result<ServerStream, ConnectError> {
+    tcp.write_all(&SSL_REQUEST).await?;
+    match (tcp.read_u8().await?, attempt) {
+        (b'S', _) => handshake(tcp, host, upstream).await,
+        (b'N', Attempt::Offered) => Ok(ServerStream::Tcp(tcp)),
+        (b'N', Attempt::Plain | Attempt::Tls) => Err(ConnectError::NoTls),
+        _ => Err(ConnectError::Protocol("an odd answer to SSLRequest")),
+    }
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    host: &str,
+    upstream: &Upstream,
+) -> Result<ServerStream, ConnectError> {
+    let config = upstream.tls.as_ref().ok_or(ConnectError::NoTls)?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| ConnectError::Protocol("a host name that TLS can't check"))?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    let tls = connector
+        .connect(name, tcp)
+        .await
+        .map_err(ConnectError::Tls)?;
+    Ok(ServerStream::Tls(Box::new(tls)))
+}

@@ -1,0 +1,380 @@
+//! The numbers of the process, in Prometheus' text format.
+//!
+//! Names and labels are a contract (README, "Metrics"). Every label set is closed, so each counter
+//! is one atomic in a fixed array: counting takes no lock, and nothing that a client sends can
+//! make a new time series.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pgwarden_policy::{DenyReason, StatementKind};
+
+/// What became of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It went on as it came.
+    Pass,
+    /// It was rewritten.
+    Rewrite,
+    /// It was refused.
+    Deny,
+}
+
+impl Outcome {
+    const ALL: [Self; 3] = [Self::Pass, Self::Rewrite, Self::Deny];
+
+    /// The label, in metrics and in the audit.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Rewrite => "rewrite",
+            Self::Deny => "deny",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Pass => 0,
+            Self::Rewrite => 1,
+            Self::Deny => 2,
+        }
+    }
+}
+
+const KINDS: [StatementKind; 11] = [
+    StatementKind::Empty,
+    StatementKind::Select,
+    StatementKind::Insert,
+    StatementKind::Update,
+    StatementKind::Delete,
+    StatementKind::Merge,
+    StatementKind::Copy,
+    StatementKind::Transaction,
+    StatementKind::Setting,
+    StatementKind::Utility,
+    StatementKind::Several,
+];
+
+fn kind_index(kind: StatementKind) -> usize {
+    match kind {
+        StatementKind::Empty => 0,
+        StatementKind::Select => 1,
+        StatementKind::Insert => 2,
+        StatementKind::Update => 3,
+        StatementKind::Delete => 4,
+        StatementKind::Merge => 5,
+        StatementKind::Copy => 6,
+        StatementKind::Transaction => 7,
+        StatementKind::Setting => 8,
+        StatementKind::Utility => 9,
+        StatementKind::Several => 10,
+    }
+}
+
+const REASONS: usize = DenyReason::ALL.len();
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds to it; negative numbers take away.
+    pub fn add(&self, delta: i64) {
+        self.0.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How long something took: cumulative buckets, a count and a sum.
+#[derive(Debug)]
+pub struct Histogram<const N: usize> {
+    bounds_us: [u64; N],
+    buckets: [AtomicU64; N],
+    count: AtomicU64,
+    sum_ns: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    fn new(bounds_us: [u64; N]) -> Self {
+        Self {
+            bounds_us,
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            count: AtomicU64::new(0),
+            sum_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Records one duration.
+    pub fn observe(&self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let fits = |bound: &&u64| nanoseconds <= **bound * 1000;
+        let at = self.bounds_us.iter().take_while(|b| !fits(b)).count();
+        if let Some(bucket) = self.buckets.get(at) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum_ns.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    fn render(&self, out: &mut String, name: &str, help: &str) {
+        head(out, name, "histogram", help);
+        let mut total = 0;
+        for (bound, bucket) in self.bounds_us.iter().zip(&self.buckets) {
+            total += bucket.load(Ordering::Relaxed);
+            let seconds = *bound as f64 / 1e6;
+            line(
+                out,
+                format_args!("{name}_bucket{{le=\"{seconds}\"}} {total}"),
+            );
+        }
+        let count = self.count.load(Ordering::Relaxed).max(total);
+        let sum = self.sum_ns.load(Ordering::Relaxed) as f64 / 1e9;
+        line(out, format_args!("{name}_bucket{{le=\"+Inf\"}} {count}"));
+        line(out, format_args!("{name}_sum {sum}"));
+        line(out, format_args!("{name}_count {count}"));
+    }
+}
+
+/// How a login ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthOutcome {
+    /// Let in.
+    Ok,
+    /// The token was missing or not valid (28P01).
+    BadToken,
+    /// The token was valid but gives no tenant or role here (28000).
+    NoTenant,
+}
+
+/// All numbers of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Clients that are connected, logged in or not.
+    pub client_connections: Gauge,
+    /// Server connections in use by a client.
+    pub server_active: Gauge,
+    /// Server connections waiting in the pool.
+    pub server_idle: Gauge,
+    /// How long the engine took, hits and misses.
+    pub judge_seconds: Histogram<14>,
+    /// Plan cache hits.
+    pub plan_cache_hits: Counter,
+    /// Plan cache misses.
+    pub plan_cache_misses: Counter,
+    /// Plans that were thrown out to make room.
+    pub plan_cache_evictions: Counter,
+    /// How long clients waited for a server connection.
+    pub pool_wait_seconds: Histogram<12>,
+    /// Audit lines that were lost because the target could not keep up.
+    pub audit_dropped: Counter,
+    /// Reloads that took effect.
+    pub reloads_ok: Counter,
+    /// Reloads that were refused: the old policy stayed.
+    pub reloads_failed: Counter,
+    statements: [[Counter; KINDS.len()]; 3],
+    denials: [Counter; REASONS],
+    auth: [Counter; 3],
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            client_connections: Gauge::default(),
+            server_active: Gauge::default(),
+            server_idle: Gauge::default(),
+            judge_seconds: Histogram::new([
+                1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 100_000, 1_000_000,
+            ]),
+            plan_cache_hits: Counter::default(),
+            plan_cache_misses: Counter::default(),
+            plan_cache_evictions: Counter::default(),
+            pool_wait_seconds: Histogram::new([
+                10, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000,
+                30_000_000,
+            ]),
+            audit_dropped: Counter::default(),
+            reloads_ok: Counter::default(),
+            reloads_failed: Counter::default(),
+            statements: Default::default(),
+            denials: std::array::from_fn(|_| Counter::default()),
+            auth: Default::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a judged statement.
+    pub fn statement(&self, outcome: Outcome, kind: StatementKind) {
+        let row = self.statements.get(outcome.index());
+        if let Some(counter) = row.and_then(|row| row.get(kind_index(kind))) {
+            counter.increment();
+        }
+    }
+
+    /// Counts a denial by its reason (beside [`Metrics::statement`]).
+    pub fn denial(&self, reason: DenyReason) {
+        let at = DenyReason::ALL.iter().position(|known| *known == reason);
+        if let Some(counter) = at.and_then(|at| self.denials.get(at)) {
+            counter.increment();
+        }
+    }
+
+    /// Counts a login.
+    pub fn auth(&self, outcome: AuthOutcome) {
+        let [ok, bad_token, no_tenant] = &self.auth;
+        match outcome {
+            AuthOutcome::Ok => ok,
+            AuthOutcome::BadToken => bad_token,
+            AuthOutcome::NoTenant => no_tenant,
+        }
+        .increment();
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut out = String::with_capacity(8192);
+        self.render_connections(&mut out);
+        self.render_statements(&mut out);
+        self.render_plan_cache(&mut out);
+        self.pool_wait_seconds.render(
+            &mut out,
+            "pgwarden_pool_wait_seconds",
+            "Time that clients waited for a server connection.",
+        );
+        self.render_events(&mut out);
+        out
+    }
+
+    fn render_connections(&self, out: &mut String) {
+        let name = "pgwarden_client_connections";
+        head(out, name, "gauge", "Clients that are connected.");
+        line(
+            out,
+            format_args!("{name} {}", self.client_connections.value()),
+        );
+        let name = "pgwarden_server_connections";
+        head(out, name, "gauge", "Connections to PostgreSQL.");
+        let (active, idle) = (self.server_active.value(), self.server_idle.value());
+        line(out, format_args!("{name}{{state=\"active\"}} {active}"));
+        line(out, format_args!("{name}{{state=\"idle\"}} {idle}"));
+    }
+
+    fn render_statements(&self, out: &mut String) {
+        let name = "pgwarden_statements_total";
+        head(out, name, "counter", "Statements by verdict and kind.");
+        for (outcome, row) in Outcome::ALL.iter().zip(&self.statements) {
+            for (kind, counter) in KINDS.iter().zip(row) {
+                let (verdict, kind) = (outcome.as_str(), kind.as_str());
+                let labels = format_args!("verdict=\"{verdict}\",kind=\"{kind}\"");
+                line(out, format_args!("{name}{{{labels}}} {}", counter.value()));
+            }
+        }
+        let name = "pgwarden_denials_total";
+        head(out, name, "counter", "Denied statements by reason.");
+        for (reason, counter) in DenyReason::ALL.iter().zip(&self.denials) {
+            let (code, value) = (reason.code(), counter.value());
+            line(out, format_args!("{name}{{reason=\"{code}\"}} {value}"));
+        }
+        let name = "pgwarden_judge_seconds";
+        self.judge_seconds
+            .render(out, name, "Time to judge a statement.");
+    }
+
+    fn render_plan_cache(&self, out: &mut String) {
+        for (what, counter) in [
+            ("hits", &self.plan_cache_hits),
+            ("misses", &self.plan_cache_misses),
+            ("evictions", &self.plan_cache_evictions),
+        ] {
+            let name = format!("pgwarden_plan_cache_{what}_total");
+            head(out, &name, "counter", &format!("Plan cache {what}."));
+            line(out, format_args!("{name} {}", counter.value()));
+        }
+    }
+
+    fn render_events(&self, out: &mut String) {
+        let name = "pgwarden_auth_total";
+        head(out, name, "counter", "Logins by outcome.");
+        for (outcome, counter) in ["ok", "bad_token", "no_tenant"].iter().zip(&self.auth) {
+            let value = counter.value();
+            line(out, format_args!("{name}{{outcome=\"{outcome}\"}} {value}"));
+        }
+        let name = "pgwarden_policy_reloads_total";
+        head(out, name, "counter", "Reloads by outcome.");
+        let (ok, failed) = (self.reloads_ok.value(), self.reloads_failed.value());
+        line(out, format_args!("{name}{{outcome=\"ok\"}} {ok}"));
+        line(out, format_args!("{name}{{outcome=\"failed\"}} {failed}"));
+        let name = "pgwarden_audit_dropped_total";
+        head(out, name, "counter", "Audit lines that were lost.");
+        line(out, format_args!("{name} {}", self.audit_dropped.value()));
+        let name = "pgwarden_build_info";
+        head(out, name, "gauge", "The version that runs.");
+        let version = env!("CARGO_PKG_VERSION");
+        line(out, format_args!("{name}{{version=\"{version}\"}} 1"));
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    line(out, format_args!("# HELP {name} {help}"));
+    line(out, format_args!("# TYPE {name} {kind}"));
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String can't fail.
+    let _ = out.write_fmt(text);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contracted_name_is_rendered() {
+        let metrics = Metrics::default();
+        metrics.statement(Outcome::Rewrite, StatementKind::Select);
+        metrics.denial(DenyReason::IdentityGuard);
+        metrics.auth(AuthOutcome::Ok);
+        metrics.judge_seconds.observe(Duration::from_micros(3));
+        let text = metrics.render();
+        for name in [
+            "pgwarden_client_connections 0",
+            "pgwarden_server_connections{state=\"idle\"} 0",
+            "pgwarden_statements_total{verdict=\"rewrite\",kind=\"select\"} 1",
+            "pgwarden_denials_total{reason=\"identity_guard\"} 1",
+            "pgwarden_judge_seconds_bucket{le=\"0.000005\"} 1",
+            "pgwarden_judge_seconds_bucket{le=\"0.000002\"} 0",
+            "pgwarden_plan_cache_hits_total 0",
+            "pgwarden_plan_cache_misses_total 0",
+            "pgwarden_plan_cache_evictions_total 0",
+            "pgwarden_pool_wait_seconds_count 0",
+            "pgwarden_auth_total{outcome=\"ok\"} 1",
+            "pgwarden_policy_reloads_total{outcome=\"failed\"} 0",
+            "pgwarden_audit_dropped_total 0",
+            "pgwarden_build_info{version=",
+        ] {
+            assert!(text.contains(name), "{name} is not in\n{text}");
+        }
+    }
+}
