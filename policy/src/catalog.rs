@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub type Oid = u32;
 
 /// Everything that was read, as plain lists (the file format of offline commands).
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogParts {
     /// `server_version_num`, such as 150018.
     pub server_version_num: u32,
@@ -52,7 +52,7 @@ pub enum RelationKind {
 }
 
 /// A table, view, sequence….
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: Oid,
@@ -81,7 +81,7 @@ pub struct Relation {
 }
 
 /// A column of a relation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// The column's name, unquoted.
     pub name: String,
@@ -120,7 +120,7 @@ pub enum TypeKind {
 }
 
 /// A type.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Type {
     /// `pg_type.oid`.
     pub oid: Oid,
@@ -156,7 +156,7 @@ pub enum FunctionKind {
 }
 
 /// A function outside pg_catalog. One entry for each overload.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// The schema's name.
     pub schema: String,
@@ -181,7 +181,7 @@ pub struct Function {
 }
 
 /// An operator outside pg_catalog.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
     /// The schema's name.
     pub schema: String,
@@ -198,7 +198,7 @@ pub struct Operator {
 }
 
 /// A cast that calls a function outside pg_catalog.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     /// From this type.
     pub source: Oid,

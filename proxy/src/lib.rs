@@ -2,14 +2,25 @@
 //! `pgwarden-policy`.
 //!
 //! ```text
-//!  server ─▶ session ─▶ auth ─▶ pool ─▶ backend ─▶ PostgreSQL
-//!               │ relay: every statement through the engine of its database
-//!               └─ proxy: what all sessions share
+//!  server ─▶ listener ─▶ session ─▶ auth ─▶ database ─▶ pool ─▶ backend ─▶ PostgreSQL
+//!                           │ relay: every statement through the engine of its database
+//!                           └─ proxy: what all sessions share
 //! ```
 
+pub mod admin;
+pub mod audit;
+pub mod auth;
 pub mod backend;
+pub mod database;
+pub mod listener;
+pub mod log;
 pub mod metrics;
+pub mod pool;
+pub mod proxy;
 pub mod refusal;
+pub mod server;
+pub mod session;
 pub mod tls;
 
 mod random;
+mod timestamp;

@@ -1,0 +1,107 @@
+//! The admin server: `/livez`, `/readyz` and `/metrics` over HTTP/1.1. It shows no secrets, takes no
+//! orders, and is meant for a loopback or management address.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::proxy::{Drain, Proxy};
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 64;
+
+/// A request's head must have come after this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers requests until the listener breaks.
+pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let proxy = Arc::clone(&proxy);
+                tokio::spawn(async move {
+                    serve_connection(stream, peer, proxy).await;
+                    drop(place);
+                });
+            }
+            // Out of file descriptors, mostly: it passes.
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>) {
+    let service = service_fn(|request| {
+        let response = respond(&request, &proxy);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "admin connection");
+    }
+}
+
+fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+    }
+    match request.uri().path() {
+        "/livez" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => readiness(proxy),
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, proxy.metrics().render());
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            response
+        }
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+fn readiness(proxy: &Proxy) -> Response<Full<Bytes>> {
+    if *proxy.drain().borrow() != Drain::Running {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    let mut stale: Vec<_> = proxy
+        .databases()
+        .iter()
+        .filter(|database| !database.is_fresh())
+        .map(|database| format!("the catalogue of {:?} can't be read\n", database.name()))
+        .collect();
+    if stale.is_empty() {
+        return text(StatusCode::OK, "ok\n");
+    }
+    stale.sort();
+    text(StatusCode::SERVICE_UNAVAILABLE, stale.concat())
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

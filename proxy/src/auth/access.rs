@@ -1,0 +1,114 @@
+//! What an identity may do under a policy: its tenant, its other scope values and its role.
+
+use pgwarden_policy::engine::Slot;
+use pgwarden_policy::rules::{ClaimPath, RoleTenant};
+use pgwarden_policy::{Engine, ScopeValue, ScopeValues, ValueType};
+use serde_json::{Map, Value};
+
+use super::{AuthError, Identity};
+
+/// What an identity may do under one policy. Made anew when the policy changes.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The values that scoped columns must equal.
+    pub values: ScopeValues,
+    /// Whether statements are judged; `false` is break glass.
+    pub enforce: bool,
+    /// The server role to SET ROLE to.
+    pub set_role: Option<String>,
+}
+
+impl Access {
+    /// The tenant as text, for the audit.
+    pub fn tenant(&self) -> Option<String> {
+        let mut text = Vec::new();
+        self.values.get(0)?.write_text(&mut text);
+        String::from_utf8(text).ok()
+    }
+}
+
+impl Identity {
+    /// What this identity may do under the engine's policy.
+    ///
+    /// # Errors
+    /// When the token lacks the tenant, or has a claim of the wrong type. Break-glass roles need no
+    /// tenant.
+    pub fn access(&self, engine: &Engine) -> Result<Access, AuthError> {
+        let rule = match self.claims.get("role") {
+            None => None,
+            Some(Value::String(name)) => engine.policy().role(name),
+            Some(_) => return Err(AuthError::BadRole),
+        };
+        if rule.is_some_and(|rule| rule.tenant == RoleTenant::PerTransaction) {
+            return Err(AuthError::PerTransactionRole);
+        }
+        let enforce = rule.is_none_or(|rule| rule.enforce);
+        let mut values = Vec::with_capacity(engine.slots().len());
+        for slot in engine.slots() {
+            values.push(scope_value(&self.claims, slot)?);
+        }
+        if enforce && !matches!(values.first(), Some(Some(_))) {
+            return Err(AuthError::NoTenant);
+        }
+        Ok(Access {
+            values: ScopeValues::new(values),
+            enforce,
+            set_role: rule.and_then(|rule| rule.set_role.clone()),
+        })
+    }
+}
+
+/// The value of a slot: `None` when the token lacks the claim.
+fn scope_value(claims: &Map<String, Value>, slot: &Slot) -> Result<Option<ScopeValue>, AuthError> {
+    let Some(value) = lookup(claims, &slot.claim)? else {
+        return Ok(None);
+    };
+    let value = match (slot.value_type, value) {
+        (ValueType::Uuid, Value::String(text)) => uuid_value(text),
+        (ValueType::Bigint, Value::Number(number)) => number.as_i64().map(ScopeValue::Bigint),
+        (ValueType::Bigint, Value::String(text)) => bigint_value(text),
+        (ValueType::Text, Value::String(text)) => text_value(text),
+        _ => None,
+    };
+    value.map(Some).ok_or(AuthError::BadTenant)
+}
+
+/// Walks a path through objects only. A missing member, or null at the end, is no value; anything
+/// else in the way is of the wrong type.
+fn lookup<'a>(
+    claims: &'a Map<String, Value>,
+    path: &ClaimPath,
+) -> Result<Option<&'a Value>, AuthError> {
+    let Some((last, parents)) = path.0.split_last() else {
+        return Ok(None);
+    };
+    let mut object = claims;
+    for name in parents {
+        object = match object.get(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Object(inner)) => inner,
+            Some(_) => return Err(AuthError::BadTenant),
+        };
+    }
+    Ok(object.get(last).filter(|value| !value.is_null()))
+}
+
+/// The hyphenated form, in either case; not the other spellings that parsers take (braces, URN,
+/// no hyphens, white space around it).
+fn uuid_value(text: &str) -> Option<ScopeValue> {
+    if text.len() != 36 {
+        return None;
+    }
+    text.parse().ok().map(ScopeValue::Uuid)
+}
+
+/// The one way to write a number: no sign but a minus, no leading zero, no white space.
+fn bigint_value(text: &str) -> Option<ScopeValue> {
+    let value: i64 = text.parse().ok()?;
+    (value.to_string() == text).then_some(ScopeValue::Bigint(value))
+}
+
+fn text_value(text: &str) -> Option<ScopeValue> {
+    let usable = !text.is_empty() && !text.contains('\0');
+    usable.then(|| ScopeValue::Text(text.into()))
+}

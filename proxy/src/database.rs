@@ -1,0 +1,216 @@
+//! One database that clients ask for: its engine (the policy bound to its catalogue), its pool, and
+//! the control connection that keeps the catalogue fresh.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use pgwarden_config::Settings;
+use pgwarden_config::settings;
+use pgwarden_policy::engine::{BindingProblem, Limits};
+use pgwarden_policy::{Catalog, Engine, Policy};
+use tokio::sync::Notify;
+
+use crate::backend::{self, ConnectError, Upstream};
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::tls::TlsError;
+
+/// The catalogue is read again after this time, and after a reload.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+/// A refresh that was asked for because a statement named an unknown relation comes no sooner than
+/// this after the last one.
+const REFRESH_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a database can't be served.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The server can't be reached, or refuses.
+    Connect(ConnectError),
+    /// The TLS settings are not usable.
+    Tls(TlsError),
+    /// The policy does not fit the catalogue.
+    Policy(Vec<BindingProblem>),
+}
+
+/// A database that clients ask for.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    upstream: Arc<Upstream>,
+    limits: Limits,
+    engine: ArcSwap<Engine>,
+    pool: Arc<Pool>,
+    /// Whether the catalogue could be read, and bound, the last time.
+    fresh: AtomicBool,
+    refresh: Notify,
+}
+
+impl Database {
+    /// Connects, reads the catalogue and binds the policy to it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(
+        name: &str,
+        at: &settings::Database,
+        settings: &Settings,
+        policy: Arc<Policy>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let upstream = Arc::new(Upstream::new(at, name).map_err(OpenError::Tls)?);
+        let control = Control::connect(&upstream)
+            .await
+            .map_err(OpenError::Connect)?;
+        let catalog = control.read_catalog().await.map_err(OpenError::Connect)?;
+        let limits = Limits {
+            statement_bytes: settings.limits.statement_bytes,
+            plan_cache_bytes: settings.limits.plan_cache_bytes,
+        };
+        let engine = Engine::new(policy, Arc::new(catalog), limits).map_err(OpenError::Policy)?;
+        let pool = Pool::new(
+            Arc::clone(&upstream),
+            settings.pool.clone(),
+            at.max_server_connections,
+            Arc::clone(metrics),
+        );
+        pool.spawn_sweeper();
+        let database = Arc::new(Self {
+            name: name.to_owned(),
+            upstream,
+            limits,
+            engine: ArcSwap::from_pointee(engine),
+            pool,
+            fresh: AtomicBool::new(true),
+            refresh: Notify::new(),
+        });
+        tokio::spawn(keep_fresh(Arc::downgrade(&database), control));
+        Ok(database)
+    }
+
+    /// The name that clients ask for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The engine as of now. Ask for each statement anew, so that a reload is obeyed from the next
+    /// statement on; don't keep the guard across an await.
+    pub fn engine(&self) -> Guard<Arc<Engine>> {
+        self.engine.load()
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Whether the catalogue is what the server last had.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed)
+    }
+
+    /// Has the catalogue read again soon, because a statement named a relation that it doesn't
+    /// hold. Costs nothing; asking often does not make it happen often.
+    pub fn wants_refresh(&self) {
+        self.refresh.notify_one();
+    }
+
+    /// The engine that another policy gives with the catalogue as it is. Nothing changes yet.
+    ///
+    /// # Errors
+    /// What in the policy does not fit the catalogue.
+    pub fn bind(&self, policy: Arc<Policy>) -> Result<Engine, Vec<BindingProblem>> {
+        let catalog = Arc::clone(self.engine().catalog());
+        Engine::new(policy, catalog, self.limits)
+    }
+
+    /// Puts an engine of [`Database::bind`] in force, and has the catalogue read again.
+    pub fn put_in_force(&self, engine: Engine) {
+        self.engine.store(Arc::new(engine));
+        self.refresh.notify_one();
+    }
+
+    /// Takes a catalogue over if it differs from the one in use.
+    fn update(&self, catalog: Catalog) {
+        let current = self.engine.load_full();
+        if current.catalog().parts() == catalog.parts() {
+            self.fresh.store(true, Ordering::Relaxed);
+            return;
+        }
+        let policy = Arc::clone(current.policy());
+        match Engine::new(policy, Arc::new(catalog), self.limits) {
+            Ok(engine) => {
+                // A reload may have come between: its engine stays, and its own refresh follows.
+                self.engine.compare_and_swap(&current, Arc::new(engine));
+                self.fresh.store(true, Ordering::Relaxed);
+                tracing::info!(database = self.name, "the catalogue has changed");
+            }
+            Err(problems) => {
+                self.fresh.store(false, Ordering::Relaxed);
+                for problem in problems {
+                    tracing::error!(
+                        database = self.name,
+                        object = problem.object,
+                        problem = problem.message,
+                        "the policy does not fit the changed catalogue; the old one stays in use"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A connection of pgwarden's own.
+#[derive(Debug)]
+struct Control {
+    client: tokio_postgres::Client,
+}
+
+impl Control {
+    async fn connect(upstream: &Arc<Upstream>) -> Result<Self, ConnectError> {
+        let (client, connection) = backend::connect_control(upstream).await?;
+        tokio::spawn(async move {
+            // It ends when the client is dropped, or with an error that the client sees, too.
+            let _ = connection.await;
+        });
+        Ok(Self { client })
+    }
+
+    async fn read_catalog(&self) -> Result<Catalog, ConnectError> {
+        let read = pgwarden_schema::read_catalog(&self.client).await;
+        read.map_err(|error| ConnectError::Catalogue(error.to_string()))
+    }
+}
+
+/// Reads the catalogue now and then, and when asked, until the database is gone.
+async fn keep_fresh(database: std::sync::Weak<Database>, control: Control) {
+    let mut control = Some(control);
+    loop {
+        tokio::time::sleep(REFRESH_PAUSE).await;
+        let Some(database) = database.upgrade() else {
+            return;
+        };
+        let due = tokio::time::timeout(REFRESH_EVERY, database.refresh.notified());
+        // Either way it is time.
+        let _ = due.await;
+        match refresh(&database, control.take()).await {
+            Ok(connected) => control = Some(connected),
+            Err(error) => {
+                database.fresh.store(false, Ordering::Relaxed);
+                tracing::error!(database = database.name, %error, "the catalogue can't be read");
+            }
+        }
+    }
+}
+
+async fn refresh(database: &Database, control: Option<Control>) -> Result<Control, ConnectError> {
+    let control = match control {
+        Some(control) if !control.client.is_closed() => control,
+        _ => Control::connect(&database.upstream).await?,
+    };
+    let catalog = control.read_catalog().await?;
+    database.update(catalog);
+    Ok(control)
+}

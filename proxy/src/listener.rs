@@ -1,0 +1,158 @@
+//! Addresses that clients connect to, and the connections that come in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pgwarden_config::settings;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::metrics::Metrics;
+use crate::proxy::{Drain, Proxy, StartError};
+use crate::{session, tls};
+
+/// Connections beyond `limits.client_connections` that are still spoken to: to tell them 53300, and
+/// because a CancelRequest must get through to a full proxy.
+const EXTRA_CONNECTIONS: usize = 64;
+
+/// An address that clients connect to.
+pub struct Listener {
+    settings: settings::Listener,
+    tls: Option<TlsAcceptor>,
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Listener({})", self.address)
+    }
+}
+
+/// A connection that has come in.
+#[derive(Debug)]
+pub struct Client {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
+    /// `limits.client_connections` is reached: it is to be told 53300 after its start-up packet,
+    /// unless it only wants to cancel.
+    pub over_limit: bool,
+    _place: Place,
+}
+
+/// One of the connections counted against the limit.
+#[derive(Debug)]
+struct Place {
+    open: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.client_connections.add(-1);
+    }
+}
+
+impl Listener {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// When the address is taken, or the certificate is not usable.
+    pub async fn bind(settings: &settings::Listener) -> Result<Self, StartError> {
+        let tls = match &settings.tls {
+            Some(tls) => Some(tls::acceptor(tls).map_err(|e| StartError::Settings(e.to_string()))?),
+            None => None,
+        };
+        let at = |error: io::Error| {
+            StartError::Settings(format!("can't listen on {}: {error}", settings.address))
+        };
+        let socket = TcpListener::bind(settings.address).await.map_err(at)?;
+        let address = socket.local_addr().map_err(at)?;
+        Ok(Self {
+            settings: settings.clone(),
+            tls,
+            socket,
+            address,
+        })
+    }
+
+    /// What the file says about it.
+    pub fn settings(&self) -> &settings::Listener {
+        &self.settings
+    }
+
+    /// TLS, if it is offered.
+    pub fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+
+    /// The address, with the port that the system gave when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether a client must use TLS before it shows its token.
+    pub fn needs_tls(&self, proxy: &Proxy, peer: SocketAddr) -> bool {
+        let required = self.settings.tls.as_ref().is_some_and(|tls| tls.required);
+        required || (proxy.settings().auth.require_tls && !peer.ip().to_canonical().is_loopback())
+    }
+
+    /// Takes connections in until the shutdown begins. Each has a task of its own: a panic ends
+    /// that one session.
+    pub(crate) async fn accept(self: Arc<Self>, proxy: Arc<Proxy>, open: Arc<AtomicUsize>) {
+        let mut drain = proxy.drain();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = drain.wait_for(|drain| *drain != Drain::Running) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(client) = self.admit(stream, peer, &proxy, &open) {
+                        tokio::spawn(session::serve_client(Arc::clone(&proxy), client));
+                    }
+                }
+                // Out of file descriptors, mostly: it passes.
+                Err(error) => {
+                    tracing::warn!(%error, address = %self.address, "can't accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        proxy: &Proxy,
+        open: &Arc<AtomicUsize>,
+    ) -> Option<Client> {
+        let before = open.fetch_add(1, Ordering::Relaxed);
+        let metrics = Arc::clone(proxy.metrics());
+        metrics.client_connections.add(1);
+        let place = Place {
+            open: Arc::clone(open),
+            metrics,
+        };
+        let limit = proxy.settings().limits.client_connections;
+        if before >= limit.saturating_add(EXTRA_CONNECTIONS) || stream.set_nodelay(true).is_err() {
+            return None;
+        }
+        Some(Client {
+            stream,
+            peer,
+            listener: Arc::clone(self),
+            over_limit: before >= limit,
+            _place: place,
+        })
+    }
+}

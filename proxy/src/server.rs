@@ -1,0 +1,233 @@
+//! The process from start to end: listeners, signals, reloads, shutdown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pgwarden_config::Settings;
+use pgwarden_policy::Policy;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin;
+use crate::audit::{Event, EventKind};
+use crate::listener::Listener;
+use crate::log;
+use crate::proxy::{Drain, Proxy, StartError};
+
+/// libpg_query recurses in C. The engine bounds what it gives it, and this is what that needs.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Sessions that were told to end get this long to say so to their clients.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
+
+/// What the two files say.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// `warden.toml`.
+    pub settings: Settings,
+    /// `policy.toml`.
+    pub policy: Arc<Policy>,
+}
+
+/// Reads the two files: at the start, and again at each HUP. An error is the text to show.
+pub type Load = dyn Fn() -> Result<Inputs, String> + Send + Sync;
+
+/// A proxy that runs.
+#[derive(Debug)]
+pub struct Running {
+    proxy: Arc<Proxy>,
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Runs the proxy until a signal ends it.
+///
+/// # Errors
+/// When it can't start.
+pub fn serve(load: &Load) -> Result<(), StartError> {
+    let inputs = load().map_err(StartError::Settings)?;
+    log::install(&inputs.settings.log).map_err(StartError::Settings)?;
+    log::install_panic_hook();
+    let runtime = runtime().map_err(|error| StartError::Settings(error.to_string()))?;
+    runtime.block_on(async {
+        let signals = Signals::new().map_err(|error| StartError::Settings(error.to_string()))?;
+        let running = start(inputs).await?;
+        running.announce();
+        signals.obey(&running, load).await;
+        Ok(())
+    })
+}
+
+/// The runtime that sessions need: its threads have the stack for the parser.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pgwarden")
+        .thread_stack_size(STACK_BYTES)
+        .build()
+}
+
+/// Starts the proxy in the runtime of the caller.
+///
+/// # Errors
+/// When an address, key, file, database or the policy is not usable.
+pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
+    let mut listeners = Vec::new();
+    for settings in &inputs.settings.listen {
+        listeners.push(Arc::new(Listener::bind(settings).await?));
+    }
+    let admin = match inputs.settings.admin {
+        Some(address) => Some(bind_admin(address).await?),
+        None => None,
+    };
+    let proxy = Proxy::open(inputs.settings, inputs.policy).await?;
+    let open = Arc::new(AtomicUsize::new(0));
+    let addresses = listeners.iter().map(|it| it.address()).collect();
+    for listener in listeners {
+        tokio::spawn(listener.accept(Arc::clone(&proxy), Arc::clone(&open)));
+    }
+    let admin_address = admin.as_ref().and_then(|it| it.local_addr().ok());
+    if let Some(listener) = admin {
+        tokio::spawn(admin::serve(listener, Arc::clone(&proxy)));
+    }
+    Ok(Running {
+        proxy,
+        addresses,
+        admin: admin_address,
+        open,
+    })
+}
+
+async fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| {
+        StartError::Settings(format!("can't listen on {address} (admin): {error}"))
+    })
+}
+
+impl Running {
+    /// What its sessions share.
+    pub fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// The addresses that clients connect to, in the order of `[[listen]]`.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The admin server's address.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    fn announce(&self) {
+        let version = env!("CARGO_PKG_VERSION");
+        for address in &self.addresses {
+            tracing::info!(%address, version, "listening");
+        }
+        if let Some(address) = self.admin {
+            tracing::info!(%address, "admin");
+        }
+    }
+
+    /// Puts what the files say now in force: the policy and the keys. On an error everything stays
+    /// as it was.
+    ///
+    /// # Errors
+    /// What is wrong, as it was logged.
+    pub fn reload(&self, inputs: Result<Inputs, String>) -> Result<(), String> {
+        let result = inputs.and_then(|inputs| {
+            let reloaded = self
+                .proxy
+                .reload(&inputs.settings, Arc::clone(&inputs.policy));
+            reloaded.map_err(|error| error.to_string())?;
+            Ok(inputs.policy.revision.clone())
+        });
+        let metrics = self.proxy.metrics();
+        let mut event = Event::new(EventKind::Reload, None);
+        match &result {
+            Ok(revision) => {
+                metrics.reloads_ok.increment();
+                event.policy = Some(revision.clone());
+                tracing::info!(policy = revision, "reloaded");
+            }
+            Err(why) => {
+                metrics.reloads_failed.increment();
+                event.reason = Some("reload_failed");
+                tracing::error!("not reloaded, the old policy stays: {why}");
+            }
+        }
+        self.proxy.audit().record(event);
+        result.map(|_| ())
+    }
+
+    /// Stops accepting and lets transactions finish for as long as the settings say; then ends
+    /// what is left. `hurry` cuts the waiting short.
+    pub async fn shut_down(&self, hurry: impl Future<Output = ()>) {
+        let patience = self.proxy.settings().limits.drain_timeout;
+        self.proxy.set_drain(Drain::Draining);
+        tokio::select! {
+            () = self.emptied() => {}
+            () = tokio::time::sleep(patience) => {}
+            () = hurry => {}
+        }
+        self.proxy.set_drain(Drain::Closing);
+        let _ = tokio::time::timeout(CLOSING_TIME, self.emptied()).await;
+        for database in self.proxy.databases() {
+            database.pool().clear();
+        }
+    }
+
+    async fn emptied(&self) {
+        while self.open.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The signals that the process obeys: HUP, TERM, INT.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// HUP reloads, the first TERM or INT drains, the second one ends the draining.
+    async fn obey(mut self, running: &Running, load: &Load) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    let _ = running.reload(load());
+                }
+                () = Self::end(&mut self.terminate, &mut self.interrupt) => break,
+            }
+        }
+        tracing::info!("shutting down");
+        running
+            .shut_down(Self::end(&mut self.terminate, &mut self.interrupt))
+            .await;
+    }
+
+    async fn end(terminate: &mut Signal, interrupt: &mut Signal) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
