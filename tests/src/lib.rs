@@ -1,1 +1,21 @@
-//! The test harness.
+//! The harness of the suites that need a real PostgreSQL, and the proxy in front of it.
+//!
+//! PostgreSQL's own row level security is the oracle: the same statement runs through the proxy on
+//! tables without it and directly on tables with it, and the two answers must be equal, or the
+//! proxy must have refused. `fixture` makes the databases, `wire` is a client with every frame in
+//! its hands, `oracle` compares, `cases` reads the case files, `generator` writes statements.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod cases;
+pub mod fixture;
+pub mod oracle;
+pub mod random;
+pub mod runner;
+pub mod server;
+pub mod wire;

@@ -1,0 +1,226 @@
+//! The databases that suites attack, and who attacks them.
+//!
+//! An *arena* is a pair of databases with the same rows, object identifiers included: `plain` has
+//! no row level security and stands behind the proxy, `oracle` has it forced and is asked
+//! directly. Arenas are handed out one at a time, so that tests which write don't meet.
+
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, OnceLock};
+
+use crate::server::Server;
+use crate::wire::{Client, Reply};
+
+/// The role that both the proxy and the oracle's client log in with. It owns nothing.
+pub const ROLE: &str = "pgwarden_app";
+
+/// The organisations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tenant {
+    /// Most tests' session.
+    A,
+    /// The victim: its rows hold bombs and markers.
+    B,
+    /// Nearly empty.
+    C,
+}
+
+impl Tenant {
+    /// The organisation's id.
+    pub fn org(self) -> &'static str {
+        match self {
+            Self::A => "a0000000-0000-0000-0000-000000000001",
+            Self::B => "b0000000-0000-0000-0000-000000000002",
+            Self::C => "c0000000-0000-0000-0000-000000000003",
+        }
+    }
+
+    /// The user's id: the token's `sub`.
+    pub fn user(self) -> &'static str {
+        match self {
+            Self::A => "0a000000-0000-0000-0000-00000000000a",
+            Self::B => "0b000000-0000-0000-0000-00000000000b",
+            Self::C => "0c000000-0000-0000-0000-00000000000c",
+        }
+    }
+
+    /// The verified claims, as JSON.
+    pub fn claims(self) -> String {
+        format!(
+            r#"{{"app_metadata":{{"org_id":"{}"}},"role":"authenticated","sub":"{}"}}"#,
+            self.org(),
+            self.user()
+        )
+    }
+
+    /// What must never arrive in this tenant's session.
+    pub fn markers(self) -> &'static [&'static str] {
+        match self {
+            Self::B => &[],
+            Self::A | Self::C => &["b-secret", "777001"],
+        }
+    }
+}
+
+/// The server of this test binary.
+pub fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Server::start();
+        let mut admin = superuser(server.address(), "postgres");
+        script(&mut admin, &format!("CREATE ROLE {ROLE} LOGIN"));
+        script(&mut admin, "CREATE ROLE platform_admin");
+        script(&mut admin, &format!("GRANT platform_admin TO {ROLE}"));
+        script(&mut admin, "CREATE DATABASE base");
+        let mut base = superuser(server.address(), "base");
+        script(&mut base, include_str!("../fixtures/schema.sql"));
+        script(&mut base, include_str!("../fixtures/data.sql"));
+        script(
+            &mut base,
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO platform_admin",
+        );
+        script(&mut base, include_str!("../fixtures/after.sql"));
+        script(&mut base, "VACUUM ANALYZE");
+        drop(base);
+        for arena in 0..ARENAS {
+            clone_base(&mut admin, &plain_name(arena));
+            clone_base(&mut admin, &oracle_name(arena));
+            let mut oracle = superuser(server.address(), &oracle_name(arena));
+            script(&mut oracle, include_str!("../fixtures/rls.sql"));
+        }
+        server
+    })
+}
+
+/// How many arenas there are.
+pub const ARENAS: usize = 2;
+
+fn plain_name(arena: usize) -> String {
+    format!("plain_{arena}")
+}
+
+fn oracle_name(arena: usize) -> String {
+    format!("oracle_{arena}")
+}
+
+fn clone_base(admin: &mut Client, name: &str) {
+    // The template must be free of connections, and the one that built it takes a moment to go.
+    for _ in 0..100 {
+        let reply = admin.query(&format!(
+            "CREATE DATABASE {name} TEMPLATE base STRATEGY file_copy"
+        ));
+        match reply.code() {
+            "" => return,
+            "55006" => std::thread::sleep(std::time::Duration::from_millis(50)),
+            _ => panic!("{name} can't be made: {:?}", reply.error),
+        }
+    }
+    panic!("base stays in use");
+}
+
+/// A superuser's connection, straight to PostgreSQL.
+pub fn superuser(address: SocketAddr, database: &str) -> Client {
+    Client::connect(address, "postgres", database, &[], None).expect("the superuser can connect")
+}
+
+/// Runs statements that must work.
+pub fn script(client: &mut Client, sql: &str) -> Reply {
+    let reply = client.query(sql);
+    if let Some(error) = &reply.error {
+        panic!("{error:?} in {}", &sql[..sql.len().min(400)]);
+    }
+    reply
+}
+
+/// A pair of databases, held until dropped.
+#[derive(Debug)]
+pub struct Arena {
+    number: usize,
+}
+
+static FREE: (Mutex<Vec<usize>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+static FILLED: OnceLock<()> = OnceLock::new();
+
+impl Arena {
+    /// Waits for a free one.
+    pub fn take() -> Self {
+        server();
+        FILLED.get_or_init(|| FREE.0.lock().unwrap().extend(0..ARENAS));
+        let mut free = FREE.0.lock().unwrap();
+        loop {
+            if let Some(number) = free.pop() {
+                return Self { number };
+            }
+            free = FREE.1.wait(free).unwrap();
+        }
+    }
+
+    /// The database without row level security.
+    pub fn plain(&self) -> String {
+        plain_name(self.number)
+    }
+
+    /// The database with it.
+    pub fn oracle(&self) -> String {
+        oracle_name(self.number)
+    }
+
+    /// The oracle's session of a tenant.
+    pub fn oracle_session(&self, tenant: Tenant) -> Client {
+        let mut client = Client::connect(server().address(), ROLE, &self.oracle(), &[], None)
+            .expect("the oracle answers");
+        set_claims(&mut client, &tenant.claims());
+        client.forbid(tenant.markers());
+        client
+    }
+
+    /// Puts both databases back as they were.
+    pub fn restore(&self) {
+        for database in [self.plain(), self.oracle()] {
+            let mut admin = superuser(server().address(), &database);
+            script(&mut admin, "SELECT suite.restore()");
+        }
+    }
+
+    /// The contents of all tables of a database, as one line for each.
+    pub fn contents(database: &str) -> Vec<String> {
+        let mut admin = superuser(server().address(), database);
+        contents_of(&script(
+            &mut admin,
+            "SELECT name, sum FROM suite.contents()",
+        ))
+    }
+}
+
+/// The lines of `suite.contents()`.
+pub fn contents_of(reply: &Reply) -> Vec<String> {
+    let rows = reply.results.last().map_or(&[][..], |result| &result.rows);
+    rows.iter()
+        .map(|row| {
+            let cell =
+                |at: usize| String::from_utf8_lossy(row[at].as_deref().unwrap_or(b"")).into_owned();
+            format!("{} {}", cell(0), cell(1))
+        })
+        .collect()
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Ok(mut free) = FREE.0.lock() {
+            free.push(self.number);
+        }
+        FREE.1.notify_one();
+    }
+}
+
+/// What the proxy does on its server connections, done by hand.
+pub fn set_claims(client: &mut Client, claims: &str) {
+    let reply = client.extended(
+        "SELECT pg_catalog.set_config('request.jwt.claims', $1, false)",
+        &[Some(claims)],
+    );
+    assert!(
+        reply.error.is_none(),
+        "claims can be set: {:?}",
+        reply.error
+    );
+}

@@ -1,0 +1,164 @@
+//! Comparing an answer with the oracle's.
+
+use crate::wire::{Client, Reply, ResultSet};
+
+/// Something that answers statements: the proxy, or the engine with PostgreSQL behind it.
+pub trait Subject {
+    /// Runs one text with parameter values in text format.
+    fn run(&mut self, sql: &str, values: &[Option<&str>]) -> Reply;
+}
+
+/// A client of the proxy (or of PostgreSQL itself), in one protocol.
+#[derive(Debug)]
+pub struct Direct {
+    /// The connection.
+    pub client: Client,
+    /// Whether it speaks the extended protocol.
+    pub extended: bool,
+}
+
+impl Subject for Direct {
+    fn run(&mut self, sql: &str, values: &[Option<&str>]) -> Reply {
+        if self.extended {
+            self.client.extended(sql, values)
+        } else {
+            self.client.query(sql)
+        }
+    }
+}
+
+/// How two answers compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Equal rows, columns, types and tags.
+    Same,
+    /// Both failed, with this SQLSTATE.
+    SameError(String),
+    /// The proxy refused, for this reason.
+    Denied(String),
+    /// Anything else: a bug.
+    Different(String),
+    /// One side ran out of time, which says nothing.
+    TimedOut,
+}
+
+/// Compares an answer with the oracle's. `ordered` demands the same order of rows, too.
+pub fn compare(subject: &Reply, oracle: &Reply, ordered: bool) -> Outcome {
+    if let Some(reason) = denial(subject) {
+        return Outcome::Denied(reason);
+    }
+    if subject.code() == "57014" || oracle.code() == "57014" {
+        return Outcome::TimedOut;
+    }
+    match (&subject.error, &oracle.error) {
+        (Some(ours), Some(theirs)) if sqlstate(subject) == theirs.code() => {
+            if subject.status != oracle.status {
+                return Outcome::Different(format!(
+                    "transaction status {:?}, oracle {:?}",
+                    subject.status as char, oracle.status as char
+                ));
+            }
+            Outcome::SameError(ours.code().to_owned())
+        }
+        (Some(ours), Some(theirs)) => Outcome::Different(format!("{ours:?}, oracle: {theirs:?}")),
+        (Some(ours), None) => Outcome::Different(format!("{ours:?}, oracle: fine")),
+        (None, Some(theirs)) => Outcome::Different(format!("fine, oracle: {theirs:?}")),
+        (None, None) => compare_results(subject, oracle, ordered),
+    }
+}
+
+/// The reason of a refusal. Refusals that carry no reason (a syntax error's) are the server's own
+/// wording and compare like any error.
+fn denial(reply: &Reply) -> Option<String> {
+    let error = reply.error.as_ref()?;
+    if !error.message().starts_with("pgwarden: ") || error.message().contains("conflicting row") {
+        return None;
+    }
+    Some(error.reason().unwrap_or("none given").to_owned())
+}
+
+/// A foreign row under ON CONFLICT DO UPDATE raises 22P02 in the rewritten statement; the session
+/// turns that into the 42501 of row level security, the engine alone can't.
+fn sqlstate(reply: &Reply) -> &str {
+    let error = reply.error.as_ref();
+    if error.is_some_and(|error| {
+        error
+            .message()
+            .contains("conflicting row belongs to another tenant")
+    }) {
+        return "42501";
+    }
+    reply.code()
+}
+
+fn compare_results(subject: &Reply, oracle: &Reply, ordered: bool) -> Outcome {
+    if subject.status != oracle.status {
+        return Outcome::Different(format!(
+            "transaction status {:?}, oracle {:?}",
+            subject.status as char, oracle.status as char
+        ));
+    }
+    if subject.results.len() != oracle.results.len() {
+        return Outcome::Different(format!(
+            "{} results, oracle {}",
+            subject.results.len(),
+            oracle.results.len()
+        ));
+    }
+    for (ours, theirs) in subject.results.iter().zip(&oracle.results) {
+        if ours.columns != theirs.columns {
+            return Outcome::Different(format!(
+                "columns {:?}, oracle {:?}",
+                ours.columns, theirs.columns
+            ));
+        }
+        let (our_rows, their_rows) = (rows(ours, ordered), rows(theirs, ordered));
+        if our_rows != their_rows {
+            return Outcome::Different(difference(&our_rows, &their_rows));
+        }
+        if ours.tag != theirs.tag {
+            return Outcome::Different(format!("tag {:?}, oracle {:?}", ours.tag, theirs.tag));
+        }
+    }
+    Outcome::Same
+}
+
+/// The rows as text, sorted unless their order counts.
+pub fn rows(result: &ResultSet, ordered: bool) -> Vec<String> {
+    let mut rows: Vec<String> = result
+        .rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<_> = row
+                .iter()
+                .map(|cell| match cell {
+                    None => "NULL".to_owned(),
+                    Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                })
+                .collect();
+            cells.join(" | ")
+        })
+        .collect();
+    if !ordered {
+        rows.sort_unstable();
+    }
+    rows
+}
+
+fn difference(ours: &[String], theirs: &[String]) -> String {
+    let extra: Vec<_> = ours
+        .iter()
+        .filter(|row| !theirs.contains(row))
+        .take(3)
+        .collect();
+    let missing: Vec<_> = theirs
+        .iter()
+        .filter(|row| !ours.contains(row))
+        .take(3)
+        .collect();
+    format!(
+        "{} rows, oracle {}; only here: {extra:?}; only there: {missing:?}",
+        ours.len(),
+        theirs.len()
+    )
+}

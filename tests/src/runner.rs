@@ -1,0 +1,173 @@
+//! Runs a case against a subject and its oracle.
+
+use crate::cases::{Case, Expectation, Step};
+use crate::fixture::{Arena, script, server, superuser};
+use crate::oracle::{Direct, Outcome, Subject, compare, rows};
+use crate::wire::Reply;
+
+/// Runs a case; an error says what went wrong, step by step.
+pub fn run_case(
+    case: &Case,
+    arena: &Arena,
+    subject: &mut dyn Subject,
+    extended: bool,
+) -> Result<(), String> {
+    let mut oracle = Direct {
+        client: arena.oracle_session(case.tenant),
+        extended,
+    };
+    let mut problems = Vec::new();
+    for step in &case.steps {
+        prepare(step, arena);
+        if let Err(problem) = run_step(step, subject, &mut oracle) {
+            problems.push(format!("line {}: {}\n    {problem}", step.line, step.sql));
+            break;
+        }
+    }
+    if case.writes() {
+        if problems.is_empty() {
+            problems.extend(different_tables(arena));
+        }
+        for step in &case.steps {
+            for sql in step.admin.iter().filter_map(|sql| undo(sql)) {
+                for database in [arena.plain(), arena.oracle()] {
+                    superuser(server().address(), &database).query(&sql);
+                }
+            }
+        }
+        arena.restore();
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join("\n"))
+    }
+}
+
+fn prepare(step: &Step, arena: &Arena) {
+    for sql in &step.admin {
+        for database in [arena.plain(), arena.oracle()] {
+            script(&mut superuser(server().address(), &database), sql);
+        }
+    }
+}
+
+/// What a superuser's `CREATE kind name` is undone by.
+fn undo(sql: &str) -> Option<String> {
+    let mut words = sql.split_whitespace();
+    if words.next() != Some("CREATE") {
+        return None;
+    }
+    let (kind, name) = (words.next()?, words.next()?);
+    Some(format!("DROP {kind} {} CASCADE", name.split('(').next()?))
+}
+
+fn run_step(step: &Step, subject: &mut dyn Subject, oracle: &mut Direct) -> Result<(), String> {
+    let values: Vec<_> = step.values.iter().map(Option::as_deref).collect();
+    let ours = subject.run(&step.sql, &values);
+    if let Expectation::Denied(reasons) = &step.expect {
+        abort_block(&ours, oracle);
+        return check_denial(reasons, &ours);
+    }
+    if ours.denied().is_some() {
+        abort_block(&ours, oracle);
+        return match &step.expect {
+            Expectation::Safe => Ok(()),
+            Expectation::Error(code) if ours.code() == code => Ok(()),
+            _ => Err(format!("denied: {:?}", ours.error)),
+        };
+    }
+    let theirs = oracle.run(&step.sql, &values);
+    match &step.expect {
+        Expectation::Fine => ours.error.map_or(Ok(()), |error| Err(format!("{error:?}"))),
+        Expectation::Error(code) if ours.code() == code => Ok(()),
+        Expectation::Error(code) => Err(format!("not error {code}: {ours:?}")),
+        Expectation::Rows(expected) => {
+            let got = ours
+                .results
+                .last()
+                .map(|result| rows(result, true))
+                .unwrap_or_default();
+            if got == *expected {
+                Ok(())
+            } else {
+                Err(format!("rows {got:?} {:?}", ours.error))
+            }
+        }
+        expected => match (compare(&ours, &theirs, step.ordered), expected) {
+            (Outcome::Same, Expectation::Same | Expectation::Safe)
+            | (Outcome::SameError(_), Expectation::SameError | Expectation::Safe) => Ok(()),
+            (Outcome::Different(text), _) => Err(text),
+            (outcome, _) => Err(format!("{outcome:?}: {:?}", theirs.error)),
+        },
+    }
+}
+
+/// Runs a case on the oracle alone: a case that expects what PostgreSQL gives must be one that
+/// PostgreSQL answers, or else it tests a typing error.
+pub fn check_case(case: &Case, arena: &Arena, extended: bool) -> Result<(), String> {
+    let mut oracle = Direct {
+        client: arena.oracle_session(case.tenant),
+        extended,
+    };
+    let mut problems = Vec::new();
+    for step in &case.steps {
+        let values: Vec<_> = step.values.iter().map(Option::as_deref).collect();
+        if matches!(step.expect, Expectation::Denied(_)) {
+            continue;
+        }
+        let theirs = oracle.run(&step.sql, &values);
+        match (&step.expect, &theirs.error) {
+            (Expectation::Same | Expectation::Rows(_), Some(error)) => {
+                problems.push(format!("line {}: the oracle fails: {error:?}", step.line));
+            }
+            (Expectation::SameError, None) => {
+                problems.push(format!("line {}: the oracle does not fail", step.line));
+            }
+            _ => {}
+        }
+    }
+    if case.writes() {
+        arena.restore();
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join("\n"))
+    }
+}
+
+/// After a refusal inside a transaction block the oracle's block must be aborted, too.
+fn abort_block(ours: &Reply, oracle: &mut Direct) {
+    if ours.status == b'E' {
+        oracle.client.query("SELECT 1/0");
+    }
+}
+
+fn check_denial(reasons: &[String], ours: &Reply) -> Result<(), String> {
+    let Some(reason) = ours.denied() else {
+        return Err(format!("was not denied: {ours:?}"));
+    };
+    let code = ours.code();
+    if !["42501", "0A000", "54000", "54001", "08P01"].contains(&code) {
+        return Err(format!("denied with SQLSTATE {code}"));
+    }
+    if reasons.is_empty() || reasons.iter().any(|known| known == reason) {
+        return Ok(());
+    }
+    Err(format!("denied for {reason}: {:?}", ours.error))
+}
+
+fn different_tables(arena: &Arena) -> Option<String> {
+    let (ours, theirs) = (
+        Arena::contents(&arena.plain()),
+        Arena::contents(&arena.oracle()),
+    );
+    let differing: Vec<_> = ours
+        .iter()
+        .zip(&theirs)
+        .filter(|(a, b)| a != b)
+        .map(|(a, _)| a.split(' ').next().unwrap_or(""))
+        .collect();
+    (!differing.is_empty()).then(|| format!("tables differ afterwards: {differing:?}"))
+}
