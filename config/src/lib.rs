@@ -6,8 +6,23 @@
 //! problem met on the way is gathered, so that one run shows all mistakes. Unknown keys, and known
 //! keys whose feature is not built, are problems; nothing is ignored.
 
+pub mod diagnostic;
+pub mod environment;
 pub mod secret;
 pub mod settings;
 
+mod database_url;
+mod document;
+mod policy_file;
+mod reader;
+mod suggest;
+mod unsupported;
+mod values;
+mod warden;
+
+pub use diagnostic::{File, Place, Problem, Problems};
+pub use environment::Environment;
+pub use policy_file::{LoadedPolicy, PolicySource, load_policy, read_policy};
 pub use secret::Secret;
 pub use settings::Settings;
+pub use warden::{load_settings, read_settings};

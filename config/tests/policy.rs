@@ -1,0 +1,346 @@
+//! `policy.toml`: what it resolves to, and how its problems read.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use std::path::Path;
+
+use pgwarden_config::{File, LoadedPolicy, load_policy, read_policy};
+use pgwarden_policy::ValueType;
+use pgwarden_policy::engine::BindingProblem;
+use pgwarden_policy::rules::{
+    Access, ClaimPath, Expect, MissingFilter, Policy, QualifiedName, Scope, ScopeKey,
+};
+
+fn read(text: &str) -> Result<LoadedPolicy, String> {
+    read_policy(&File::new("policy.toml", text)).map_err(|problems| problems.to_string())
+}
+
+fn policy(text: &str) -> Policy {
+    let loaded = read(&format!("version = 1\n{text}")).unwrap_or_else(|shown| panic!("{shown}"));
+    (*loaded.policy).clone()
+}
+
+fn problems_of(text: &str) -> String {
+    read(&format!("version = 1\n{text}")).expect_err("there is a problem")
+}
+
+fn table<'a>(policy: &'a Policy, name: &str) -> &'a Scope {
+    let found = policy
+        .tables
+        .iter()
+        .find(|table| table.name.to_string() == name);
+    &found.unwrap().scope
+}
+
+fn key(column: &str, claim: &str, value_type: ValueType) -> Scope {
+    Scope::Keys(vec![ScopeKey {
+        column: column.to_owned(),
+        claim: ClaimPath(claim.split('.').map(str::to_owned).collect()),
+        value_type,
+    }])
+}
+
+#[track_caller]
+fn assert_shows(shown: &str, expected: &str) {
+    let expected = expected.trim_start_matches('\n');
+    assert!(shown == expected, "shown:\n{shown}\nexpected:\n{expected}");
+}
+
+#[test]
+fn the_smallest_policy_has_the_samples_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/policy.toml");
+    let sample = load_policy(&path).unwrap_or_else(|shown| panic!("{shown}"));
+    let smallest = policy("");
+    assert_eq!(
+        format!("{:?}", sample.policy.defaults),
+        format!("{:?}", smallest.defaults)
+    );
+    assert_eq!(
+        format!("{:?}", sample.policy.tenant),
+        format!("{:?}", smallest.tenant)
+    );
+}
+
+#[test]
+fn the_contract_is_read_but_for_what_is_not_built() {
+    let text = include_str!("contract/policy.toml");
+    assert_shows(
+        &read(text).unwrap_err(),
+        r#"
+policy.toml:32:1: "via" is not supported yet
+   |
+32 | via  = { column = "document_id", table = "public.knowledge_base_documents", key = "id" }
+   | ^^^
+   = help: give the table a tenant column; until then leave it out, and it is denied
+
+policy.toml:54:10: tenant = "per_transaction" is not supported yet
+   |
+54 | tenant = "per_transaction"              # pinned (default) | per_transaction
+   |          ^^^^^^^^^^^^^^^^^
+   = help: write "pinned"
+"#,
+    );
+
+    let text = text
+        .replace("via  =", "# via")
+        .replace("\"per_transaction\"", "\"pinned\"");
+    let policy = read(&text).unwrap().policy;
+    let org = "app_metadata.org_id";
+    assert_eq!(
+        *table(&policy, "public.organizations"),
+        key("id", org, ValueType::Uuid)
+    );
+    let by_user = key("user_id", "sub", ValueType::Uuid);
+    assert_eq!(*table(&policy, "public.user_credits"), by_user);
+    assert_eq!(*table(&policy, "public.user_subscriptions"), by_user);
+    assert_eq!(*table(&policy, "public.call_logs"), Scope::Discovered);
+    let call_logs = policy
+        .tables
+        .iter()
+        .find(|it| it.name.name == "call_logs")
+        .unwrap();
+    assert_eq!(call_logs.missing_filter, Some(MissingFilter::Reject));
+    assert_eq!(*table(&policy, "public.plans"), Scope::Global(Access::Read));
+    let similarity = QualifiedName {
+        schema: "public".into(),
+        name: "similarity".into(),
+    };
+    assert_eq!(policy.functions.allow, [similarity]);
+    assert_eq!(policy.functions.extensions, ["pg_trgm", "pgcrypto"]);
+    assert_eq!(policy.settings.len(), 5);
+    assert!(policy.role("service_role").unwrap().enforce);
+    let admin = policy.role("platform_admin").unwrap();
+    assert!(!admin.enforce);
+    assert_eq!(admin.set_role.as_deref(), Some("platform_admin"));
+    assert_eq!(policy.tests[0].expect, Expect::Rewrite);
+    assert_eq!(
+        policy.tests[0].claims,
+        r#"{"app_metadata":{"org_id":"a0000000-0000-0000-0000-000000000001"},"role":"authenticated"}"#
+    );
+}
+
+#[test]
+fn the_revision_is_the_start_of_the_files_sha256() {
+    let revision = read("version = 1\n").unwrap().policy.revision.clone();
+    assert_eq!(revision, "dbab12665d98");
+}
+
+#[test]
+fn all_problems_are_shown_at_once() {
+    let text = r#"
+mode = "Enforce"
+[tenant]
+claim  = "user_metadata.org_id"
+type   = "integer"
+[defaults]
+unlisted = "allow"
+misssing_filter = "rewrite"
+explain = true
+[[table]]
+name  = "leads"
+[[table]]
+name  = "public.calls"
+scope = "global"
+column = "org_id"
+[[table]]
+names = ["public.a", "Public.A", "public.b c"]
+[[table]]
+column = "id"
+[[table]]
+name = "public.t"
+access = "read"
+claim = "sub"
+[settings]
+allow = ["request.jwt.claims", "TimeZone"]
+[[role]]
+enforcement = false
+[[test]]
+name = "x"
+claims = "{}"
+sql = "SELECT 1"
+expect = "rewritten"
+"#;
+    assert_shows(
+        &problems_of(text),
+        r#"
+policy.toml:3:8: unknown value "Enforce"
+  |
+3 | mode = "Enforce"
+  |        ^^^^^^^^^
+  = help: did you mean "enforce"?
+
+policy.toml:5:10: claim path goes through "user_metadata", which users can write
+  |
+5 | claim  = "user_metadata.org_id"
+  |          ^^^^^^^^^^^^^^^^^^^^^^
+  = help: take a claim that only the identity provider sets, such as "app_metadata.org_id"
+
+policy.toml:6:10: unknown type "integer"
+  |
+6 | type   = "integer"
+  |          ^^^^^^^^^
+  = help: write "bigint": it is compared with all integer columns
+
+policy.toml:8:12: unknown value "allow"
+  |
+8 | unlisted = "allow"
+  |            ^^^^^^^
+  = help: write "deny", "read" or "write"
+
+policy.toml:9:1: unknown key "misssing_filter" in [defaults]
+  |
+9 | misssing_filter…
+  | ^^^^^^^^^^^^^^^
+  = help: did you mean "missing_filter"?
+
+policy.toml:10:11: expected a string, found a boolean
+   |
+10 | explain = true
+   |           ^^^^
+
+policy.toml:12:9: the schema is missing
+   |
+12 | name  = "leads"
+   |         ^^^^^^^
+   = help: write "public.leads" if it is in that schema
+
+policy.toml:16:1: "column" can't stand beside "scope"
+   |
+16 | column = "org_id"
+   | ^^^^^^
+   = help: a global table has no tenant: leave one of them out
+
+policy.toml:18:22: table public.a is listed twice, first in line 18
+   |
+18 | names = ["public.a", "Public.A", "public.b c"]
+   |                      ^^^^^^^^^^
+   = help: merge the two entries
+
+policy.toml:18:34: not a name that PostgreSQL takes without quotes
+   |
+18 | names = ["public.a", "Public.A", "public.b c"]
+   |                                  ^^^^^^^^^^^^
+   = help: write '"schema"."name"' with double quotes inside single ones
+
+policy.toml:19:1: key "name" is missing in [[table]]
+   |
+19 | [[table]]
+   | ^^^^^^^^^
+   = help: write name = "schema.table"
+
+policy.toml:23:1: "access" needs "scope"
+   |
+23 | access = "read"
+   | ^^^^^^
+   = help: write scope = "global" too
+
+policy.toml:24:1: "claim" needs "column"
+   |
+24 | claim = "sub"
+   | ^^^^^
+   = help: write the column that holds this claim's value
+
+policy.toml:26:10: setting request.jwt.claims can't be allowed
+   |
+26 | allow = ["request.jwt.claims", "TimeZone"]
+   |          ^^^^^^^^^^^^^^^^^^^^
+   = help: it decides who the session is or how its text is read; leave it out
+
+policy.toml:27:1: key "name" is missing in [[role]]
+   |
+27 | [[role]]
+   | ^^^^^^^^
+
+policy.toml:28:15: expected a string, found a boolean
+   |
+28 | enforcement = false
+   |               ^^^^^
+
+policy.toml:31:10: expected a table, found a string
+   |
+31 | claims = "{}"
+   |          ^^^^
+   = help: write claims = { role = "authenticated", app_metadata = { org_id = "…" } }
+
+policy.toml:33:10: unknown value "rewritten"
+   |
+33 | expect = "rewritten"
+   |          ^^^^^^^^^^^
+   = help: did you mean "rewrite"?
+"#,
+    );
+}
+
+#[test]
+fn the_version_must_be_one() {
+    assert!(read("").unwrap_err().contains("key \"version\" is missing"));
+    assert!(read("version = 2").unwrap_err().contains("unknown version"));
+    assert!(
+        read("version = \"1\"")
+            .unwrap_err()
+            .contains("expected an integer")
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused() {
+    let cases = [
+        "mode = 'observe'",
+        "[defaults]\nddl = 'unscoped'",
+        "[defaults]\nrequire_rls = 'warn'",
+        "[defaults]\nrequire_rls = 'enforce'",
+        "[[role]]\nname = 'r'\ntenant = 'per_transaction'",
+        "[[table]]\nname = 'a.b'\nvia = { column = 'c', table = 'a.d', key = 'id' }",
+        "[[table]]\nname = 'a.b'\n[table.via]\ncolumn = 'c'\ntable = 'a.d'\nkey = 'id'",
+    ];
+    for text in cases {
+        let shown = problems_of(text);
+        assert_eq!(shown.matches("is not supported yet").count(), 1, "{shown}");
+        assert_eq!(shown.matches("policy.toml:").count(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn a_second_type_of_the_tenant_claim_is_possible() {
+    let policy = policy("[[table]]\nname = 'a.b'\ncolumn = 'org'\ntype = 'text'\n");
+    assert_eq!(
+        *table(&policy, "a.b"),
+        key("org", "app_metadata.org_id", ValueType::Text)
+    );
+}
+
+#[test]
+fn problems_of_the_catalogue_are_shown_at_the_line_that_names_the_object() {
+    let loaded = read("version = 1\n[[table]]\nname = 'public.lead'\n").unwrap();
+    let problem = |object: &str| BindingProblem {
+        object: object.to_owned(),
+        message: "there is no such table".to_owned(),
+        suggestion: Some("public.leads".to_owned()),
+    };
+    let shown = loaded.source.locate(&problem("public.lead")).to_string();
+    assert_shows(
+        &shown,
+        r#"
+policy.toml:3:8: there is no such table
+  |
+3 | name = 'public.lead'
+  |        ^^^^^^^^^^^^^
+  = help: did you mean "public.leads"?
+"#,
+    );
+    let of_column = loaded
+        .source
+        .locate(&problem("public.lead.org_id"))
+        .to_string();
+    assert!(of_column.starts_with("policy.toml:3:8: "), "{of_column}");
+    let elsewhere = loaded.source.locate(&problem("other.thing")).to_string();
+    assert!(
+        elsewhere.starts_with("policy.toml: other.thing: "),
+        "{elsewhere}"
+    );
+}
