@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use pgwarden_config::Settings;
+use pgwarden_config::{PolicySource, Settings};
 use pgwarden_policy::Policy;
 use tokio::sync::{OnceCell, watch};
 
@@ -67,6 +67,17 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The same with the places in the policy's file that it is about.
+    pub fn located(self, source: &PolicySource) -> Self {
+        match self {
+            Self::Policy { database, problems } => Self::Settings(format!(
+                "the policy does not fit the database {database:?}\n{}",
+                source.locate_all(&problems)
+            )),
+            error @ (Self::Settings(_) | Self::Connect { .. }) => error,
+        }
+    }
+
     /// The process's exit status.
     pub fn exit_status(&self) -> u8 {
         match self {
@@ -241,10 +252,20 @@ impl Proxy {
             Database::open(name, at, &self.settings, policy, &self.metrics)
         };
         let opened = cell.get_or_try_init(open).await.map(Arc::clone);
-        if opened.is_err() {
-            self.forget(name);
+        match &opened {
+            Err(_) => self.forget(name),
+            Ok(database) => self.catch_up(database)?,
         }
         opened
+    }
+
+    /// A reload may have come while the database was being opened with the old policy.
+    fn catch_up(&self, database: &Database) -> Result<(), OpenError> {
+        let policy = self.policy.load_full();
+        if !Arc::ptr_eq(database.engine().policy(), &policy) {
+            database.put_in_force(database.bind(policy).map_err(OpenError::Policy)?);
+        }
+        Ok(())
     }
 
     fn cell(&self, name: &str) -> Option<Arc<OnceCell<Arc<Database>>>> {

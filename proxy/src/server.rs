@@ -1,12 +1,12 @@
 //! The process from start to end: listeners, signals, reloads, shutdown.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pgwarden_config::Settings;
-use pgwarden_policy::Policy;
+use pgwarden_config::{Environment, LoadedPolicy, Settings, load_policy, load_settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,7 +28,21 @@ pub struct Inputs {
     /// `warden.toml`.
     pub settings: Settings,
     /// `policy.toml`.
-    pub policy: Arc<Policy>,
+    pub policy: LoadedPolicy,
+}
+
+impl Inputs {
+    /// Reads `warden.toml`, the environment's overrides, and the policy file that it names.
+    ///
+    /// # Errors
+    /// All problems of the first file that has any, as the text to show.
+    pub fn read(config: &Path) -> Result<Self, String> {
+        let settings = load_settings(config, &Environment::of_process());
+        let settings = settings.map_err(|problems| problems.to_string())?;
+        let policy = load_policy(&settings.policy_file);
+        let policy = policy.map_err(|problems| problems.to_string())?;
+        Ok(Self { settings, policy })
+    }
 }
 
 /// Reads the two files: at the start, and again at each HUP. An error is the text to show.
@@ -86,7 +100,9 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
         Some(address) => Some(bind_admin(address).await?),
         None => None,
     };
-    let proxy = Proxy::open(inputs.settings, inputs.policy).await?;
+    let LoadedPolicy { policy, source } = inputs.policy;
+    let opened = Proxy::open(inputs.settings, policy).await;
+    let proxy = opened.map_err(|error| error.located(&source))?;
     let open = Arc::new(AtomicUsize::new(0));
     let addresses = listeners.iter().map(|it| it.address()).collect();
     for listener in listeners {
@@ -144,11 +160,10 @@ impl Running {
     /// What is wrong, as it was logged.
     pub fn reload(&self, inputs: Result<Inputs, String>) -> Result<(), String> {
         let result = inputs.and_then(|inputs| {
-            let reloaded = self
-                .proxy
-                .reload(&inputs.settings, Arc::clone(&inputs.policy));
-            reloaded.map_err(|error| error.to_string())?;
-            Ok(inputs.policy.revision.clone())
+            let LoadedPolicy { policy, source } = inputs.policy;
+            let reloaded = self.proxy.reload(&inputs.settings, Arc::clone(&policy));
+            reloaded.map_err(|error| error.located(&source).to_string())?;
+            Ok(policy.revision.clone())
         });
         let metrics = self.proxy.metrics();
         let mut event = Event::new(EventKind::Reload, None);
