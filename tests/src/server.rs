@@ -10,12 +10,14 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A running server. Its superuser is `postgres`; connections from loopback are trusted.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    directory: PathBuf,
     _keeper: Child,
 }
 
@@ -31,10 +33,18 @@ rm -rf "$2"
 impl Server {
     /// Initialises and starts a server on a free port of 127.0.0.1.
     pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// The same, with a hand in its files (`pg_hba.conf`, `postgresql.conf`, keys) before it
+    /// starts. The superuser must stay able to connect over TCP.
+    pub fn start_with(prepare: impl FnOnce(&Path)) -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
         let binaries = binaries();
         let directory = std::env::temp_dir().join(format!(
-            "pgwarden-tests-{}-{:x}",
+            "pgwarden-tests-{}-{}-{:x}",
             std::process::id(),
+            STARTED.fetch_add(1, Ordering::Relaxed),
             Instant::now().elapsed().as_nanos() ^ u128::from(std::process::id())
         ));
         fs::create_dir(&directory).expect("the data directory can be made");
@@ -56,6 +66,8 @@ impl Server {
         ));
         let address = free_address();
         write_settings(&directory, address);
+        prepare(&directory);
+        give_away(&directory, account);
         let mut keeper = Command::new("sh");
         keeper
             .arg("-c")
@@ -70,6 +82,7 @@ impl Server {
             .expect("the server can be started");
         let server = Self {
             address,
+            directory: directory.clone(),
             _keeper: keeper,
         };
         server.wait(&directory);
@@ -79,6 +92,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its data directory, where its unix socket is, too.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     fn wait(&self, directory: &Path) {
@@ -126,6 +144,19 @@ fn account() -> Option<(u32, u32)> {
         text.trim().parse().expect("id prints a number")
     };
     Some((number("-u"), number("-g")))
+}
+
+/// What root has written into the data directory belongs to the server's account.
+fn give_away(directory: &Path, account: Option<(u32, u32)>) {
+    let Some((uid, gid)) = account else {
+        return;
+    };
+    for entry in fs::read_dir(directory).expect("the directory can be read") {
+        let path = entry.expect("the directory can be read").path();
+        if path.is_file() {
+            chown(&path, Some(uid), Some(gid)).expect("root can give the file away");
+        }
+    }
 }
 
 fn as_account(command: &mut Command, account: Option<(u32, u32)>) -> &mut Command {
