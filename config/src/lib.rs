@@ -25,4 +25,5 @@ pub use environment::Environment;
 pub use policy_file::{LoadedPolicy, PolicySource, load_policy, read_policy};
 pub use secret::Secret;
 pub use settings::Settings;
-pub use warden::{load_settings, read_settings};
+pub use values::parse_duration;
+pub use warden::{load_settings, read_database, read_settings};

@@ -200,6 +200,10 @@ pub struct JwtKey {
     pub material: KeyMaterial,
 }
 
+/// The shortest HMAC secret: a shorter one can be guessed from one token. (RFC 7518, section 3.2,
+/// wants as many bits as the hash has; common providers give 32 bytes for all of them.)
+pub const HMAC_SECRET_BYTES_MIN: usize = 32;
+
 /// A key's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyMaterial {

@@ -121,6 +121,14 @@ pub(crate) fn address(node: &Node) -> Result<SocketAddr, Complaint> {
 
 const DURATION_HELP: &str = "write a number with ms, s, m, h or d, such as \"30s\"";
 
+/// Reads a duration as the files have it, for the command line.
+///
+/// # Errors
+/// What is wrong, in a sentence.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration_of(text.trim()).ok_or_else(|| format!("not a duration; {DURATION_HELP}"))
+}
+
 /// `"500ms"`, `"5s"`, `"10m"`, `"1h"`, `"1d"`; `"0s"` is one.
 pub(crate) fn duration(node: &Node) -> Result<Duration, Complaint> {
     let written = match &node.value {
@@ -131,6 +139,10 @@ pub(crate) fn duration(node: &Node) -> Result<Duration, Complaint> {
         }
         other => return Err(wrong("a duration", other).help(DURATION_HELP)),
     };
+    duration_of(written).ok_or_else(|| Complaint::new("not a duration").help(DURATION_HELP))
+}
+
+fn duration_of(written: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(written);
     let millis_per_unit = match unit {
         "ms" => 1,
@@ -138,12 +150,11 @@ pub(crate) fn duration(node: &Node) -> Result<Duration, Complaint> {
         "m" | "min" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(Complaint::new("not a duration").help(DURATION_HELP)),
+        _ => return None,
     };
-    number
-        .and_then(|number: u64| number.checked_mul(millis_per_unit))
+    number?
+        .checked_mul(millis_per_unit)
         .map(Duration::from_millis)
-        .ok_or_else(|| Complaint::new("not a duration").help(DURATION_HELP))
 }
 
 /// A duration that is not nothing.

@@ -18,6 +18,8 @@ mod auth;
 mod databases;
 mod secrets;
 
+pub use databases::read_database;
+
 /// A client could not fit its token into a larger message, and PostgreSQL allows no larger one.
 const MESSAGE_BYTES_MAX: usize = 0x3fff_ffff;
 

@@ -26,7 +26,10 @@ secret_env = "PGWARDEN_JWT_SECRET"
 "#;
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
-    let secret = ("PGWARDEN_JWT_SECRET", "a secret of the tests");
+    let secret = (
+        "PGWARDEN_JWT_SECRET",
+        "a secret of the tests, long enough for HMAC",
+    );
     let all = variables.iter().chain([&secret]);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
@@ -301,6 +304,24 @@ fn secrets_are_never_shown() {
         &[("PGWARDEN_DATABASES__APP__URL", "postgres://u:hunter2@h:0")],
     );
     assert!(!shown.unwrap_err().contains("hunter2"));
+}
+
+#[test]
+fn a_short_secret_is_refused() {
+    let shown = read(
+        &MINIMAL.replace("PGWARDEN_JWT_SECRET", "SHORT"),
+        &[("SHORT", "hunter2")],
+    );
+    assert_shows(
+        &shown.unwrap_err(),
+        r#"
+warden.toml:8:1: the secret is shorter than 32 bytes
+  |
+8 | secret_env = "SHORT"
+  | ^^^^^^^^^^
+  = help: make one with: openssl rand -base64 48
+"#,
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use access::Access;
 pub use error::{AuthError, KeyError};
+pub(crate) use keys::algorithm as jwt_algorithm;
 
 use keys::Keys;
 

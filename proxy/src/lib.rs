@@ -11,6 +11,7 @@ pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod backend;
+pub mod cli;
 pub mod database;
 pub mod listener;
 pub mod log;

@@ -1,2 +1,7 @@
 //! The `pgwarden` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgwarden::cli::main()
+}

@@ -17,7 +17,7 @@ use crate::log;
 use crate::proxy::{Drain, Proxy, StartError};
 
 /// libpg_query recurses in C. The engine bounds what it gives it, and this is what that needs.
-const STACK_BYTES: usize = 16 << 20;
+pub(crate) const STACK_BYTES: usize = 16 << 20;
 
 /// Sessions that were told to end get this long to say so to their clients.
 const CLOSING_TIME: Duration = Duration::from_secs(2);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::document::{Entry, Node};
+use crate::document::{Entry, Node, Origin};
 use crate::reader::{Complaint, Section};
-use crate::settings::{Auth, Jwks, JwtAlgorithm, JwtKey, KeyMaterial};
+use crate::secret::Secret;
+use crate::settings::{Auth, HMAC_SECRET_BYTES_MIN, Jwks, JwtAlgorithm, JwtKey, KeyMaterial};
 use crate::suggest;
 use crate::values::{boolean, duration, text, word, words};
 
@@ -75,7 +76,7 @@ impl Reader<'_> {
         let algorithm = algorithm?;
         let name = algorithm.name();
         let material = match (algorithm.is_symmetric(), secret, public_key) {
-            (true, Some((_, secret)), None) => secret.map(KeyMaterial::Secret),
+            (true, Some((named_at, secret)), None) => self.hmac_secret(&named_at, secret?),
             (false, None, Some(entry)) => self.public_key(entry),
             (true, _, Some(entry)) => {
                 // Otherwise whoever reads the public key could sign tokens with it.
@@ -108,6 +109,16 @@ impl Reader<'_> {
             algorithm,
             material: material?,
         })
+    }
+
+    fn hmac_secret(&mut self, named_at: &Origin, secret: Secret) -> Option<KeyMaterial> {
+        if secret.expose().len() < HMAC_SECRET_BYTES_MIN {
+            let message = format!("the secret is shorter than {HMAC_SECRET_BYTES_MIN} bytes");
+            let help = "make one with: openssl rand -base64 48";
+            self.complain(named_at, Complaint::new(message).help(help));
+            return None;
+        }
+        Some(KeyMaterial::Secret(secret))
     }
 
     fn public_key(&mut self, entry: &Entry) -> Option<KeyMaterial> {

@@ -2,7 +2,9 @@
 
 use crate::database_url::DatabaseUrl;
 use crate::document::Origin;
+use crate::environment::Environment;
 use crate::reader::{Complaint, Section};
+use crate::secret::Secret;
 use crate::settings::{Database, Databases, RootCertificates};
 use crate::values::{count, word};
 
@@ -12,6 +14,33 @@ const DEFAULT_MAX_SERVER_CONNECTIONS: usize = 20;
 
 /// The name that stands for any.
 const ANY: &str = "*";
+
+/// Reads a server's URL that does not stand in a file: that of a command line. Without a password
+/// in it, `PGPASSWORD` is taken, as libpq's programs do.
+///
+/// # Errors
+/// What is wrong with the URL; nothing of it is repeated.
+pub fn read_database(url: &str, environment: &Environment) -> Result<Database, Vec<String>> {
+    let url = DatabaseUrl::parse(url).map_err(|complaints| {
+        let sentence = |it: Complaint| match it.help {
+            Some(help) => format!("{}; {help}", it.message),
+            None => it.message,
+        };
+        complaints.into_iter().map(sentence).collect::<Vec<_>>()
+    })?;
+    let password = environment.get("PGPASSWORD").map(Secret::new);
+    let dbname = url.dbname.unwrap_or_else(|| url.user.clone());
+    Ok(Database {
+        host: url.host,
+        port: url.port,
+        user: url.user,
+        password: url.password.or(password),
+        dbname: Some(dbname),
+        ssl_mode: url.ssl_mode,
+        ssl_root: url.ssl_root,
+        max_server_connections: 1,
+    })
+}
 
 impl Reader<'_> {
     pub(super) fn databases(&mut self, root: &mut Section<'_>) -> Databases {

@@ -34,7 +34,18 @@ impl Identity {
     /// When the token lacks the tenant, or has a claim of the wrong type. Break-glass roles need no
     /// tenant.
     pub fn access(&self, engine: &Engine) -> Result<Access, AuthError> {
-        let rule = match self.claims.get("role") {
+        Access::of_claims(&self.claims, engine)
+    }
+}
+
+impl Access {
+    /// What these claims give under the engine's policy, whoever signed them or nobody: for
+    /// `explain` and the policy's tests, which judge and send nothing.
+    pub(crate) fn of_claims(
+        claims: &Map<String, Value>,
+        engine: &Engine,
+    ) -> Result<Self, AuthError> {
+        let rule = match claims.get("role") {
             None => None,
             Some(Value::String(name)) => engine.policy().role(name),
             Some(_) => return Err(AuthError::BadRole),
@@ -45,12 +56,12 @@ impl Identity {
         let enforce = rule.is_none_or(|rule| rule.enforce);
         let mut values = Vec::with_capacity(engine.slots().len());
         for slot in engine.slots() {
-            values.push(scope_value(&self.claims, slot)?);
+            values.push(scope_value(claims, slot)?);
         }
         if enforce && !matches!(values.first(), Some(Some(_))) {
             return Err(AuthError::NoTenant);
         }
-        Ok(Access {
+        Ok(Self {
             values: ScopeValues::new(values),
             enforce,
             set_role: rule.and_then(|rule| rule.set_role.clone()),

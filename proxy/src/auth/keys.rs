@@ -2,14 +2,10 @@
 //! be signed with, never how a key is used.
 
 use jsonwebtoken::{Algorithm, DecodingKey};
-use pgwarden_config::settings::{JwtAlgorithm, JwtKey, KeyMaterial};
+use pgwarden_config::settings::{HMAC_SECRET_BYTES_MIN, JwtAlgorithm, JwtKey, KeyMaterial};
 
 use super::error::{AuthError, KeyError};
 use super::token::{self, Header, Token};
-
-/// An HMAC secret that is shorter than this can be guessed from one token (RFC 7518, section 3.2,
-/// wants as many bits as the hash has; common providers give 32 bytes for all of them).
-const SECRET_BYTES_MIN: usize = 32;
 
 /// A key with its one algorithm.
 struct Key {
@@ -84,7 +80,8 @@ impl Key {
     }
 }
 
-fn algorithm(name: JwtAlgorithm) -> Algorithm {
+/// jsonwebtoken's name of an algorithm.
+pub(crate) fn algorithm(name: JwtAlgorithm) -> Algorithm {
     match name {
         JwtAlgorithm::Hs256 => Algorithm::HS256,
         JwtAlgorithm::Hs384 => Algorithm::HS384,
@@ -109,9 +106,9 @@ fn decoding_key(key: &JwtKey) -> Result<DecodingKey, String> {
             KeyMaterial::Secret(secret),
         ) => {
             let secret = secret.expose().as_bytes();
-            if secret.len() < SECRET_BYTES_MIN {
+            if secret.len() < HMAC_SECRET_BYTES_MIN {
                 return Err(format!(
-                    "the secret is shorter than {SECRET_BYTES_MIN} bytes"
+                    "the secret is shorter than {HMAC_SECRET_BYTES_MIN} bytes"
                 ));
             }
             Ok(DecodingKey::from_secret(secret))

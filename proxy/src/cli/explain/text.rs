@@ -1,0 +1,94 @@
+//! The answer of `explain` for people.
+
+use std::fmt::Write;
+
+use super::{Cleared, Denied, Explanation};
+
+/// The width of the labels.
+const LABEL: usize = 11;
+
+pub(super) fn render(explanation: &Explanation, sql: &str) -> String {
+    let mut text = String::new();
+    match explanation {
+        Explanation::Cleared(it) => cleared(&mut text, it),
+        Explanation::Denied(it) => denied(&mut text, it, sql),
+    }
+    text
+}
+
+fn cleared(text: &mut String, it: &Cleared) {
+    line(text, "verdict", it.verdict);
+    line(text, "kind", it.kind);
+    for table in &it.tables {
+        let guard = format!(
+            "{} ({}) guarded by {}",
+            table.name, table.access, table.guard
+        );
+        line(text, "table", &guard);
+    }
+    line(text, "sql", it.sql.trim_end());
+    for hidden in &it.hidden_parameters {
+        let what = format!(
+            "${} is {} ({})",
+            hidden.parameter, hidden.claim, hidden.r#type
+        );
+        line(text, "hidden", &what);
+    }
+    for check in &it.checks {
+        let what = format!("${} must equal {} at Bind", check.parameter, check.claim);
+        line(text, "check", &what);
+    }
+    for effect in &it.effects {
+        line(text, "effect", effect);
+    }
+    line(text, "fingerprint", &it.fingerprint);
+    line(text, "policy", &it.policy);
+}
+
+fn denied(text: &mut String, it: &Denied, sql: &str) {
+    line(text, "verdict", it.verdict);
+    line(text, "reason", it.reason);
+    line(text, "sqlstate", it.sqlstate);
+    line(text, "message", &it.message);
+    if let Some(detail) = &it.detail {
+        line(text, "detail", detail);
+    }
+    if let Some(hint) = &it.hint {
+        line(text, "hint", hint);
+    }
+    if let Some(position) = it.position {
+        marked(text, sql, position);
+    }
+}
+
+/// The line of the statement that the position is in, with a mark under it, as psql does it.
+fn marked(text: &mut String, sql: &str, position: u32) {
+    let mut left = usize::try_from(position).unwrap_or(1).saturating_sub(1);
+    for (at, written) in sql.split('\n').enumerate() {
+        let length = written.chars().count();
+        if left <= length {
+            let label = format!("line {}", at + 1);
+            let plain: String = written.chars().map(printable).collect();
+            line(text, &label, &plain);
+            line(text, "", &format!("{}^", " ".repeat(left)));
+            return;
+        }
+        left -= length + 1;
+    }
+}
+
+fn printable(character: char) -> char {
+    if character.is_control() {
+        ' '
+    } else {
+        character
+    }
+}
+
+fn line(text: &mut String, label: &str, value: &str) {
+    let colon = if label.is_empty() { "" } else { ":" };
+    let label = format!("{label}{colon}");
+    let indented = value.replace('\n', &format!("\n{}", " ".repeat(LABEL + 2)));
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "{label:<width$}{indented}", width = LABEL + 2);
+}

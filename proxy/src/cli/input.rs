@@ -1,0 +1,96 @@
+//! What several commands read: a policy, a catalogue, a text from standard input.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use pgwarden_config::{Environment, LoadedPolicy, load_policy, settings};
+use pgwarden_policy::catalog::CatalogParts;
+use pgwarden_policy::engine::Limits;
+use pgwarden_policy::{Catalog, Engine};
+
+use crate::backend::{self, Upstream};
+use crate::server;
+
+use super::Failure;
+
+/// Where the catalogue comes from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct CatalogSource {
+    /// A snapshot that `pgwarden catalog` wrote
+    #[arg(long, value_name = "FILE")]
+    catalog: Option<PathBuf>,
+    /// A live database: postgres://user@host:5432/database (the password also from PGPASSWORD)
+    #[arg(long, value_name = "URL")]
+    dsn: Option<String>,
+}
+
+impl CatalogSource {
+    /// Reads it.
+    pub(super) fn read(&self) -> Result<Catalog, Failure> {
+        match (&self.catalog, &self.dsn) {
+            (Some(path), _) => from_file(path),
+            (None, Some(dsn)) => from_server(dsn),
+            (None, None) => Err(Failure::usage("give --catalog or --dsn")),
+        }
+    }
+}
+
+/// Binds a policy to a catalogue.
+pub(super) fn engine(loaded: &LoadedPolicy, catalog: Catalog) -> Result<Engine, Failure> {
+    let policy = Arc::clone(&loaded.policy);
+    let engine = Engine::new(policy, Arc::new(catalog), Limits::default());
+    engine.map_err(|problems| loaded.source.locate_all(&problems).into())
+}
+
+/// Reads a policy.
+pub(super) fn policy(path: &Path) -> Result<LoadedPolicy, Failure> {
+    Ok(load_policy(path)?)
+}
+
+fn from_file(path: &Path) -> Result<Catalog, Failure> {
+    let name = path.display();
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::usage(format!("{name} can't be read: {error}")))?;
+    let parts: CatalogParts = serde_json::from_slice(&text)
+        .map_err(|error| Failure::usage(format!("{name} is not a catalogue: {error}")))?;
+    Ok(Catalog::new(parts))
+}
+
+/// Reads the catalogue of a live database.
+pub(super) fn from_server(dsn: &str) -> Result<Catalog, Failure> {
+    let database = pgwarden_config::read_database(dsn, &Environment::of_process())
+        .map_err(|problems| Failure::usage(format!("--dsn: {}", problems.join("\n--dsn: "))))?;
+    let runtime = server::runtime()
+        .map_err(|error| Failure::Internal(format!("can't start the runtime: {error}")))?;
+    runtime.block_on(read_catalog(&database))
+}
+
+async fn read_catalog(database: &settings::Database) -> Result<Catalog, Failure> {
+    // The URL's user stands in for a database that it does not name, as in libpq.
+    let upstream = Upstream::new(database, &database.user);
+    let upstream = Arc::new(upstream.map_err(|error| Failure::usage(format!("--dsn: {error}")))?);
+    let failed =
+        |why: String| Failure::Connect(format!("can't read the catalogue of {upstream}: {why}"));
+    let connected = backend::connect_control(&upstream).await;
+    let (client, connection) = connected.map_err(|error| failed(error.to_string()))?;
+    tokio::spawn(async move {
+        // It ends with the client, which sees its errors, too.
+        let _ = connection.await;
+    });
+    let read = pgwarden_schema::read_catalog(&client).await;
+    read.map_err(|error| failed(error.to_string()))
+}
+
+/// A text that is an argument, or standard input for `-`.
+pub(super) fn text_or_stdin(argument: &str) -> Result<String, Failure> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = String::new();
+    let read = std::io::stdin().read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("standard input can't be read: {error}")))?;
+    Ok(text)
+}
