@@ -15,6 +15,7 @@
 
 pub mod cases;
 pub mod fixture;
+pub mod generator;
 pub mod oracle;
 pub mod random;
 pub mod runner;

@@ -1,0 +1,117 @@
+//! Random statements over the suites' schema, the same for a seed for ever.
+//!
+//! The grammar keeps to what has one right answer whatever the plan: LIMIT only below a total
+//! order, aggregates that don't depend on the order of rows, UPDATE … FROM that sets nothing from
+//! the joined rows. Expressions that blow up on organisation b's rows are sprinkled everywhere;
+//! on the own rows none of them fails, so any error they raise is a leak of evaluation order.
+
+mod expression;
+mod query;
+mod tables;
+mod write;
+
+use crate::fixture::Tenant;
+use crate::random::Random;
+
+/// A column's type, as far as the generator tells types apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Int,
+    Numeric,
+    Text,
+    Bool,
+    Uuid,
+    Time,
+    Date,
+    Json,
+    Tags,
+    Status,
+}
+
+/// What blows up when it meets another organisation's value of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bomb {
+    /// No number.
+    NoNumber,
+    /// No date.
+    NoDate,
+    /// No JSON.
+    NoJson,
+    /// No regular expression.
+    NoPattern,
+    /// No time zone.
+    NoZone,
+}
+
+/// A column that an expression can name.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    name: String,
+    kind: Kind,
+    bomb: Option<Bomb>,
+}
+
+/// A relation in scope.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    alias: String,
+    columns: Vec<Column>,
+}
+
+/// A statement.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// The text.
+    pub sql: String,
+    /// Whether it writes.
+    pub writes: bool,
+    /// Whether it carries another organisation's value on purpose, so that refusing it is right.
+    pub hostile: bool,
+}
+
+/// Makes statements.
+#[derive(Debug)]
+pub struct Generator {
+    random: Random,
+    tenant: Tenant,
+    aliases: usize,
+    /// CTEs in scope: name and columns.
+    ctes: Vec<Relation>,
+    hostile: bool,
+}
+
+impl Generator {
+    /// The generator of one statement: number `index` of a seed's sequence, as a tenant would
+    /// write it. Any single statement can be made again without those before it.
+    pub fn statement(seed: u64, index: u64, tenant: Tenant) -> Statement {
+        let mut mixer = Random::new(seed ^ index.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let mut generator = Self {
+            random: Random::new(mixer.bits()),
+            tenant,
+            aliases: 0,
+            ctes: Vec::new(),
+            hostile: false,
+        };
+        let writes = generator.random.chance(25);
+        let sql = if writes {
+            generator.write()
+        } else {
+            generator.top_select()
+        };
+        Statement {
+            sql,
+            writes,
+            hostile: generator.hostile,
+        }
+    }
+
+    /// Bombs are only laid where the own rows are none.
+    fn bombs(&self) -> bool {
+        self.tenant != Tenant::B
+    }
+
+    fn alias(&mut self) -> String {
+        self.aliases += 1;
+        format!("t{}", self.aliases)
+    }
+}
