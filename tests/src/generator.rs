@@ -31,16 +31,16 @@ pub(crate) enum Kind {
 /// What blows up when it meets another organisation's value of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bomb {
-    /// No number.
-    NoNumber,
-    /// No date.
-    NoDate,
-    /// No JSON.
-    NoJson,
-    /// No regular expression.
-    NoPattern,
-    /// No time zone.
-    NoZone,
+    /// Text that is no number.
+    Number,
+    /// Text that is no date.
+    Date,
+    /// Text that is no JSON.
+    Json,
+    /// Text that is no regular expression.
+    Pattern,
+    /// Text that is no time zone.
+    Zone,
 }
 
 /// A column that an expression can name.

@@ -14,9 +14,12 @@
 )]
 
 pub mod cases;
+pub mod duel;
+pub mod engine;
 pub mod fixture;
 pub mod generator;
 pub mod oracle;
+pub mod proxy;
 pub mod random;
 pub mod runner;
 pub mod server;

@@ -2,13 +2,23 @@
 //! through the whole proxy in both protocols. A test's name is `how::case`, so that
 //! `cargo test -p pgwarden-tests --test cases a1_` runs one class.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use pgwarden_tests::cases::{Case, read_all};
+use pgwarden_tests::engine::Judged;
 use pgwarden_tests::fixture::Arena;
-use pgwarden_tests::runner::check_case;
+use pgwarden_tests::oracle::Direct;
+use pgwarden_tests::proxy::session;
+use pgwarden_tests::runner::{check_case, run_case};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -16,17 +26,41 @@ fn main() {
     let mut trials = Vec::new();
     for case in read_all(&directory) {
         let case = Arc::new(case);
+        let extended = !case.simple;
+        trials.push(trial("oracle", &case, move |case| {
+            check_case(case, &Arena::take(), extended)
+        }));
+        if case.simple && case.steps.len() == 1 {
+            trials.push(trial("engine", &case, through_the_engine));
+        }
         if case.simple {
-            trials.push(trial("oracle", &case, |case| {
-                check_case(case, &Arena::take(), false)
+            trials.push(trial("simple", &case, |case| {
+                through_the_proxy(case, false)
             }));
-        } else {
-            trials.push(trial("oracle", &case, |case| {
-                check_case(case, &Arena::take(), true)
+        }
+        if case.extended {
+            trials.push(trial("extended", &case, |case| {
+                through_the_proxy(case, true)
             }));
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Judged in process: no session, hence single statements only.
+fn through_the_engine(case: &Case) -> Result<(), String> {
+    let arena = Arena::take();
+    let mut subject = Judged::new(&arena, case.tenant);
+    run_case(case, &arena, &mut subject, false)
+}
+
+fn through_the_proxy(case: &Case, extended: bool) -> Result<(), String> {
+    let arena = Arena::take();
+    let mut subject = Direct {
+        client: session(&arena.plain(), case.tenant),
+        extended,
+    };
+    run_case(case, &arena, &mut subject, extended)
 }
 
 fn trial(

@@ -1,5 +1,12 @@
 //! The harness itself: what the other suites lean on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use pgwarden_tests::fixture::{Arena, Tenant};
 
 #[test]

@@ -15,7 +15,18 @@ impl Generator {
             Kind::Int => number.to_string(),
             Kind::Numeric => format!("{number}.5"),
             Kind::Text => {
-                let texts = ["Lead 3", "note 1", "x", "t1", "Campaign 5", "1", "+495", "", "k%", "O''Brien"];
+                let texts = [
+                    "Lead 3",
+                    "note 1",
+                    "x",
+                    "t1",
+                    "Campaign 5",
+                    "1",
+                    "+495",
+                    "",
+                    "k%",
+                    "O''Brien",
+                ];
                 format!("'{}'", self.random.pick(&texts))
             }
             Kind::Bool => ["true", "false"][number % 2].to_owned(),
@@ -86,15 +97,25 @@ impl Generator {
                 format!("({left} + {right})")
             }
             Kind::Date => format!("({} + 1)", self.expression(Kind::Date, scope, depth - 1)),
-            Kind::Time => format!("({} + interval '1 hour')", self.expression(Kind::Time, scope, depth - 1)),
-            Kind::Json => format!("({} || '{{\"z\": 1}}'::jsonb)", self.expression(Kind::Json, scope, depth - 1)),
-            Kind::Tags => format!("array_append({}, 'y')", self.expression(Kind::Tags, scope, depth - 1)),
+            Kind::Time => format!(
+                "({} + interval '1 hour')",
+                self.expression(Kind::Time, scope, depth - 1)
+            ),
+            Kind::Json => format!(
+                "({} || '{{\"z\": 1}}'::jsonb)",
+                self.expression(Kind::Json, scope, depth - 1)
+            ),
+            Kind::Tags => format!(
+                "array_append({}, 'y')",
+                self.expression(Kind::Tags, scope, depth - 1)
+            ),
             Kind::Uuid | Kind::Status | Kind::Bool => self.expression(kind, scope, 0),
         }
     }
 
     fn computed_int(&mut self, scope: &[Relation], depth: usize) -> String {
-        if self.bombs() && self.random.chance(35)
+        if self.bombs()
+            && self.random.chance(35)
             && let Some(text) = self.leaky_int(scope)
         {
             return text;
@@ -102,7 +123,10 @@ impl Generator {
         match self.random.below(5) {
             0 => format!("length({})", self.expression(Kind::Text, scope, depth - 1)),
             1 => format!("abs({})", self.expression(Kind::Int, scope, depth - 1)),
-            2 => format!("array_length({}, 1)", self.expression(Kind::Tags, scope, depth - 1)),
+            2 => format!(
+                "array_length({}, 1)",
+                self.expression(Kind::Tags, scope, depth - 1)
+            ),
             _ => {
                 let left = self.expression(Kind::Int, scope, depth - 1);
                 let right = self.expression(Kind::Int, scope, 0);
@@ -117,7 +141,10 @@ impl Generator {
             0 => format!("upper({})", self.expression(Kind::Text, scope, depth - 1)),
             1 => format!("left({}, 4)", self.expression(Kind::Text, scope, depth - 1)),
             2 => format!("{}::text", self.expression(Kind::Int, scope, depth - 1)),
-            3 => format!("({} ->> 'n')", self.expression(Kind::Json, scope, depth - 1)),
+            3 => format!(
+                "({} ->> 'n')",
+                self.expression(Kind::Json, scope, depth - 1)
+            ),
             _ => {
                 let left = self.expression(Kind::Text, scope, depth - 1);
                 let right = self.expression(Kind::Text, scope, 0);
@@ -127,10 +154,15 @@ impl Generator {
     }
 
     /// Columns whose foreign values blow up, with what does it.
-    fn armed<'a>(scope: &'a [Relation]) -> Vec<(&'a Relation, &'a Column)> {
+    fn armed(scope: &[Relation]) -> Vec<(&Relation, &Column)> {
         scope
             .iter()
-            .flat_map(|relation| relation.columns.iter().map(move |column| (relation, column)))
+            .flat_map(|relation| {
+                relation
+                    .columns
+                    .iter()
+                    .map(move |column| (relation, column))
+            })
             .filter(|(_, column)| column.bomb.is_some() || column.kind == Kind::Int)
             .collect()
     }
@@ -138,7 +170,7 @@ impl Generator {
     fn leaky_int(&mut self, scope: &[Relation]) -> Option<String> {
         let armed: Vec<_> = Self::armed(scope)
             .into_iter()
-            .filter(|(_, column)| matches!(column.bomb, None | Some(Bomb::NoNumber)))
+            .filter(|(_, column)| matches!(column.bomb, None | Some(Bomb::Number)))
             .map(|(relation, column)| (format!("{}.{}", relation.alias, column.name), column.bomb))
             .collect();
         if armed.is_empty() {
@@ -162,17 +194,20 @@ impl Generator {
         let (name, bomb) = self.random.pick(&armed).clone();
         Some(match bomb {
             None => format!("1 / ({name} - 777001) <= 0"),
-            Some(Bomb::NoNumber) => format!("{name}::int > {}", self.random.below(9)),
-            Some(Bomb::NoDate) => format!("CAST({name} AS date) > '2026-03-09'"),
-            Some(Bomb::NoJson) => format!("({name}::json ->> 'v') = '2'"),
-            Some(Bomb::NoPattern) => format!("'body1' ~ {name}"),
-            Some(Bomb::NoZone) => format!("(timestamptz '2026-01-01 00:00:00+00' AT TIME ZONE {name}) > '2025-01-01'"),
+            Some(Bomb::Number) => format!("{name}::int > {}", self.random.below(9)),
+            Some(Bomb::Date) => format!("CAST({name} AS date) > '2026-03-09'"),
+            Some(Bomb::Json) => format!("({name}::json ->> 'v') = '2'"),
+            Some(Bomb::Pattern) => format!("'body1' ~ {name}"),
+            Some(Bomb::Zone) => {
+                format!("(timestamptz '2026-01-01 00:00:00+00' AT TIME ZONE {name}) > '2025-01-01'")
+            }
         })
     }
 
     /// A boolean expression.
     pub(crate) fn condition(&mut self, scope: &[Relation], depth: usize) -> String {
-        if self.bombs() && self.random.chance(18)
+        if self.bombs()
+            && self.random.chance(18)
             && let Some(text) = self.leaky_condition(scope)
         {
             return text;
@@ -181,8 +216,16 @@ impl Generator {
             return self.comparison(scope, 0);
         }
         match self.random.below(14) {
-            0 | 1 => format!("({} AND {})", self.condition(scope, depth - 1), self.condition(scope, depth - 1)),
-            2 | 3 => format!("({} OR {})", self.condition(scope, depth - 1), self.condition(scope, depth - 1)),
+            0 | 1 => format!(
+                "({} AND {})",
+                self.condition(scope, depth - 1),
+                self.condition(scope, depth - 1)
+            ),
+            2 | 3 => format!(
+                "({} OR {})",
+                self.condition(scope, depth - 1),
+                self.condition(scope, depth - 1)
+            ),
             4 => format!("NOT {}", parenthesized(&self.condition(scope, depth - 1))),
             5 => {
                 let kind = self.common_kind();
@@ -192,7 +235,9 @@ impl Generator {
             6 => {
                 let kind = self.common_kind();
                 let left = self.expression(kind, scope, depth - 1);
-                let list: Vec<_> = (0..=self.random.below(3)).map(|_| self.literal(kind)).collect();
+                let list: Vec<_> = (0..=self.random.below(3))
+                    .map(|_| self.literal(kind))
+                    .collect();
                 format!("({left} IN ({}))", list.join(", "))
             }
             7 if depth > 1 => {
@@ -220,7 +265,10 @@ impl Generator {
             12 => {
                 let kind = self.common_kind();
                 let left = self.expression(kind, scope, depth - 1);
-                format!("({left} IS DISTINCT FROM {})", self.expression(kind, scope, 0))
+                format!(
+                    "({left} IS DISTINCT FROM {})",
+                    self.expression(kind, scope, 0)
+                )
             }
             _ => self.comparison(scope, depth - 1),
         }
@@ -244,7 +292,17 @@ impl Generator {
 
     pub(crate) fn common_kind(&mut self) -> Kind {
         *self.random.pick(&[
-            Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text, Kind::Uuid, Kind::Uuid, Kind::Numeric, Kind::Status, Kind::Date, Kind::Time,
+            Kind::Int,
+            Kind::Int,
+            Kind::Int,
+            Kind::Text,
+            Kind::Text,
+            Kind::Uuid,
+            Kind::Uuid,
+            Kind::Numeric,
+            Kind::Status,
+            Kind::Date,
+            Kind::Time,
         ])
     }
 }

@@ -36,7 +36,18 @@ impl Generator {
 
     fn output_kind(&mut self) -> Kind {
         *self.random.pick(&[
-            Kind::Int, Kind::Int, Kind::Text, Kind::Text, Kind::Uuid, Kind::Bool, Kind::Numeric, Kind::Time, Kind::Date, Kind::Json, Kind::Tags, Kind::Status,
+            Kind::Int,
+            Kind::Int,
+            Kind::Text,
+            Kind::Text,
+            Kind::Uuid,
+            Kind::Bool,
+            Kind::Numeric,
+            Kind::Time,
+            Kind::Date,
+            Kind::Json,
+            Kind::Tags,
+            Kind::Status,
         ])
     }
 
@@ -55,21 +66,32 @@ impl Generator {
             if self.ctes.iter().any(|cte| cte.alias == name) {
                 continue;
             }
-            let kinds: Vec<_> = (0..=self.random.below(3)).map(|_| self.common_kind()).collect();
+            let kinds: Vec<_> = (0..=self.random.below(3))
+                .map(|_| self.common_kind())
+                .collect();
             let body = if self.random.chance(25) {
                 self.set_operation(&kinds, &[], depth)
             } else {
                 self.plain(&kinds, &[], depth)
             };
             let names: Vec<_> = (0..kinds.len()).map(|at| format!("c{at}")).collect();
-            let materialized = *self.random.pick(&["", "", "MATERIALIZED ", "NOT MATERIALIZED "]);
-            parts.push(format!("{name} ({}) AS {materialized}({body})", names.join(", ")));
+            let materialized = *self
+                .random
+                .pick(&["", "", "MATERIALIZED ", "NOT MATERIALIZED "]);
+            parts.push(format!(
+                "{name} ({}) AS {materialized}({body})",
+                names.join(", ")
+            ));
             self.ctes.push(Relation {
                 alias: name,
                 columns: columns(&names, &kinds),
             });
         }
-        if parts.is_empty() { String::new() } else { format!("WITH {} ", parts.join(", ")) }
+        if parts.is_empty() {
+            String::new()
+        } else {
+            format!("WITH {} ", parts.join(", "))
+        }
     }
 
     /// A query that gives one column of each kind.
@@ -82,7 +104,12 @@ impl Generator {
     }
 
     /// A subquery that gives one value at most.
-    pub(crate) fn scalar_subquery(&mut self, kind: Kind, outer: &[Relation], depth: usize) -> String {
+    pub(crate) fn scalar_subquery(
+        &mut self,
+        kind: Kind,
+        outer: &[Relation],
+        depth: usize,
+    ) -> String {
         let from = self.from(outer, depth, 1);
         let scope = joined(&from.scope, outer);
         let filter = self.condition(&scope, depth);
@@ -90,9 +117,15 @@ impl Generator {
         match kind {
             Kind::Int | Kind::Numeric | Kind::Text | Kind::Date | Kind::Time => {
                 let aggregate = ["min", "max"][self.random.below(2)];
-                format!("(SELECT {aggregate}({value}) FROM {} WHERE {filter})", from.text)
+                format!(
+                    "(SELECT {aggregate}({value}) FROM {} WHERE {filter})",
+                    from.text
+                )
             }
-            _ => format!("(SELECT {value} FROM {} WHERE {filter} ORDER BY 1 LIMIT 1)", from.text),
+            _ => format!(
+                "(SELECT {value} FROM {} WHERE {filter} ORDER BY 1 LIMIT 1)",
+                from.text
+            ),
         }
     }
 
@@ -116,10 +149,19 @@ impl Generator {
     fn plain(&mut self, kinds: &[Kind], outer: &[Relation], depth: usize) -> String {
         let from = self.from(outer, depth, 3);
         let scope = joined(&from.scope, outer);
-        let values: Vec<_> = kinds.iter().map(|kind| self.typed(*kind, &scope, depth.min(2))).collect();
+        let values: Vec<_> = kinds
+            .iter()
+            .map(|kind| self.typed(*kind, &scope, depth.min(2)))
+            .collect();
         let filter = self.filter(&scope, depth);
         let tail = self.tail(kinds);
-        format!("SELECT {}{} FROM {}{filter}{}", tail.distinct, values.join(", "), from.text, tail.text)
+        format!(
+            "SELECT {}{} FROM {}{filter}{}",
+            tail.distinct,
+            values.join(", "),
+            from.text,
+            tail.text
+        )
     }
 
     /// An expression whose type a set operation or derived table can rely on.
@@ -158,8 +200,20 @@ impl Generator {
         tail
     }
 
-    pub(crate) fn set_operation(&mut self, kinds: &[Kind], outer: &[Relation], depth: usize) -> String {
-        let operator = *self.random.pick(&["UNION", "UNION ALL", "INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"]);
+    pub(crate) fn set_operation(
+        &mut self,
+        kinds: &[Kind],
+        outer: &[Relation],
+        depth: usize,
+    ) -> String {
+        let operator = *self.random.pick(&[
+            "UNION",
+            "UNION ALL",
+            "INTERSECT",
+            "INTERSECT ALL",
+            "EXCEPT",
+            "EXCEPT ALL",
+        ]);
         let kinds: Vec<_> = kinds.to_vec();
         let left = self.plain(&kinds, outer, depth.saturating_sub(1));
         let right = if self.random.chance(15) {
@@ -265,7 +319,10 @@ impl Generator {
                 from.text
             );
         }
-        format!("SELECT {shown}, {function} OVER (PARTITION BY {part} ORDER BY {order}) FROM {}{filter}", from.text)
+        format!(
+            "SELECT {shown}, {function} OVER (PARTITION BY {part} ORDER BY {order}) FROM {}{filter}",
+            from.text
+        )
     }
 
     /// `*` over a join: columns, their order and their merging must survive.
@@ -275,7 +332,7 @@ impl Generator {
         let alias = self.random.pick(&from.scope).alias.clone();
         let list = match self.random.below(5) {
             0 => format!("{alias}.*"),
-            1 => format!("{alias}"),
+            1 => alias.clone(),
             2 => format!("row_to_json({alias})::text"),
             _ => "*".to_owned(),
         };
@@ -285,43 +342,66 @@ impl Generator {
     fn locking(&mut self) -> String {
         let table = &TABLES[self.random.below(6)];
         let alias = self.alias();
-        let scope = [Relation { alias: alias.clone(), columns: table.scope() }];
+        let scope = [Relation {
+            alias: alias.clone(),
+            columns: table.scope(),
+        }];
         let filter = self.condition(&scope, 2);
         let value = self.expression(Kind::Int, &scope, 1);
-        let strength = *self.random.pick(&["UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE", "UPDATE SKIP LOCKED"]);
-        format!("SELECT {value}, {alias}.org_id FROM public.{} AS {alias} WHERE {filter} FOR {strength}", table.name)
+        let strength = *self.random.pick(&[
+            "UPDATE",
+            "NO KEY UPDATE",
+            "SHARE",
+            "KEY SHARE",
+            "UPDATE SKIP LOCKED",
+        ]);
+        format!(
+            "SELECT {value}, {alias}.org_id FROM public.{} AS {alias} WHERE {filter} FOR {strength}",
+            table.name
+        )
     }
 
     fn from(&mut self, outer: &[Relation], depth: usize, most: usize) -> From {
-        let mut from = self.from_item(outer, depth);
+        let mut from = self.item(outer, depth);
         let mut count = 1;
         while count < most && self.random.chance(if count == 1 { 60 } else { 35 }) {
             from = self.join(from, outer, depth);
             count += 1;
+        }
+        if self.random.chance(10) {
+            let small = self.item(outer, 0);
+            from.text = format!("{}, {}", from.text, small.text);
+            from.scope.extend(small.scope);
         }
         from
     }
 
     fn join(&mut self, left: From, outer: &[Relation], depth: usize) -> From {
         let single = left.scope.len() == 1;
-        let kind = *self.random.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "LEFT OUTER JOIN", "RIGHT JOIN", "FULL JOIN", ","]);
-        let lateral = matches!(kind, "JOIN" | "LEFT JOIN" | ",") && depth > 0 && self.random.chance(15);
+        let kind = *self.random.pick(&[
+            "JOIN",
+            "JOIN",
+            "LEFT JOIN",
+            "LEFT JOIN",
+            "LEFT OUTER JOIN",
+            "RIGHT JOIN",
+            "FULL JOIN",
+            ",",
+        ]);
+        let lateral =
+            matches!(kind, "JOIN" | "LEFT JOIN" | ",") && depth > 0 && self.random.chance(15);
         let right = if lateral {
             let visible = joined(&left.scope, outer);
             self.derived(&visible, depth - 1, true)
         } else if depth > 0 && kind != "," && self.random.chance(12) {
-            let first = self.from_item(outer, 0);
+            let first = self.item(outer, 0);
             let nested = self.join(first, outer, 0);
-            // A comma list can't be wrapped in parentheses.
-            if nested.text.contains(", ") && nested.scope.len() > 1 && !nested.text.contains(" JOIN ") {
-                self.from_item(outer, 0)
-            } else if nested.text.contains(" , ") {
-                self.from_item(outer, 0)
-            } else {
-                From { text: format!("({})", nested.text), scope: nested.scope }
+            From {
+                text: format!("({})", nested.text),
+                scope: nested.scope,
             }
         } else {
-            self.from_item(outer, depth)
+            self.item(outer, depth)
         };
         let scope = joined(&left.scope, &right.scope);
         if kind == "," {
@@ -332,14 +412,26 @@ impl Generator {
                     text: format!("{} JOIN {} ON {condition}", left.text, right.text),
                     scope,
                 },
-                None => From { text: format!("{} CROSS JOIN {}", left.text, right.text), scope },
+                None => From {
+                    text: format!("{} CROSS JOIN {}", left.text, right.text),
+                    scope,
+                },
             };
         }
         if single && right.scope.len() == 1 && self.random.chance(25) {
             let (one, two) = (&left.scope[0], &right.scope[0]);
-            let shared: Vec<_> = one.columns.iter().filter(|column| two.columns.iter().any(|other| other.name == column.name)).cloned().collect();
+            let shared: Vec<_> = one
+                .columns
+                .iter()
+                .filter(|column| two.columns.iter().any(|other| other.name == column.name))
+                .cloned()
+                .collect();
             let agree = shared.iter().all(|column| {
-                column.kind != Kind::Json && two.columns.iter().any(|other| other.name == column.name && other.kind == column.kind)
+                column.kind != Kind::Json
+                    && two
+                        .columns
+                        .iter()
+                        .any(|other| other.name == column.name && other.kind == column.kind)
             });
             if agree && !shared.is_empty() {
                 let text = if self.random.chance(40) {
@@ -359,7 +451,10 @@ impl Generator {
             (_, Some(equality)) => format!("{equality} AND {}", self.condition(&scope, 1)),
             (_, None) => self.condition(&scope, 1),
         };
-        From { text: format!("{} {kind} {} ON {condition}", left.text, right.text), scope }
+        From {
+            text: format!("{} {kind} {} ON {condition}", left.text, right.text),
+            scope,
+        }
     }
 
     /// Equality of columns of two sides, of the same type.
@@ -370,7 +465,10 @@ impl Generator {
                 for a in &one.columns {
                     for b in two.columns.iter().filter(|b| b.kind == a.kind) {
                         if matches!(a.kind, Kind::Int | Kind::Uuid | Kind::Text) {
-                            pairs.push(format!("{}.{} = {}.{}", one.alias, a.name, two.alias, b.name));
+                            pairs.push(format!(
+                                "{}.{} = {}.{}",
+                                one.alias, a.name, two.alias, b.name
+                            ));
                         }
                     }
                 }
@@ -379,7 +477,7 @@ impl Generator {
         (!pairs.is_empty()).then(|| self.random.pick(&pairs).clone())
     }
 
-    fn from_item(&mut self, outer: &[Relation], depth: usize) -> From {
+    fn item(&mut self, outer: &[Relation], depth: usize) -> From {
         match self.random.below(14) {
             0 | 1 if depth > 0 => {
                 // What is in scope outside is not, in a derived table that is not LATERAL, unless
@@ -391,22 +489,42 @@ impl Generator {
                 let alias = self.alias();
                 From {
                     text: format!("{} AS {alias}", cte.alias),
-                    scope: vec![Relation { alias, columns: cte.columns }],
+                    scope: vec![Relation {
+                        alias,
+                        columns: cte.columns,
+                    }],
                 }
             }
             4 => {
                 let alias = self.alias();
-                let rows: Vec<_> = (0..3).map(|_| format!("({}, {}::text)", self.random.below(9), self.literal(Kind::Text))).collect();
+                let rows: Vec<_> = (0..3)
+                    .map(|_| {
+                        format!(
+                            "({}, {}::text)",
+                            self.random.below(9),
+                            self.literal(Kind::Text)
+                        )
+                    })
+                    .collect();
                 From {
                     text: format!("(VALUES {}) AS {alias} (id, name)", rows.join(", ")),
-                    scope: vec![Relation { alias, columns: columns(&["id".into(), "name".into()], &[Kind::Int, Kind::Text]) }],
+                    scope: vec![Relation {
+                        alias,
+                        columns: columns(&["id".into(), "name".into()], &[Kind::Int, Kind::Text]),
+                    }],
                 }
             }
             5 => {
                 let alias = self.alias();
                 From {
-                    text: format!("generate_series(1, {}) AS {alias} (n)", 1 + self.random.below(6)),
-                    scope: vec![Relation { alias, columns: columns(&["n".into()], &[Kind::Int]) }],
+                    text: format!(
+                        "generate_series(1, {}) AS {alias} (n)",
+                        1 + self.random.below(6)
+                    ),
+                    scope: vec![Relation {
+                        alias,
+                        columns: columns(&["n".into()], &[Kind::Int]),
+                    }],
                 }
             }
             _ => self.table(),
@@ -416,7 +534,11 @@ impl Generator {
     fn table(&mut self) -> From {
         let table = self.random.pick(TABLES);
         let hidden = self.ctes.iter().any(|cte| cte.alias == table.name);
-        let schema = if hidden || self.random.chance(30) { "public." } else { "" };
+        let schema = if hidden || self.random.chance(30) {
+            "public."
+        } else {
+            ""
+        };
         let only = if self.random.chance(4) { "ONLY " } else { "" };
         // A partitioned table holds no rows of its own, which is fine.
         let mut scope = table.scope();
@@ -426,7 +548,13 @@ impl Generator {
             // A list of column aliases that renames, or swaps, the tenant column.
             // The lists in `tables` leave columns out, but never one of the first two.
             let mut names = vec!["r0".to_owned(), "r1".to_owned()];
-            if self.random.chance(30) && !table.columns.iter().skip(2).any(|(name, _)| *name == "org_id") {
+            if self.random.chance(30)
+                && !table
+                    .columns
+                    .iter()
+                    .skip(2)
+                    .any(|(name, _)| *name == "org_id")
+            {
                 names[0] = "org_id".to_owned();
             }
             for (column, name) in scope.iter_mut().zip(&names) {
@@ -436,7 +564,10 @@ impl Generator {
         }
         From {
             text: format!("{only}{schema}{} AS {alias}{list}", table.name),
-            scope: vec![Relation { alias, columns: scope }],
+            scope: vec![Relation {
+                alias,
+                columns: scope,
+            }],
         }
     }
 
@@ -447,21 +578,44 @@ impl Generator {
             // A table's own columns under their names: bombs pass through.
             let table = self.random.pick(TABLES);
             let inner = self.alias();
-            let scope = vec![Relation { alias: inner.clone(), columns: table.scope() }];
-            let link = if lateral { self.link(&scope, outer) } else { String::new() };
+            let scope = vec![Relation {
+                alias: inner.clone(),
+                columns: table.scope(),
+            }];
+            let link = if lateral {
+                self.link(&scope, outer)
+            } else {
+                String::new()
+            };
             let filter = self.condition(&joined(&scope, outer), depth.min(1));
-            let names: Vec<_> = table.columns.iter().map(|(name, _)| format!("{inner}.{name}")).collect();
+            let names: Vec<_> = table
+                .columns
+                .iter()
+                .map(|(name, _)| format!("{inner}.{name}"))
+                .collect();
             return From {
-                text: format!("{prefix}(SELECT {} FROM public.{} {inner} WHERE {link}{filter}) AS {alias}", names.join(", "), table.name),
-                scope: vec![Relation { alias, columns: table.scope() }],
+                text: format!(
+                    "{prefix}(SELECT {} FROM public.{} {inner} WHERE {link}{filter}) AS {alias}",
+                    names.join(", "),
+                    table.name
+                ),
+                scope: vec![Relation {
+                    alias,
+                    columns: table.scope(),
+                }],
             };
         }
-        let kinds: Vec<_> = (0..=self.random.below(3)).map(|_| self.common_kind()).collect();
+        let kinds: Vec<_> = (0..=self.random.below(3))
+            .map(|_| self.common_kind())
+            .collect();
         let names: Vec<_> = (0..kinds.len()).map(|at| format!("d{at}")).collect();
         let body = self.subquery(&kinds, outer, depth);
         From {
             text: format!("{prefix}({body}) AS {alias} ({})", names.join(", ")),
-            scope: vec![Relation { alias, columns: columns(&names, &kinds) }],
+            scope: vec![Relation {
+                alias,
+                columns: columns(&names, &kinds),
+            }],
         }
     }
 }
@@ -470,7 +624,11 @@ fn columns(names: &[String], kinds: &[Kind]) -> Vec<Column> {
     names
         .iter()
         .zip(kinds)
-        .map(|(name, kind)| Column { name: name.clone(), kind: *kind, bomb: None })
+        .map(|(name, kind)| Column {
+            name: name.clone(),
+            kind: *kind,
+            bomb: None,
+        })
         .collect()
 }
 

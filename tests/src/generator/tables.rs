@@ -1,6 +1,5 @@
 //! The tables of `fixtures/schema.sql`, as the generator sees them.
 
-use super::Bomb::{NoDate, NoJson, NoNumber, NoPattern, NoZone};
 use super::Kind::{Bool, Date, Int, Json, Numeric, Status, Tags, Text, Time, Uuid};
 use super::{Bomb, Column, Kind};
 
@@ -32,7 +31,11 @@ impl Table {
             .map(|(name, kind)| Column {
                 name: (*name).to_owned(),
                 kind: *kind,
-                bomb: self.bombs.iter().find(|(column, _)| column == name).map(|(_, bomb)| *bomb),
+                bomb: self
+                    .bombs
+                    .iter()
+                    .find(|(column, _)| column == name)
+                    .map(|(_, bomb)| *bomb),
             })
             .collect()
     }
@@ -42,8 +45,16 @@ pub(crate) const TABLES: &[Table] = &[
     Table {
         name: "leads",
         columns: &[
-            ("id", Uuid), ("org_id", Uuid), ("campaign_id", Int), ("phone", Text), ("full_name", Text),
-            ("score", Int), ("status", Status), ("tags", Tags), ("meta", Json), ("created_at", Time),
+            ("id", Uuid),
+            ("org_id", Uuid),
+            ("campaign_id", Int),
+            ("phone", Text),
+            ("full_name", Text),
+            ("score", Int),
+            ("status", Status),
+            ("tags", Tags),
+            ("meta", Json),
+            ("created_at", Time),
         ],
         bombs: &[],
         tenant: Some("org_id"),
@@ -54,10 +65,23 @@ pub(crate) const TABLES: &[Table] = &[
     Table {
         name: "call_logs",
         columns: &[
-            ("id", Int), ("org_id", Uuid), ("call_id", Int), ("amount", Int), ("body", Text),
-            ("pattern", Text), ("due", Text), ("zone", Text), ("raw_json", Text),
+            ("id", Int),
+            ("org_id", Uuid),
+            ("call_id", Int),
+            ("amount", Int),
+            ("body", Text),
+            ("pattern", Text),
+            ("due", Text),
+            ("zone", Text),
+            ("raw_json", Text),
         ],
-        bombs: &[("body", NoNumber), ("pattern", NoPattern), ("due", NoDate), ("zone", NoZone), ("raw_json", NoJson)],
+        bombs: &[
+            ("body", Bomb::Number),
+            ("pattern", Bomb::Pattern),
+            ("due", Bomb::Date),
+            ("zone", Bomb::Zone),
+            ("raw_json", Bomb::Json),
+        ],
         tenant: Some("org_id"),
         key: Some("id"),
         free: &["call_id", "amount"],
@@ -66,8 +90,13 @@ pub(crate) const TABLES: &[Table] = &[
     Table {
         name: "calls",
         columns: &[
-            ("id", Int), ("lead_id", Uuid), ("agent_id", Int), ("seconds", Int), ("amount", Int),
-            ("started", Time), ("org_id", Uuid),
+            ("id", Int),
+            ("lead_id", Uuid),
+            ("agent_id", Int),
+            ("seconds", Int),
+            ("amount", Int),
+            ("started", Time),
+            ("org_id", Uuid),
         ],
         bombs: &[],
         tenant: Some("org_id"),
@@ -77,7 +106,14 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "campaigns",
-        columns: &[("id", Int), ("org_id", Uuid), ("name", Text), ("budget", Numeric), ("starts", Date), ("owner_id", Int)],
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("name", Text),
+            ("budget", Numeric),
+            ("starts", Date),
+            ("owner_id", Int),
+        ],
         bombs: &[],
         tenant: Some("org_id"),
         key: None,
@@ -86,7 +122,14 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "agents",
-        columns: &[("id", Int), ("org_id", Uuid), ("email", Text), ("name", Text), ("active", Bool), ("skills", Tags)],
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("email", Text),
+            ("name", Text),
+            ("active", Bool),
+            ("skills", Tags),
+        ],
         bombs: &[],
         tenant: Some("org_id"),
         key: None,
@@ -104,7 +147,12 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "notes_old",
-        columns: &[("id", Int), ("org_id", Uuid), ("txt", Text), ("archived_on", Date)],
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("txt", Text),
+            ("archived_on", Date),
+        ],
         bombs: &[],
         tenant: Some("org_id"),
         key: Some("id"),
@@ -113,8 +161,13 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "knowledge_base_documents",
-        columns: &[("id", Int), ("org_id", Uuid), ("title", Text), ("body", Text)],
-        bombs: &[("body", NoNumber)],
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("title", Text),
+            ("body", Text),
+        ],
+        bombs: &[("body", Bomb::Number)],
         tenant: Some("org_id"),
         key: Some("id"),
         free: &["title"],
@@ -123,7 +176,7 @@ pub(crate) const TABLES: &[Table] = &[
     Table {
         name: "knowledge_base_chunks",
         columns: &[("id", Int), ("document_id", Int), ("content", Text)],
-        bombs: &[("content", NoNumber)],
+        bombs: &[("content", Bomb::Number)],
         tenant: None,
         key: None,
         free: &[],
@@ -131,7 +184,13 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "cold_call_logs",
-        columns: &[("id", Int), ("org_id", Uuid), ("note", Text), ("cost", Numeric), ("total", Numeric)],
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("note", Text),
+            ("cost", Numeric),
+            ("total", Numeric),
+        ],
         bombs: &[],
         tenant: Some("org_id"),
         key: None,
@@ -149,7 +208,12 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "payments",
-        columns: &[("id", Int), ("org_id", Uuid), ("amount", Numeric), ("paid", Bool)],
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("amount", Numeric),
+            ("paid", Bool),
+        ],
         bombs: &[],
         tenant: Some("org_id"),
         key: None,
@@ -176,7 +240,12 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "\"Order Items\"",
-        columns: &[("\"Id\"", Int), ("org_id", Uuid), ("\"select\"", Text), ("\"Qty\"", Int)],
+        columns: &[
+            ("\"Id\"", Int),
+            ("org_id", Uuid),
+            ("\"select\"", Text),
+            ("\"Qty\"", Int),
+        ],
         bombs: &[],
         tenant: Some("org_id"),
         key: Some("\"Id\""),
@@ -185,7 +254,12 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "organizations",
-        columns: &[("id", Uuid), ("name", Text), ("plan_id", Int), ("settings", Json)],
+        columns: &[
+            ("id", Uuid),
+            ("name", Text),
+            ("plan_id", Int),
+            ("settings", Json),
+        ],
         bombs: &[],
         tenant: Some("id"),
         key: None,

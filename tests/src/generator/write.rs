@@ -18,15 +18,33 @@ impl Generator {
     }
 
     fn write_in_cte(&mut self) -> String {
-        let (body, table) = if self.random.chance(60) { self.update() } else { self.delete() };
-        let body = body.split(" RETURNING ").next().unwrap_or_default().to_owned();
+        let (body, table) = if self.random.chance(60) {
+            self.update()
+        } else {
+            self.delete()
+        };
+        let body = body
+            .split(" RETURNING ")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let alias = "x";
         let target = body_target(&body);
-        let names: Vec<_> = table.columns.iter().map(|(name, _)| format!("{target}.{name}")).collect();
-        let scope = [Relation { alias: alias.to_owned(), columns: table.scope() }];
+        let names: Vec<_> = table
+            .columns
+            .iter()
+            .map(|(name, _)| format!("{target}.{name}"))
+            .collect();
+        let scope = [Relation {
+            alias: alias.to_owned(),
+            columns: table.scope(),
+        }];
         let value = self.expression(Kind::Int, &scope, 1);
         let filter = self.condition(&scope, 1);
-        format!("WITH x AS ({body} RETURNING {}) SELECT x.*, {value} FROM x WHERE {filter}", names.join(", "))
+        format!(
+            "WITH x AS ({body} RETURNING {}) SELECT x.*, {value} FROM x WHERE {filter}",
+            names.join(", ")
+        )
     }
 
     fn target(&mut self) -> &'static Table {
@@ -47,21 +65,38 @@ impl Generator {
         if with_tenant {
             columns.push(tenant);
         }
-        columns.extend(table.free.iter().filter(|column| **column == "amount" || self.random.chance(70)));
+        columns.extend(
+            table
+                .free
+                .iter()
+                .filter(|column| **column == "amount" || self.random.chance(70)),
+        );
         let text = if self.random.chance(65) {
-            let mut next = if self.random.chance(30) { 1 + self.random.below(60) } else { 6000 };
+            let mut next = if self.random.chance(30) {
+                1 + self.random.below(60)
+            } else {
+                6000
+            };
             let rows: Vec<_> = (0..=self.random.below(3))
                 .map(|_| {
                     next += 1;
-                    let values: Vec<_> = columns.iter().map(|column| self.insert_value(table, column, next)).collect();
+                    let values: Vec<_> = columns
+                        .iter()
+                        .map(|column| self.insert_value(table, column, next))
+                        .collect();
                     format!("({})", values.join(", "))
                 })
                 .collect();
             format!("VALUES {}", rows.join(", "))
         } else {
-            let source = self.random.pick(&["notes", "knowledge_base_documents", "campaigns"]);
+            let source = self
+                .random
+                .pick(&["notes", "knowledge_base_documents", "campaigns"]);
             let source = TABLES.iter().find(|table| table.name == *source).unwrap();
-            let scope = [Relation { alias: "s".to_owned(), columns: source.scope() }];
+            let scope = [Relation {
+                alias: "s".to_owned(),
+                columns: source.scope(),
+            }];
             let values: Vec<_> = columns
                 .iter()
                 .map(|column| {
@@ -75,7 +110,11 @@ impl Generator {
                 })
                 .collect();
             let filter = self.condition(&scope, 2);
-            format!("SELECT {} FROM public.{} s WHERE {filter}", values.join(", "), source.name)
+            format!(
+                "SELECT {} FROM public.{} s WHERE {filter}",
+                values.join(", "),
+                source.name
+            )
         };
         let mut text = format!("INSERT INTO {} ({}) {text}", table.name, columns.join(", "));
         if let Some(target) = table.conflict
@@ -92,7 +131,10 @@ impl Generator {
             return format!(" ON CONFLICT ({target}) DO NOTHING");
         }
         let column = *self.random.pick(table.free);
-        let scope = [Relation { alias: table.name.to_owned(), columns: table.scope() }];
+        let scope = [Relation {
+            alias: table.name.to_owned(),
+            columns: table.scope(),
+        }];
         let value = if self.random.chance(50) {
             format!("excluded.{column}")
         } else {
@@ -131,7 +173,10 @@ impl Generator {
     fn update(&mut self) -> (String, &'static Table) {
         let table = self.target();
         let (mention, alias) = self.mention(table);
-        let scope = [Relation { alias: alias.clone(), columns: table.scope() }];
+        let scope = [Relation {
+            alias: alias.clone(),
+            columns: table.scope(),
+        }];
         let mut set = Vec::new();
         let first = self.random.below(table.free.len());
         for column in table.free.iter().skip(first).take(1 + self.random.below(2)) {
@@ -151,7 +196,10 @@ impl Generator {
         }
         let (from, all) = self.joined_target(&scope, "FROM");
         let filter = self.condition(&all, 2);
-        let mut text = format!("UPDATE {mention} SET {}{from} WHERE {filter}", set.join(", "));
+        let mut text = format!(
+            "UPDATE {mention} SET {}{from} WHERE {filter}",
+            set.join(", ")
+        );
         text += &self.returning(table, &alias);
         (text, table)
     }
@@ -159,7 +207,10 @@ impl Generator {
     fn delete(&mut self) -> (String, &'static Table) {
         let table = self.target();
         let (mention, alias) = self.mention(table);
-        let scope = [Relation { alias: alias.clone(), columns: table.scope() }];
+        let scope = [Relation {
+            alias: alias.clone(),
+            columns: table.scope(),
+        }];
         let (using, all) = self.joined_target(&scope, "USING");
         let filter = self.condition(&all, 2);
         let mut text = format!("DELETE FROM {mention}{using} WHERE {filter}");
@@ -183,7 +234,10 @@ impl Generator {
         let table = self.random.pick(TABLES);
         let alias = self.alias();
         let mut all = target.to_vec();
-        all.push(Relation { alias: alias.clone(), columns: table.scope() });
+        all.push(Relation {
+            alias: alias.clone(),
+            columns: table.scope(),
+        });
         (format!(" {word} public.{} AS {alias}", table.name), all)
     }
 
@@ -191,24 +245,31 @@ impl Generator {
         if !self.random.chance(55) {
             return String::new();
         }
-        let scope = [Relation { alias: alias.to_owned(), columns: table.scope() }];
+        let scope = [Relation {
+            alias: alias.to_owned(),
+            columns: table.scope(),
+        }];
         if self.random.chance(30) {
             return format!(" RETURNING {alias}.*");
         }
         let kinds = [self.common_kind(), self.common_kind()];
-        let values: Vec<_> = kinds.iter().map(|kind| self.expression(*kind, &scope, 1)).collect();
+        let values: Vec<_> = kinds
+            .iter()
+            .map(|kind| self.expression(*kind, &scope, 1))
+            .collect();
         format!(" RETURNING {}", values.join(", "))
     }
 }
 
 /// How a statement's own text names its target.
 fn body_target(body: &str) -> String {
-    let rest = body.strip_prefix("UPDATE ").or_else(|| body.strip_prefix("DELETE FROM ")).unwrap_or(body);
-    let name = if rest.starts_with('"') {
-        let end = rest[1..].find('"').map_or(rest.len(), |at| at + 2);
-        &rest[..end]
-    } else {
-        rest.split(' ').next().unwrap_or(rest)
+    let rest = body
+        .strip_prefix("UPDATE ")
+        .or_else(|| body.strip_prefix("DELETE FROM "))
+        .unwrap_or(body);
+    let name = match rest.strip_prefix('"').and_then(|inside| inside.find('"')) {
+        Some(end) => &rest[..end + 2],
+        None => rest.split(' ').next().unwrap_or(rest),
     };
     match rest[name.len()..].strip_prefix(" AS ") {
         Some(after) => after.split(' ').next().unwrap_or(after).to_owned(),

@@ -1,0 +1,328 @@
+//! Random statements on both sides at once: the subject and the oracle, statement after statement,
+//! and what came of it in numbers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::engine::{Judged, refused};
+use crate::fixture::{Arena, ROLE, Tenant, contents_of, script, server, set_claims, superuser};
+use crate::generator::{Generator, Statement};
+use crate::oracle::{Direct, Outcome, Subject as _, compare};
+use crate::proxy::session;
+use crate::wire::{Client, Reply};
+
+/// What came of many statements.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Statements that were run.
+    pub statements: usize,
+    /// Those among them that write.
+    pub writes: usize,
+    /// Equal answers.
+    pub same: usize,
+    /// Rows in equal answers: nothing is shown by a suite of empty results.
+    pub rows: usize,
+    /// Equal errors.
+    pub same_errors: usize,
+    /// Statements that ran out of time.
+    pub timed_out: usize,
+    /// Refusals of statements that only read, by reason.
+    pub denied_reads: BTreeMap<String, (usize, String)>,
+    /// Refusals of statements that write, by reason.
+    pub denied_writes: BTreeMap<String, (usize, String)>,
+    /// Refusals of statements that deserve it.
+    pub denied_hostile: usize,
+    /// Bugs.
+    pub different: Vec<String>,
+}
+
+impl Report {
+    /// Refusals among statements that only read, in percent.
+    pub fn denied_reads_percent(&self) -> f64 {
+        percent(total(&self.denied_reads), self.statements - self.writes)
+    }
+
+    /// Refusals among honest statements that write, in percent.
+    pub fn denied_writes_percent(&self) -> f64 {
+        percent(
+            total(&self.denied_writes),
+            self.writes - self.denied_hostile,
+        )
+    }
+
+    fn note(&mut self, statement: &Statement, place: &str, outcome: Outcome, rows: usize) {
+        self.statements += 1;
+        self.writes += usize::from(statement.writes);
+        match outcome {
+            Outcome::Same => {
+                self.same += 1;
+                self.rows += rows;
+            }
+            Outcome::SameError(_) => self.same_errors += 1,
+            Outcome::TimedOut => self.timed_out += 1,
+            Outcome::Denied(_) if statement.hostile => self.denied_hostile += 1,
+            Outcome::Denied(reason) => {
+                let list = if statement.writes {
+                    &mut self.denied_writes
+                } else {
+                    &mut self.denied_reads
+                };
+                let entry = list.entry(reason).or_default();
+                entry.0 += 1;
+                if entry.1.is_empty() || entry.1.len() > statement.sql.len() {
+                    entry.1.clone_from(&statement.sql);
+                }
+            }
+            Outcome::Different(text) => {
+                self.different
+                    .push(format!("{place}\n  {}\n  {text}", statement.sql));
+            }
+        }
+    }
+
+    /// Adds another thread's numbers.
+    pub fn add(&mut self, other: Self) {
+        self.statements += other.statements;
+        self.writes += other.writes;
+        self.same += other.same;
+        self.rows += other.rows;
+        self.same_errors += other.same_errors;
+        self.timed_out += other.timed_out;
+        self.denied_hostile += other.denied_hostile;
+        self.different.extend(other.different);
+        for (mine, theirs) in [
+            (&mut self.denied_reads, other.denied_reads),
+            (&mut self.denied_writes, other.denied_writes),
+        ] {
+            for (reason, (times, sql)) in theirs {
+                let entry = mine.entry(reason).or_insert((0, sql));
+                entry.0 += times;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} statements ({} write): {} equal with {} rows, {} equal errors, {} timed out, {:.2} % of reads and {:.2} % of writes denied, {} hostile ones denied, {} different",
+            self.statements,
+            self.writes,
+            self.same,
+            self.rows,
+            self.same_errors,
+            self.timed_out,
+            self.denied_reads_percent(),
+            self.denied_writes_percent(),
+            self.denied_hostile,
+            self.different.len()
+        )?;
+        for (title, list) in [
+            ("reads", &self.denied_reads),
+            ("writes", &self.denied_writes),
+        ] {
+            for (reason, (times, sql)) in list {
+                writeln!(f, "denied {title}: {times} × {reason}, such as {sql}")?;
+            }
+        }
+        for text in self.different.iter().take(25) {
+            writeln!(f, "DIFFERENT {text}")?;
+        }
+        Ok(())
+    }
+}
+
+fn total(list: &BTreeMap<String, (usize, String)>) -> usize {
+    list.values().map(|(times, _)| times).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "percentages of some thousands")]
+fn percent(part: usize, whole: usize) -> f64 {
+    part as f64 * 100.0 / whole.max(1) as f64
+}
+
+/// Who writes the statement of an index.
+pub fn tenant_of(index: u64) -> Tenant {
+    match index % 10 {
+        0..=6 => Tenant::A,
+        7 | 8 => Tenant::B,
+        _ => Tenant::C,
+    }
+}
+
+fn place(seed: u64, index: u64) -> String {
+    format!("seed {seed} statement {index} as {:?}", tenant_of(index))
+}
+
+/// Runs statements through the engine, `indexes` of a seed.
+pub fn through_the_engine(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
+    let arena = Arena::take();
+    let mut pairs: Vec<(Tenant, Pair)> = Vec::new();
+    let mut report = Report::default();
+    for index in indexes {
+        let tenant = tenant_of(index);
+        let statement = Generator::statement(seed, index, tenant);
+        let at = match pairs.iter().position(|(known, _)| *known == tenant) {
+            Some(at) => at,
+            None => {
+                pairs.push((tenant, Pair::new(&arena, tenant)));
+                pairs.len() - 1
+            }
+        };
+        let pair = &mut pairs[at].1;
+        let result = catch_unwind(AssertUnwindSafe(|| pair.run(&statement)));
+        match result {
+            Ok((outcome, rows)) => report.note(&statement, &place(seed, index), outcome, rows),
+            Err(panic) => {
+                pairs.remove(at);
+                report.note(
+                    &statement,
+                    &place(seed, index),
+                    Outcome::Different(panic_text(panic.as_ref())),
+                    0,
+                );
+            }
+        }
+    }
+    report
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
+
+/// A tenant's two connections. Their session user is a superuser, so that a transaction can look
+/// at all tables before it is rolled back; statements run under the proxy's role.
+struct Pair {
+    subject: Judged,
+    oracle: Client,
+}
+
+const PROLOGUE: &str =
+    "BEGIN; SET LOCAL ROLE postgres; SELECT suite.restore_sequences(); SET LOCAL ROLE pgwarden_app";
+const EPILOGUE: &str = "SET LOCAL ROLE postgres; SELECT name, sum FROM suite.contents()";
+
+impl Pair {
+    fn new(arena: &Arena, tenant: Tenant) -> Self {
+        let open = |database: &str| {
+            let mut client = superuser(server().address(), database);
+            set_claims(&mut client, &tenant.claims());
+            script(&mut client, "SET statement_timeout = 2000");
+            script(&mut client, &format!("SET ROLE {ROLE}"));
+            client.forbid(tenant.markers());
+            client
+        };
+        Self {
+            subject: Judged::over(open(&arena.plain()), tenant),
+            oracle: open(&arena.oracle()),
+        }
+    }
+
+    fn run(&mut self, statement: &Statement) -> (Outcome, usize) {
+        let judged = self.subject.judge(&statement.sql);
+        let text = match judged {
+            Ok(text) => text,
+            Err(denial) => return (compare(&refused(&denial), &Reply::default(), false), 0),
+        };
+        let (outcome, rows) = if statement.writes {
+            self.write(&text, &statement.sql)
+        } else {
+            self.read(&text, &statement.sql)
+        };
+        match outcome {
+            Outcome::Different(why) => (Outcome::Different(format!("{why}\n  as {text}")), rows),
+            outcome => (outcome, rows),
+        }
+    }
+
+    fn read(&mut self, text: &str, original: &str) -> (Outcome, usize) {
+        self.subject.client().send_query(text);
+        self.oracle.send_query(original);
+        let ours = self.subject.client().reply();
+        let theirs = self.oracle.reply();
+        (compare(&ours, &theirs, false), rows(&theirs))
+    }
+
+    fn write(&mut self, text: &str, original: &str) -> (Outcome, usize) {
+        for (client, sql) in [(self.subject.client(), text), (&mut self.oracle, original)] {
+            client.send_query(PROLOGUE);
+            client.send_query(sql);
+            client.send_query(EPILOGUE);
+            client.send_query("ROLLBACK");
+        }
+        let mut ours = transaction(self.subject.client());
+        let mut theirs = transaction(&mut self.oracle);
+        let (our_tables, their_tables) = (contents_of(&ours.1), contents_of(&theirs.1));
+        ours.0.status = b'T';
+        theirs.0.status = b'T';
+        let outcome = compare(&ours.0, &theirs.0, false);
+        if outcome == Outcome::Same && our_tables != their_tables {
+            let names: Vec<_> = our_tables
+                .iter()
+                .zip(&their_tables)
+                .filter(|(a, b)| a != b)
+                .map(|(a, _)| a.clone())
+                .collect();
+            return (
+                Outcome::Different(format!("tables differ afterwards: {names:?}")),
+                0,
+            );
+        }
+        (outcome, rows(&theirs.0))
+    }
+}
+
+/// The replies to the statement itself and to the look at the tables.
+fn transaction(client: &mut Client) -> (Reply, Reply) {
+    client.reply().ok();
+    let statement = client.reply();
+    let contents = client.reply();
+    client.reply();
+    (statement, contents)
+}
+
+fn rows(reply: &Reply) -> usize {
+    reply.results.iter().map(|result| result.rows.len()).sum()
+}
+
+/// Runs statements through the whole proxy, in one protocol.
+pub fn through_the_proxy(seed: u64, indexes: impl Iterator<Item = u64>, extended: bool) -> Report {
+    let arena = Arena::take();
+    let mut report = Report::default();
+    for index in indexes {
+        let tenant = tenant_of(index);
+        let statement = Generator::statement(seed, index, tenant);
+        let mut oracle = Direct {
+            client: arena.oracle_session(tenant),
+            extended,
+        };
+        let mut subject = Direct {
+            client: session(&arena.plain(), tenant),
+            extended,
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let ours = subject.run(&statement.sql, &[]);
+            if ours.denied().is_some() {
+                return (compare(&ours, &Reply::default(), false), 0);
+            }
+            let theirs = oracle.run(&statement.sql, &[]);
+            (compare(&ours, &theirs, false), rows(&theirs))
+        }));
+        let (mut outcome, rows) =
+            result.unwrap_or_else(|panic| (Outcome::Different(panic_text(panic.as_ref())), 0));
+        if statement.writes {
+            if outcome == Outcome::Same
+                && Arena::contents(&arena.plain()) != Arena::contents(&arena.oracle())
+            {
+                outcome = Outcome::Different("tables differ afterwards".to_owned());
+            }
+            arena.restore();
+        }
+        report.note(&statement, &place(seed, index), outcome, rows);
+    }
+    report
+}

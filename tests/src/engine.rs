@@ -1,0 +1,125 @@
+//! The engine without the proxy: judge in process, then run the rewritten text on the database
+//! without row level security. Fast enough for tens of thousands of statements.
+
+use std::sync::{Arc, OnceLock};
+
+use pgwarden_policy::engine::{Limits, Request, Scratch};
+use pgwarden_policy::{Catalog, Denial, Engine, Protocol, ScopeValue, ScopeValues, SessionFacts};
+
+use crate::fixture::{Arena, ROLE, Tenant, server, set_claims};
+use crate::oracle::Subject;
+use crate::proxy::{policy, runtime};
+use crate::wire::{Client, Reply, ServerError};
+
+/// The engine bound to the suites' policy and schema. All databases are copies of one, object
+/// identifiers included, so one engine serves them all.
+pub fn engine() -> Arc<Engine> {
+    static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
+    Arc::clone(ENGINE.get_or_init(|| {
+        let engine = Engine::new(policy().policy, Arc::new(catalog()), Limits::default());
+        Arc::new(engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}")))
+    }))
+}
+
+fn catalog() -> Catalog {
+    let port = server().address().port();
+    let read = async move {
+        let url = format!("host=127.0.0.1 port={port} user={ROLE} dbname=plain_0");
+        let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("the server answers");
+        let driver = tokio::spawn(connection);
+        let catalog = pgwarden_schema::read_catalog(&client).await;
+        drop(client);
+        let _ = driver.await;
+        catalog.expect("the catalogue can be read")
+    };
+    runtime().block_on(read)
+}
+
+/// A tenant's session, judged in process.
+#[derive(Debug)]
+pub struct Judged {
+    engine: Arc<Engine>,
+    scratch: Scratch,
+    facts: SessionFacts,
+    values: ScopeValues,
+    client: Client,
+}
+
+impl Judged {
+    /// A session of a tenant on an arena.
+    pub fn new(arena: &Arena, tenant: Tenant) -> Self {
+        let mut client = Client::connect(server().address(), ROLE, &arena.plain(), &[], None)
+            .expect("the server answers");
+        set_claims(&mut client, &tenant.claims());
+        client.forbid(tenant.markers());
+        Self::over(client, tenant)
+    }
+
+    /// A session over a connection that carries the claims already.
+    pub fn over(client: Client, tenant: Tenant) -> Self {
+        let engine = engine();
+        let values = engine
+            .slots()
+            .iter()
+            .map(|slot| {
+                let value = match slot.claim.0.last().map(String::as_str) {
+                    Some("org_id") => tenant.org(),
+                    Some("sub") => tenant.user(),
+                    other => panic!("no value for the claim {other:?}"),
+                };
+                Some(ScopeValue::Uuid(value.parse().unwrap()))
+            })
+            .collect();
+        Self {
+            engine,
+            scratch: Scratch::default(),
+            facts: SessionFacts::default(),
+            values: ScopeValues::new(values),
+            client,
+        }
+    }
+
+    /// Judges a statement of the simple protocol: the text that goes to the server.
+    pub fn judge(&mut self, sql: &str) -> Result<String, Denial> {
+        let request = Request {
+            text: sql,
+            protocol: Protocol::Simple,
+            declared: &[],
+            facts: &self.facts,
+            values: &self.values,
+        };
+        let cleared = self.engine.judge(request, &mut self.scratch)?;
+        Ok(cleared.text().to_owned())
+    }
+
+    /// The connection behind it.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Subject for Judged {
+    fn run(&mut self, sql: &str, values: &[Option<&str>]) -> Reply {
+        assert!(values.is_empty(), "parameters need the proxy");
+        match self.judge(sql) {
+            Ok(text) => self.client.query(&text),
+            Err(denial) => refused(&denial),
+        }
+    }
+}
+
+/// What the proxy would have answered.
+pub fn refused(denial: &Denial) -> Reply {
+    let fields = vec![
+        (b'S', "ERROR".to_owned()),
+        (b'C', denial.sqlstate.to_owned()),
+        (b'M', denial.message.clone()),
+        (b'D', denial.detail()),
+    ];
+    Reply {
+        error: Some(ServerError { fields }),
+        status: b'I',
+        ..Reply::default()
+    }
+}

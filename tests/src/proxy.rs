@@ -1,0 +1,122 @@
+//! The proxy, in this process, in front of the arenas' databases without row level security.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use pgwarden::server::{Inputs, Running};
+use pgwarden_config::settings::Settings;
+use pgwarden_config::{Environment, File, LoadedPolicy, read_policy, read_settings};
+use serde_json::{Value, json};
+
+use crate::fixture::{ARENAS, ROLE, Tenant, server};
+use crate::wire::{Client, ServerError};
+
+/// The secret of the HS256 key.
+pub const SECRET: &str = "the suites' own secret, longer than thirty-two bytes";
+
+/// The policy of `fixtures/policy.toml`.
+pub fn policy() -> LoadedPolicy {
+    policy_of(include_str!("../fixtures/policy.toml"))
+}
+
+/// A policy from its text.
+pub fn policy_of(text: &str) -> LoadedPolicy {
+    let file = File::new("policy.toml", text);
+    match read_policy(&file) {
+        Ok(loaded) => loaded,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// Settings with the arenas' databases; `more` is TOML to add.
+pub fn settings(more: &str) -> Settings {
+    let port = server().address().port();
+    let mut text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [pool]\nmode = \"session\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
+         [log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n{more}\n"
+    );
+    for arena in 0..ARENAS {
+        text += &format!(
+            "[databases.plain_{arena}]\nurl = \"postgres://{ROLE}@127.0.0.1:{port}/plain_{arena}?sslmode=disable\"\nmax_server_connections = 40\n"
+        );
+    }
+    let environment =
+        Environment::from_iter([("PGWARDEN_SUITES_SECRET".to_owned(), SECRET.to_owned())]);
+    let file = File::new("warden.toml", text);
+    match read_settings(&file, Path::new("."), &environment) {
+        Ok(settings) => settings,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// Starts a proxy of its own.
+pub fn start(settings: Settings, policy: LoadedPolicy) -> Running {
+    let runtime = runtime();
+    let started = runtime.block_on(pgwarden::server::start(Inputs { settings, policy }));
+    started.expect("the proxy starts")
+}
+
+/// The runtime that all proxies of this test binary share.
+pub fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| pgwarden::server::runtime().expect("threads can be had"))
+}
+
+/// The address of the proxy that most tests share.
+pub fn address() -> SocketAddr {
+    static PROXY: OnceLock<Running> = OnceLock::new();
+    PROXY
+        .get_or_init(|| start(settings(""), policy()))
+        .addresses()[0]
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// Signs claims.
+pub fn sign(claims: &Value) -> String {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)
+        .expect("claims can be signed")
+}
+
+/// A tenant's token.
+pub fn token(tenant: Tenant) -> String {
+    let mut claims: Value = serde_json::from_str(&tenant.claims()).unwrap();
+    claims["exp"] = json!(now() + 3600);
+    sign(&claims)
+}
+
+/// A token of the break-glass role.
+pub fn admin_token() -> String {
+    sign(&json!({
+        "exp": now() + 3600,
+        "role": "platform_admin",
+        "sub": Tenant::A.user(),
+        "app_metadata": {"org_id": Tenant::A.org()},
+    }))
+}
+
+/// A session of a tenant through the proxy, that fails on another tenant's markers.
+pub fn session(database: &str, tenant: Tenant) -> Client {
+    let mut client =
+        connect(database, &token(tenant), &[]).expect("the proxy lets a good token in");
+    client.forbid(tenant.markers());
+    client
+}
+
+/// Logs in with any token and start-up parameters.
+pub fn connect(
+    database: &str,
+    token: &str,
+    parameters: &[(&str, &str)],
+) -> Result<Client, ServerError> {
+    Client::connect(address(), "anyone", database, parameters, Some(token))
+}
