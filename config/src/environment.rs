@@ -38,8 +38,7 @@ impl Environment {
     /// Writes the overrides into the tree; what doesn't fit is returned. Unknown keys are found
     /// later, by the reader.
     pub(crate) fn apply(&self, root: &mut Node) -> Vec<Problem> {
-        let mut named = Vec::new();
-        collect_named(root, &mut named);
+        let named = self.named(root);
         let mut overrides: Vec<Override<'_>> = self
             .variables
             .iter()
@@ -56,8 +55,7 @@ impl Environment {
     /// Variables that were most likely meant as overrides but have one underscore too few.
     /// `known` are the paths of keys, such as `pool.mode`.
     pub(crate) fn near_misses(&self, root: &Node, known: &[String]) -> Vec<Problem> {
-        let mut named = Vec::new();
-        collect_named(root, &mut named);
+        let named = self.named(root);
         let mut problems = Vec::new();
         for name in self.variables.keys().filter(|name| !named.contains(name)) {
             let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -74,6 +72,21 @@ impl Environment {
             }
         }
         problems
+    }
+
+    /// The variables that keys name, in the file or in an override.
+    fn named(&self, root: &Node) -> Vec<String> {
+        let mut named = Vec::new();
+        collect_named(root, &mut named);
+        for (name, value) in &self.variables {
+            let key = name
+                .strip_prefix(PREFIX)
+                .and_then(|it| it.rsplit(SEPARATOR).next());
+            if key.is_some_and(|key| NAMING_KEYS.contains(&key.to_lowercase().as_str())) {
+                named.push(value.clone());
+            }
+        }
+        named
     }
 }
 

@@ -123,6 +123,8 @@ impl Report {
 pub(crate) struct Section<'a> {
     /// The name in messages, such as `[pool]`.
     name: String,
+    /// The path in the tree, such as `listen.0`; empty for the root.
+    path: String,
     origin: Origin,
     table: &'a Table,
     known: Vec<&'static str>,
@@ -133,6 +135,7 @@ impl<'a> Section<'a> {
     pub(crate) fn new(name: impl Into<String>, origin: &Origin, table: &'a Table) -> Self {
         Self {
             name: name.into(),
+            path: String::new(),
             origin: origin.clone(),
             table,
             known: Vec::new(),
@@ -191,8 +194,9 @@ impl<'a> Section<'a> {
     /// Takes a table below this one.
     pub(crate) fn section(&mut self, report: &mut Report, key: &'static str) -> Option<Self> {
         let entry = self.take(key)?;
-        let name = self.name_below(key);
-        Self::of_node(report, format!("[{name}]"), &entry.node)
+        let name = format!("[{}]", self.name_below(key));
+        let path = below(&self.path, key);
+        Self::of_node(report, name, path, &entry.node)
     }
 
     /// The same for a table whose keys all have defaults: left out, it is empty.
@@ -202,8 +206,12 @@ impl<'a> Section<'a> {
         };
         let name = format!("[{}]", self.name_below(key));
         let origin = self.origin.clone();
+        let path = below(&self.path, key);
         let found = self.section(report, key);
-        found.unwrap_or_else(|| Self::new(name, &origin, EMPTY))
+        found.unwrap_or_else(|| Self {
+            path,
+            ..Self::new(name, &origin, EMPTY)
+        })
     }
 
     /// Takes an array of tables below this one. A single table is an array of one.
@@ -221,8 +229,11 @@ impl<'a> Section<'a> {
                 return Vec::new();
             }
         };
-        let read = |node| Self::of_node(report, name.clone(), node);
-        nodes.iter().filter_map(read).collect()
+        let path = below(&self.path, key);
+        let read = |(index, node): (usize, _)| {
+            Self::of_node(report, name.clone(), format!("{path}.{index}"), node)
+        };
+        nodes.iter().enumerate().filter_map(read).collect()
     }
 
     /// The entries of a table whose keys are names, such as `[databases.<name>]`.
@@ -235,15 +246,16 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let read = |entry: &'a Entry| {
-            let name = format!("[{key}.{}]", entry.key);
-            Some((entry, Self::of_node(report, name, &entry.node)?))
+            let path = below(&section.path, &entry.key);
+            let name = format!("[{path}]");
+            Some((entry, Self::of_node(report, name, path, &entry.node)?))
         };
         section.table.entries.iter().filter_map(read).collect()
     }
 
     /// Reports what nobody took.
     pub(crate) fn finish(self, report: &mut Report) {
-        let known = self.known.iter().map(|key| self.name_below(key));
+        let known = self.known.iter().map(|key| below(&self.path, key));
         report.known.extend(known);
         for entry in &self.table.entries {
             if self.known.contains(&entry.key.as_str()) {
@@ -255,9 +267,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn of_node(report: &mut Report, name: String, node: &'a Node) -> Option<Self> {
+    fn of_node(report: &mut Report, name: String, path: String, node: &'a Node) -> Option<Self> {
         match &node.value {
-            Value::Table(table) => Some(Self::new(name, &node.origin, table)),
+            Value::Table(table) => Some(Self {
+                path,
+                ..Self::new(name, &node.origin, table)
+            }),
             other => {
                 let message = format!("expected a table, found {}", other.kind());
                 let complaint = Complaint::new(message).help(format!("write {name}"));
@@ -268,12 +283,7 @@ impl<'a> Section<'a> {
     }
 
     fn name_below(&self, key: &str) -> String {
-        let own = self.name.trim_matches(['[', ']']);
-        if own.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{own}.{key}")
-        }
+        below(self.name.trim_matches(['[', ']']), key)
     }
 
     fn place_name(&self) -> String {
@@ -282,5 +292,12 @@ impl<'a> Section<'a> {
         } else {
             format!(" in {}", self.name)
         }
+    }
+}
+
+fn below(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
     }
 }

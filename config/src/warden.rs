@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{File, Problems};
-use crate::document::{self, Origin, Value};
+use crate::document::{self, Node, Origin, Value};
 use crate::environment::Environment;
 use crate::reader::{Complaint, Report, Section};
 use crate::settings::{
@@ -152,13 +152,14 @@ impl Reader<'_> {
 
     fn listener_tls(&mut self, mut section: Section<'_>) -> Option<ListenerTls> {
         let report = &mut self.report;
-        let certificate = section.required(report, "certificate", word);
-        let key = section.required(report, "key", word);
+        let readable = |node: &Node| readable(self.folder.join(word(node)?));
+        let certificate = section.required(report, "certificate", readable);
+        let key = section.required(report, "key", readable);
         let required = section.or(report, "required", boolean, true);
         section.finish(report);
         Some(ListenerTls {
-            certificate: self.path(&certificate?),
-            key: self.path(&key?),
+            certificate: certificate?,
+            key: key?,
             required,
         })
     }
@@ -264,5 +265,16 @@ impl Reader<'_> {
 
     fn complain(&mut self, origin: &Origin, complaint: Complaint) {
         self.report.complain(origin, complaint);
+    }
+}
+
+/// A file that must be there when the process starts.
+fn readable(path: PathBuf) -> Result<PathBuf, Complaint> {
+    match std::fs::File::open(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => {
+            let message = format!("{} can't be read: {error}", path.display());
+            Err(Complaint::new(message))
+        }
     }
 }

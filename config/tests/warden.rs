@@ -25,6 +25,9 @@ algorithm = "HS256"
 secret_env = "PGWARDEN_JWT_SECRET"
 "#;
 
+/// What paths are relative to.
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let secret = (
         "PGWARDEN_JWT_SECRET",
@@ -37,7 +40,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
     let file = File::new("warden.toml", text);
-    let settings = read_settings(&file, Path::new("/etc/pgwarden"), &environment(variables));
+    let settings = read_settings(&file, Path::new(FOLDER), &environment(variables));
     settings.map_err(|problems| problems.to_string())
 }
 
@@ -66,10 +69,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(settings.limits.message_bytes, 64 << 20);
     assert_eq!(settings.audit.target, AuditTarget::Stdout);
     assert_eq!(settings.audit.statements, AuditStatements::Denied);
-    assert_eq!(
-        settings.policy_file,
-        PathBuf::from("/etc/pgwarden/policy.toml")
-    );
+    assert_eq!(settings.policy_file, Path::new(FOLDER).join("policy.toml"));
     assert_eq!(settings.log.format, LogFormat::Text);
     let database = settings.databases.get("app").unwrap();
     assert_eq!(database.host, Host::Tcp("127.0.0.1".into()));
@@ -102,7 +102,9 @@ fn the_sample_is_loadable_and_shows_the_defaults() {
 fn the_contract_is_read_but_for_what_is_not_built() {
     let folder = tempfile::tempdir().unwrap();
     let pem = "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n";
-    std::fs::write(folder.path().join("jwt.pem"), pem).unwrap();
+    for name in ["jwt.pem", "server.crt", "server.key"] {
+        std::fs::write(folder.path().join(name), pem).unwrap();
+    }
     let text = include_str!("contract/warden.toml");
     let file = File::new("warden.toml", text);
     let problems = read_settings(&file, folder.path(), &environment(&[])).unwrap_err();
@@ -386,8 +388,8 @@ fn the_environment_overrides_every_scalar() {
         &[
             ("PGWARDEN_LISTEN__0__ADDRESS", "0.0.0.0:7000"),
             ("PGWARDEN_LISTEN__1__ADDRESS", "[::1]:7001"),
-            ("PGWARDEN_LISTEN__1__TLS__CERTIFICATE", "c.pem"),
-            ("PGWARDEN_LISTEN__1__TLS__KEY", "/k.pem"),
+            ("PGWARDEN_LISTEN__1__TLS__CERTIFICATE", "Cargo.toml"),
+            ("PGWARDEN_LISTEN__1__TLS__KEY", "/dev/null"),
             ("PGWARDEN_LISTEN__1__TLS__REQUIRED", "false"),
             ("PGWARDEN_DATABASES__APP__URL", "postgres://bob@db/other"),
             ("PGWARDEN_DATABASES__APP__MAX_SERVER_CONNECTIONS", "3"),
@@ -404,8 +406,8 @@ fn the_environment_overrides_every_scalar() {
     assert_eq!(settings.listen[0].address.to_string(), "0.0.0.0:7000");
     assert_eq!(settings.listen[1].address.to_string(), "[::1]:7001");
     let tls = settings.listen[1].tls.clone().unwrap();
-    assert_eq!(tls.certificate, PathBuf::from("/etc/pgwarden/c.pem"));
-    assert_eq!(tls.key, PathBuf::from("/k.pem"));
+    assert_eq!(tls.certificate, Path::new(FOLDER).join("Cargo.toml"));
+    assert_eq!(tls.key, PathBuf::from("/dev/null"));
     assert!(!tls.required);
     let database = settings.databases.get("app").unwrap();
     assert_eq!(database.dbname.as_deref(), Some("other"));
@@ -429,6 +431,12 @@ fn variables_that_override_nothing_are_problems() {
             ("PGWARDEN_LISTEN__3__ADDRESS", "127.0.0.1:1"),
             ("PGWARDEN_LISTEN__0", "127.0.0.1:1"),
             ("PGWARDEN_LOG_FORMAT", "json"),
+            ("PGWARDEN_LISTEN_0_ADDRESS", "127.0.0.1:1"),
+            (
+                "PGWARDEN_DATABASES__APP__PASSWORD_ENV",
+                "PGWARDEN_SOME__PASSWORD",
+            ),
+            ("PGWARDEN_SOME__PASSWORD", "is named by another"),
             ("PGWARDEN_UNRELATED", "is left alone"),
         ],
     )
@@ -448,6 +456,9 @@ environment variable PGWARDEN_POOL__MOD: unknown key "mod" in [pool]
 
 environment variable PGWARDEN_POL__MODE: unknown key "pol"
   = help: did you mean "pool"?
+
+environment variable PGWARDEN_LISTEN_0_ADDRESS: overrides nothing
+  = help: write PGWARDEN_LISTEN__0__ADDRESS, with two underscores
 
 environment variable PGWARDEN_LOG_FORMAT: overrides nothing
   = help: write PGWARDEN_LOG__FORMAT, with two underscores
@@ -486,4 +497,18 @@ fn a_missing_file_is_a_problem() {
         shown.starts_with("/nowhere/warden.toml: can't be read: "),
         "{shown}"
     );
+}
+
+#[test]
+fn files_that_are_not_there_are_problems() {
+    let addition = "[databases.x]\nurl = 'postgres://u@h/?sslmode=verify-ca&sslrootcert=no.pem'
+[[listen]]\naddress = '[::1]:1'\n[listen.tls]\ncertificate = 'no.crt'\nkey = 'no.key'\n
+[databases.y]\nurl = 'postgres://u@h/'\npassword_file = 'no.password'\n";
+    let shown = problems_of(addition);
+    for name in ["no.pem", "no.crt", "no.key", "no.password"] {
+        assert!(
+            shown.contains(&format!("{name} can't be read: ")),
+            "{shown}"
+        );
+    }
 }

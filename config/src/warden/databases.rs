@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::settings::{Database, Databases, RootCertificates};
 use crate::values::{count, word};
 
-use super::Reader;
+use super::{Reader, readable};
 
 const DEFAULT_MAX_SERVER_CONNECTIONS: usize = 20;
 
@@ -94,7 +94,10 @@ impl Reader<'_> {
             password: url.password.or(secret.and_then(|(_, secret)| secret)),
             dbname: url.dbname,
             ssl_mode: url.ssl_mode,
-            ssl_root: url.ssl_root.map(|root| self.root_certificates(root)),
+            ssl_root: match url.ssl_root {
+                Some(root) => Some(self.root_certificates(root, origin)?),
+                None => None,
+            },
             max_server_connections: most,
         })
     }
@@ -111,10 +114,20 @@ impl Reader<'_> {
         }
     }
 
-    fn root_certificates(&self, root: RootCertificates) -> RootCertificates {
+    fn root_certificates(
+        &mut self,
+        root: RootCertificates,
+        origin: &Origin,
+    ) -> Option<RootCertificates> {
         match root {
-            RootCertificates::System => RootCertificates::System,
-            RootCertificates::File(path) => RootCertificates::File(self.folder.join(path)),
+            RootCertificates::System => Some(RootCertificates::System),
+            RootCertificates::File(path) => match readable(self.folder.join(path)) {
+                Ok(path) => Some(RootCertificates::File(path)),
+                Err(complaint) => {
+                    self.complain(origin, complaint);
+                    None
+                }
+            },
         }
     }
 }
