@@ -136,8 +136,8 @@ pub struct Type {
     pub base: Oid,
     /// The extension that owns it.
     pub extension: Option<String>,
-    /// For a domain: whether a check of it (or of a domain under it) calls a function outside
-    /// pg_catalog.
+    /// Whether converting a value to it may call a function outside pg_catalog: a domain with such
+    /// a check, or an array, composite, range or domain that is made of one.
     pub check_calls_function: bool,
 }
 

@@ -1,12 +1,67 @@
-//! The catalogue snapshot.
+//! What the database holds: reads the catalogue snapshot of `pgwarden-policy` from a live
+//! PostgreSQL (13 or later).
+//!
+//! One transaction, one snapshot: what is read belongs together, however much DDL runs beside it.
+//! Only `pg_catalog` is read, by qualified names and with an empty `search_path`, so nothing that
+//! tenants or applications created can run or stand in for a system relation. What can't be
+//! understood (a new kind of type, say) is left out, and what is left out is denied.
+
+mod error;
+mod functions;
+mod relations;
+mod types;
 
 use pgwarden_policy::Catalog;
-use tokio_postgres::{Client, Error};
+use pgwarden_policy::catalog::CatalogParts;
+use tokio_postgres::Client;
 
-/// Reads the catalogue.
+pub use error::Error;
+
+/// The first version whose catalogues have everything that is asked for.
+const SERVER_VERSION_MIN: u32 = 130_000;
+
+/// Reads the catalogue of the database that the client is connected to. The client must not be in
+/// a transaction, and should not be used for anything else after an error.
 ///
 /// # Errors
-/// When the server does not answer.
-pub async fn read_catalog(_client: &Client) -> Result<Catalog, Error> {
-    Ok(Catalog::default())
+/// When the connection breaks, the server refuses a query, or is older than PostgreSQL 13.
+pub async fn read_catalog(client: &Client) -> Result<Catalog, Error> {
+    client
+        .batch_execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''",
+        )
+        .await?;
+    let parts = read_parts(client).await;
+    client.batch_execute("ROLLBACK").await?;
+    parts.map(Catalog::new)
+}
+
+async fn read_parts(client: &Client) -> Result<CatalogParts, Error> {
+    let server_version_num = read_version(client).await?;
+    if server_version_num < SERVER_VERSION_MIN {
+        return Err(Error::TooOld(server_version_num));
+    }
+    Ok(CatalogParts {
+        server_version_num,
+        schemas: read_schemas(client).await?,
+        relations: relations::read(client).await?,
+        types: types::read(client).await?,
+        functions: functions::read(client).await?,
+        operators: functions::read_operators(client).await?,
+        casts: functions::read_casts(client).await?,
+    })
+}
+
+async fn read_version(client: &Client) -> Result<u32, Error> {
+    let text = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int8";
+    let number: i64 = client.query_one(text, &[]).await?.try_get(0)?;
+    Ok(u32::try_from(number).unwrap_or(0))
+}
+
+/// Other sessions' temporary schemas can't be used by anybody else, and come and go.
+async fn read_schemas(client: &Client) -> Result<Vec<String>, Error> {
+    let text = "SELECT nspname FROM pg_catalog.pg_namespace
+                WHERE NOT nspname ~ '^pg_(toast_)?temp_' ORDER BY nspname";
+    let rows = client.query(text, &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }

@@ -1,0 +1,37 @@
+//! Why a catalogue can't be read.
+
+use std::fmt;
+
+/// Why a catalogue can't be read.
+#[derive(Debug)]
+pub enum Error {
+    /// The connection broke, or the server refused a query.
+    Server(tokio_postgres::Error),
+    /// The server is older than PostgreSQL 13; this is its `server_version_num`.
+    TooOld(u32),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // tokio-postgres itself only says "db error".
+            Self::Server(error) => match error.as_db_error() {
+                Some(db) => write!(f, "{} ({})", db.message(), db.code().code()),
+                None => write!(f, "{error}"),
+            },
+            Self::TooOld(number) => write!(
+                f,
+                "the server is PostgreSQL {}; 13 is the oldest that pgwarden reads",
+                number / 10_000
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Server(error)
+    }
+}

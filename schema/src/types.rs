@@ -1,0 +1,95 @@
+//! Types, and which of them run code when a value is converted to them.
+
+use pgwarden_policy::catalog::{Type, TypeKind};
+use tokio_postgres::{Client, Row};
+
+use crate::error::Error;
+
+/// `checked` holds the types whose input may call a function outside pg_catalog: domains with
+/// such a check, and everything that is made of them (arrays, composites, ranges, other domains).
+/// Dependencies on objects of initdb are not recorded, so any dependency of a check on a function
+/// or operator is one on somebody's code.
+///
+/// `rngmultitypid` does not exist before PostgreSQL 14, hence the detour through JSON.
+const TYPES: &str = "
+WITH RECURSIVE made_of (whole, part) AS (
+  SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typbasetype <> 0
+  UNION ALL
+  SELECT oid, typelem FROM pg_catalog.pg_type WHERE typelem <> 0
+  UNION ALL
+  SELECT c.reltype, a.atttypid FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  WHERE c.reltype <> 0
+  UNION ALL
+  SELECT rngtypid, rngsubtype FROM pg_catalog.pg_range
+  UNION ALL
+  SELECT (pg_catalog.to_jsonb(r) ->> 'rngmultitypid')::pg_catalog.oid, r.rngtypid
+  FROM pg_catalog.pg_range r
+  UNION ALL
+  SELECT k.contypid, d.refobjid FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_depend d
+    ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
+  WHERE k.contypid <> 0 AND d.refobjid <> k.contypid
+    AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+), checked (oid) AS (
+  SELECT k.contypid FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_depend d
+    ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
+  WHERE k.contypid <> 0
+    AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass,
+                         'pg_catalog.pg_operator'::pg_catalog.regclass)
+  UNION
+  SELECT m.whole FROM made_of m JOIN checked c ON c.oid = m.part
+)
+SELECT t.oid, n.nspname, t.typname, t.typtype::pg_catalog.text AS kind,
+       CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END AS element, t.typbasetype,
+       t.oid IN (SELECT oid FROM checked) AS checked,
+       (SELECT min(e.extname) FROM pg_catalog.pg_depend d
+        JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+        WHERE d.deptype = 'e' AND d.objsubid = 0
+          AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+          AND (d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                 AND d.objid IN (t.oid, t.typelem)
+            OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                 AND d.objid = t.typrelid)) AS extension
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE NOT n.nspname ~ '^pg_(toast_)?temp_'
+ORDER BY t.oid";
+
+pub(crate) async fn read(client: &Client) -> Result<Vec<Type>, Error> {
+    let mut types = Vec::new();
+    for row in client.query(TYPES, &[]).await? {
+        if let Some(kind) = kind(row.try_get("kind")?) {
+            types.push(type_of(&row, kind)?);
+        }
+    }
+    Ok(types)
+}
+
+fn type_of(row: &Row, kind: TypeKind) -> Result<Type, Error> {
+    Ok(Type {
+        oid: row.try_get("oid")?,
+        schema: row.try_get("nspname")?,
+        name: row.try_get("typname")?,
+        kind,
+        element: row.try_get("element")?,
+        base: row.try_get("typbasetype")?,
+        extension: row.try_get("extension")?,
+        check_calls_function: row.try_get("checked")?,
+    })
+}
+
+/// `None` for a kind that this version does not know: such a type does not exist for the engine.
+fn kind(typtype: &str) -> Option<TypeKind> {
+    Some(match typtype {
+        "b" => TypeKind::Base,
+        "c" => TypeKind::Composite,
+        "d" => TypeKind::Domain,
+        "e" => TypeKind::Enum,
+        "r" => TypeKind::Range,
+        "m" => TypeKind::Multirange,
+        "p" => TypeKind::Pseudo,
+        _ => return None,
+    })
+}
