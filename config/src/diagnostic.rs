@@ -109,7 +109,7 @@ impl Problem {
         self
     }
 
-    /// Cuts the excerpt behind the underlined place, because nobody knows what stands there.
+    /// Leaves the value of the underlined key out, because nobody knows what stands there.
     pub(crate) fn hide_value(mut self) -> Self {
         self.hide_value = true;
         self

@@ -194,7 +194,7 @@ policy.toml:8:12: unknown value "allow"
 
 policy.toml:9:1: unknown key "misssing_filter" in [defaults]
   |
-9 | misssing_filter…
+9 | misssing_filter =…
   | ^^^^^^^^^^^^^^^
   = help: did you mean "missing_filter"?
 

@@ -182,13 +182,13 @@ warden.toml:3:11: expected an IP address and a port
 
 warden.toml:4:1: unknown key "aut" in [[listen]]
   |
-4 | aut…
+4 | aut =…
   | ^^^
   = help: did you mean "auth"?
 
 warden.toml:6:2: unknown key "pol"
   |
-6 | [pol…
+6 | [pol]
   |  ^^^
   = help: did you mean "pool"?
 

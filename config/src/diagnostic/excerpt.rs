@@ -21,7 +21,7 @@ pub(super) struct Excerpt {
 }
 
 impl Excerpt {
-    /// The first line of `span`; `cut` leaves out what follows the span.
+    /// The first line of `span`; `cut` leaves out the value of the key that the span is.
     pub(super) fn of(text: &str, span: Range<usize>, cut: bool) -> Self {
         let start = text
             .get(..span.start)
@@ -32,8 +32,9 @@ impl Excerpt {
         let from = (span.start - start).min(line.len());
         let to = (span.end.max(span.start) - start).min(line.len());
         let mut hidden = secrets(line);
-        if cut && to < line.len() {
-            hidden.push(to..line.len());
+        if cut {
+            let equals = line.get(to..).and_then(|rest| rest.find('='));
+            hidden.extend(equals.map(|at| to + at + 1..line.len()));
         }
         Self::render(line, from..to, &hidden)
     }
@@ -89,17 +90,23 @@ fn secrets(line: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// `password = …`, also as part of a longer or dotted key.
+/// `password = …`, also as part of a longer or dotted key or inside an inline table: everything
+/// behind the equals sign.
 fn secret_value(line: &str) -> Option<Range<usize>> {
-    let equals = line.find('=')?;
-    let key = line.get(..equals)?.trim().to_ascii_lowercase();
-    if key.ends_with("_env") || key.ends_with("_file") {
-        return None;
-    }
-    SECRET_KEYS
-        .iter()
-        .any(|secret| key.contains(secret))
-        .then_some(equals + 1..line.len())
+    let mut equals = line.match_indices('=').map(|(at, _)| at);
+    let found = equals.find(|at| names_secret(line.get(..*at).unwrap_or("")))?;
+    Some(found + 1..line.len())
+}
+
+/// Whether the key at the end of a text is one whose value is a secret.
+fn names_secret(before: &str) -> bool {
+    let key = before.trim_end();
+    let key = key.rsplit([' ', '\t', '{', ',']).next().unwrap_or(key);
+    let key = key.trim_matches(['"', '\'']).to_ascii_lowercase();
+    // A parameter of a URL is not a key.
+    let is_key = !key.contains(['/', '?', '&']);
+    let names_a_place = key.ends_with("_env") || key.ends_with("_file");
+    is_key && !names_a_place && SECRET_KEYS.iter().any(|secret| key.contains(secret))
 }
 
 /// `://user:password@`. The password ends at the last `@` before the path, so that one with a
