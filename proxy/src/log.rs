@@ -1,6 +1,6 @@
 //! The process's own log, on standard error.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use pgwarden_config::settings::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
@@ -15,6 +15,7 @@ pub fn install(settings: &Log) -> Result<(), String> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     let _ = match settings.format {
         LogFormat::Text => builder.try_init(),
