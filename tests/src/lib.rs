@@ -17,6 +17,7 @@ pub mod cases;
 pub mod duel;
 pub mod engine;
 pub mod fixture;
+pub mod frames;
 pub mod generator;
 pub mod oracle;
 pub mod proxy;
