@@ -132,11 +132,19 @@ impl Event {
     }
 }
 
+/// What the writer is sent.
+enum Message {
+    /// A line to write.
+    Line(Box<Event>),
+    /// Write out everything before this, then answer.
+    Flush(SyncSender<()>),
+}
+
 /// Where events go. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Audit {
     statements: AuditStatements,
-    queue: SyncSender<Event>,
+    queue: SyncSender<Message>,
     metrics: Arc<Metrics>,
 }
 
@@ -182,14 +190,22 @@ impl Audit {
 
     /// Queues a line. Never waits.
     pub fn record(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
+        if self.queue.try_send(Message::Line(Box::new(event))).is_err() {
             self.metrics.audit_dropped.increment();
+        }
+    }
+
+    /// Waits until all lines so far have been handed to the target, or for `patience`.
+    pub(crate) fn flush(&self, patience: Duration) {
+        let (done, flushed) = sync_channel(1);
+        if self.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(patience);
         }
     }
 }
 
 struct Writer {
-    lines: Receiver<Event>,
+    lines: Receiver<Message>,
     target: BufWriter<Box<dyn Write + Send>>,
     metrics: Arc<Metrics>,
 }
@@ -200,9 +216,14 @@ impl Writer {
         let mut unflushed = false;
         loop {
             match self.lines.recv_timeout(FLUSH_AFTER) {
-                Ok(event) => {
+                Ok(Message::Line(event)) => {
                     self.write(&event);
                     unflushed = true;
+                }
+                Ok(Message::Flush(done)) => {
+                    self.flush();
+                    unflushed = false;
+                    let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) if unflushed => {
                     self.flush();

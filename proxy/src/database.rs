@@ -1,6 +1,7 @@
 //! One database that clients ask for: its engine (the policy bound to its catalogue), its pool, and
 //! the control connection that keeps the catalogue fresh.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,6 +24,9 @@ const REFRESH_EVERY: Duration = Duration::from_secs(30);
 /// A refresh that was asked for because a statement named an unknown relation comes no sooner than
 /// this after the last one.
 const REFRESH_PAUSE: Duration = Duration::from_secs(2);
+
+/// Reading the catalogue takes no longer than this.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a database can't be served.
 #[derive(Debug)]
@@ -179,8 +183,11 @@ impl Control {
     }
 
     async fn read_catalog(&self) -> Result<Catalog, ConnectError> {
-        let read = pgwarden_schema::read_catalog(&self.client).await;
-        read.map_err(|error| ConnectError::Catalogue(error.to_string()))
+        let reading = pgwarden_schema::read_catalog(&self.client);
+        match tokio::time::timeout(READ_TIMEOUT, reading).await {
+            Ok(read) => read.map_err(|error| ConnectError::Catalogue(error.to_string())),
+            Err(_) => Err(ConnectError::Unreachable(io::ErrorKind::TimedOut.into())),
+        }
     }
 }
 

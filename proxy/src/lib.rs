@@ -24,4 +24,5 @@ pub mod session;
 pub mod tls;
 
 mod random;
+mod socket;
 mod timestamp;

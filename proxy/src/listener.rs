@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Metrics;
 use crate::proxy::{Drain, Proxy, StartError};
-use crate::{session, tls};
+use crate::{session, socket, tls};
 
 /// Connections beyond `limits.client_connections` that are still spoken to: to tell them 53300, and
 /// because a CancelRequest must get through to a full proxy.
@@ -144,7 +144,7 @@ impl Listener {
             metrics,
         };
         let limit = proxy.settings().limits.client_connections;
-        if before >= limit.saturating_add(EXTRA_CONNECTIONS) || stream.set_nodelay(true).is_err() {
+        if before >= limit.saturating_add(EXTRA_CONNECTIONS) || socket::prepare(&stream).is_err() {
             return None;
         }
         Some(Client {

@@ -3,25 +3,38 @@
 use std::io::{self, IsTerminal};
 
 use pgwarden_config::settings::{Log, LogFormat};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
+
+/// Keeps the log's thread alive; dropping it writes what still waits.
+#[derive(Debug)]
+#[must_use = "lines that wait are lost without it"]
+pub struct LogGuard {
+    _worker: WorkerGuard,
+}
 
 /// Installs the log. A second call in one process (tests) changes nothing.
 ///
+/// Lines are written by a thread of their own: a standard error that nobody reads makes lines
+/// lost, never sessions wait.
+///
 /// # Errors
 /// When the filter can't be read.
-pub fn install(settings: &Log) -> Result<(), String> {
+pub fn install(settings: &Log) -> Result<LogGuard, String> {
     let filter =
         EnvFilter::try_new(&settings.filter).map_err(|error| format!("log.filter: {error}"))?;
+    let colours = io::stderr().is_terminal();
+    let (writer, worker) = tracing_appender::non_blocking(io::stderr());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(writer)
+        .with_ansi(colours)
         .with_target(false);
     let _ = match settings.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    Ok(())
+    Ok(LogGuard { _worker: worker })
 }
 
 /// Says where a task panicked, and not what with: a panic's text can quote what was being worked

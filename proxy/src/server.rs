@@ -22,6 +22,9 @@ pub(crate) const STACK_BYTES: usize = 16 << 20;
 /// Sessions that were told to end get this long to say so to their clients.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 
+/// The audit's last lines get this long to reach their target.
+const FLUSHING_TIME: Duration = Duration::from_secs(2);
+
 /// What the two files say.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -63,16 +66,20 @@ pub struct Running {
 /// When it can't start.
 pub fn serve(load: &Load) -> Result<(), StartError> {
     let inputs = load().map_err(StartError::Settings)?;
-    log::install(&inputs.settings.log).map_err(StartError::Settings)?;
+    let log = log::install(&inputs.settings.log).map_err(StartError::Settings)?;
     log::install_panic_hook();
     let runtime = runtime().map_err(|error| StartError::Settings(error.to_string()))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let signals = Signals::new().map_err(|error| StartError::Settings(error.to_string()))?;
         let running = start(inputs).await?;
         running.announce();
         signals.obey(&running, load).await;
         Ok(())
-    })
+    });
+    // Tasks that still hang on a socket end with the runtime, and the log is last.
+    runtime.shutdown_background();
+    drop(log);
+    served
 }
 
 /// The runtime that sessions need: its threads have the stack for the parser.
@@ -198,6 +205,9 @@ impl Running {
         for database in self.proxy.databases() {
             database.pool().clear();
         }
+        let audit = self.proxy.audit().clone();
+        let flushed = tokio::task::spawn_blocking(move || audit.flush(FLUSHING_TIME));
+        let _ = flushed.await;
     }
 
     async fn emptied(&self) {

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::error::ConnectError;
 use super::stream::ServerStream;
 use super::upstream::Upstream;
+use crate::socket;
 
 /// Connecting and logging in take no longer than this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,7 +78,7 @@ pub(super) async fn open(
         Host::Unix(directory) => open_unix(directory, upstream.port).await,
         Host::Tcp(host) => {
             let tcp = TcpStream::connect((host.as_str(), upstream.port)).await?;
-            tcp.set_nodelay(true)?;
+            socket::prepare(&tcp)?;
             match attempt {
                 Attempt::Plain => Ok(ServerStream::Tcp(tcp)),
                 Attempt::Offered | Attempt::Tls => negotiate(tcp, host, upstream, attempt).await,
