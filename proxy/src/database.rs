@@ -28,6 +28,13 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(2);
 /// Reading the catalogue takes no longer than this.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What the login role could do beyond reading and writing rows.
+const ROLE: &str = "SELECT rolsuper AS superuser, rolbypassrls AS bypassrls, \
+    rolcreaterole AS createrole, rolreplication AS replication, \
+    EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relowner OPERATOR(pg_catalog.=) r.oid \
+        AND c.relkind IN ('r', 'p')) AS owner \
+    FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user";
+
 /// Why a database can't be served.
 #[derive(Debug)]
 pub enum OpenError {
@@ -69,6 +76,7 @@ impl Database {
             .await
             .map_err(OpenError::Connect)?;
         let catalog = control.read_catalog().await.map_err(OpenError::Connect)?;
+        control.warn_about_role(name).await;
         let limits = Limits {
             statement_bytes: settings.limits.statement_bytes,
             plan_cache_bytes: settings.limits.plan_cache_bytes,
@@ -182,6 +190,30 @@ impl Control {
         Ok(Self { client })
     }
 
+    /// Says so when the login role can do more than it needs: pgwarden's verdicts are all that
+    /// stands before it.
+    async fn warn_about_role(&self, database: &str) {
+        let read = self.client.query_one(ROLE, &[]);
+        let Ok(Ok(row)) = tokio::time::timeout(READ_TIMEOUT, read).await else {
+            return;
+        };
+        for power in [
+            "superuser",
+            "bypassrls",
+            "createrole",
+            "replication",
+            "owner",
+        ] {
+            if row.try_get(power).unwrap_or(false) {
+                tracing::warn!(
+                    database,
+                    power,
+                    "the login role can do more than pgwarden needs"
+                );
+            }
+        }
+    }
+
     async fn read_catalog(&self) -> Result<Catalog, ConnectError> {
         let reading = pgwarden_schema::read_catalog(&self.client);
         match tokio::time::timeout(READ_TIMEOUT, reading).await {
@@ -199,9 +231,13 @@ async fn keep_fresh(database: std::sync::Weak<Database>, control: Control) {
         let Some(database) = database.upgrade() else {
             return;
         };
-        let due = tokio::time::timeout(REFRESH_EVERY, database.refresh.notified());
-        // Either way it is time.
-        let _ = due.await;
+        let patience = if database.is_fresh() {
+            REFRESH_EVERY
+        } else {
+            Duration::ZERO
+        };
+        // Asked for or not, afterwards it is time.
+        let _ = tokio::time::timeout(patience, database.refresh.notified()).await;
         match refresh(&database, control.take()).await {
             Ok(connected) => control = Some(connected),
             Err(error) => {

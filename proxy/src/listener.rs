@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use pgwarden_config::settings;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -21,7 +22,7 @@ const EXTRA_CONNECTIONS: usize = 64;
 /// An address that clients connect to.
 pub struct Listener {
     settings: settings::Listener,
-    tls: Option<TlsAcceptor>,
+    tls: ArcSwapOption<TlsAcceptor>,
     socket: TcpListener,
     address: SocketAddr,
 }
@@ -61,16 +62,23 @@ impl Drop for Place {
     }
 }
 
+fn acceptor(settings: &settings::Listener) -> Result<Option<Arc<TlsAcceptor>>, StartError> {
+    match &settings.tls {
+        Some(tls) => match tls::acceptor(tls) {
+            Ok(acceptor) => Ok(Some(Arc::new(acceptor))),
+            Err(error) => Err(StartError::Settings(error.to_string())),
+        },
+        None => Ok(None),
+    }
+}
+
 impl Listener {
     /// Binds the address.
     ///
     /// # Errors
     /// When the address is taken, or the certificate is not usable.
     pub async fn bind(settings: &settings::Listener) -> Result<Self, StartError> {
-        let tls = match &settings.tls {
-            Some(tls) => Some(tls::acceptor(tls).map_err(|e| StartError::Settings(e.to_string()))?),
-            None => None,
-        };
+        let tls = acceptor(settings)?;
         let at = |error: io::Error| {
             StartError::Settings(format!("can't listen on {}: {error}", settings.address))
         };
@@ -78,7 +86,7 @@ impl Listener {
         let address = socket.local_addr().map_err(at)?;
         Ok(Self {
             settings: settings.clone(),
-            tls,
+            tls: ArcSwapOption::new(tls),
             socket,
             address,
         })
@@ -90,8 +98,22 @@ impl Listener {
     }
 
     /// TLS, if it is offered.
-    pub fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
+    pub fn tls(&self) -> Option<Arc<TlsAcceptor>> {
+        self.tls.load_full()
+    }
+
+    /// Reads the certificate again, for connections to come. Nothing changes before
+    /// [`Listener::put_in_force`].
+    ///
+    /// # Errors
+    /// When it is not usable.
+    pub(crate) fn renew(&self) -> Result<Option<Arc<TlsAcceptor>>, StartError> {
+        acceptor(&self.settings)
+    }
+
+    /// Shows a certificate of [`Listener::renew`] from now on.
+    pub(crate) fn put_in_force(&self, tls: Option<Arc<TlsAcceptor>>) {
+        self.tls.store(tls);
     }
 
     /// The address, with the port that the system gave when 0 was asked for.

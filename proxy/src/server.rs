@@ -55,6 +55,7 @@ pub type Load = dyn Fn() -> Result<Inputs, String> + Send + Sync;
 #[derive(Debug)]
 pub struct Running {
     proxy: Arc<Proxy>,
+    listeners: Vec<Arc<Listener>>,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     open: Arc<AtomicUsize>,
@@ -112,8 +113,9 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
     let proxy = opened.map_err(|error| error.located(&source))?;
     let open = Arc::new(AtomicUsize::new(0));
     let addresses = listeners.iter().map(|it| it.address()).collect();
-    for listener in listeners {
-        tokio::spawn(listener.accept(Arc::clone(&proxy), Arc::clone(&open)));
+    for listener in &listeners {
+        let accepting = Arc::clone(listener).accept(Arc::clone(&proxy), Arc::clone(&open));
+        tokio::spawn(accepting);
     }
     let admin_address = admin.as_ref().and_then(|it| it.local_addr().ok());
     if let Some(listener) = admin {
@@ -121,6 +123,7 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
     }
     Ok(Running {
         proxy,
+        listeners,
         addresses,
         admin: admin_address,
         open,
@@ -160,18 +163,13 @@ impl Running {
         }
     }
 
-    /// Puts what the files say now in force: the policy and the keys. On an error everything stays
-    /// as it was.
+    /// Puts what the files say now in force: the policy, the keys and the certificates. On an
+    /// error everything stays as it was.
     ///
     /// # Errors
     /// What is wrong, as it was logged.
     pub fn reload(&self, inputs: Result<Inputs, String>) -> Result<(), String> {
-        let result = inputs.and_then(|inputs| {
-            let LoadedPolicy { policy, source } = inputs.policy;
-            let reloaded = self.proxy.reload(&inputs.settings, Arc::clone(&policy));
-            reloaded.map_err(|error| error.located(&source).to_string())?;
-            Ok(policy.revision.clone())
-        });
+        let result = inputs.and_then(|inputs| self.put_in_force(inputs));
         let metrics = self.proxy.metrics();
         let mut event = Event::new(EventKind::Reload, None);
         match &result {
@@ -188,6 +186,25 @@ impl Running {
         }
         self.proxy.audit().record(event);
         result.map(|_| ())
+    }
+
+    /// Gives the new policy's revision.
+    fn put_in_force(&self, inputs: Inputs) -> Result<String, String> {
+        let LoadedPolicy { policy, source } = inputs.policy;
+        let mut certificates = Vec::new();
+        for listener in &self.listeners {
+            let renewed = listener.renew().map_err(|error| error.to_string())?;
+            certificates.push((listener, renewed));
+        }
+        let reloaded = self.proxy.reload(&inputs.settings, Arc::clone(&policy));
+        reloaded.map_err(|error| error.located(&source).to_string())?;
+        for (listener, certificate) in certificates {
+            listener.put_in_force(certificate);
+        }
+        for section in unreloadable(self.proxy.settings(), &inputs.settings) {
+            tracing::warn!("[{section}] has changed; that takes a restart");
+        }
+        Ok(policy.revision.clone())
     }
 
     /// Stops accepting and lets transactions finish for as long as the settings say; then ends
@@ -215,6 +232,25 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The sections that differ and that a reload does not put in force.
+fn unreloadable(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    // Their debug output holds all but the secrets.
+    let texts = |settings: &Settings| {
+        [
+            ("listen", format!("{:?}", settings.listen)),
+            ("admin", format!("{:?}", settings.admin)),
+            ("databases", format!("{:?}", settings.databases)),
+            ("pool", format!("{:?}", settings.pool)),
+            ("limits", format!("{:?}", settings.limits)),
+            ("audit", format!("{:?}", settings.audit)),
+            ("log", format!("{:?}", settings.log)),
+        ]
+    };
+    let pairs = texts(old).into_iter().zip(texts(new));
+    let differ = pairs.filter(|(old, new)| old != new);
+    differ.map(|(old, _)| old.0).collect()
 }
 
 /// The signals that the process obeys: HUP, TERM, INT.

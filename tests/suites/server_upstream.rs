@@ -392,6 +392,32 @@ async fn cancel_reaches_its_own_connection_only() {
     }
 }
 
+#[tokio::test]
+async fn h_a_late_cancel_does_not_hit_the_next_session() {
+    let (pool, metrics) = pool_with(|_| {});
+    let lease = pool.checkout(&named("a")).await.unwrap();
+    let late = lease.cancel_target().clone();
+    let pid = lease.facts().pid;
+    lease.give_back();
+    until("the reset", || metrics.server_idle.value() == 1).await;
+    let mut next = pool.checkout(&named("a")).await.unwrap();
+    assert_eq!(next.facts().pid, pid);
+    let answer = ask(&mut next, "SELECT 'done' FROM pg_sleep(0.5)");
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        late.cancel().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(answer, cancel);
+    assert_eq!(answer, "done");
+    // The next session's own cancel works.
+    next.outbox().own_query("SELECT pg_sleep(20)");
+    next.flush().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    next.cancel_target().cancel().await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(5), next.fill()).await;
+    assert_ne!(answered.expect("an answer at once").unwrap(), 0);
+}
+
 fn frame_is_missing(backend: &mut Backend) -> bool {
     let inbox = backend.inbox();
     let length = |four: &[u8]| u32::from_be_bytes(four.try_into().unwrap()) as usize;

@@ -4,11 +4,12 @@
 //! is known here only as long as the client holds its server connection.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Mutex;
 
 use super::error::ConnectError;
 use super::transport;
@@ -20,12 +21,22 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 /// A cancel takes no longer than this.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server connection as a CancelRequest names it.
+/// A server connection as a CancelRequest names it, for as long as one client has it.
+///
+/// A request that is on its way when the client leaves must not hit the next one: it holds the
+/// gate, and [`CancelTarget::retire`] waits for it and closes the gate behind it.
 #[derive(Clone)]
 pub struct CancelTarget {
     upstream: Arc<Upstream>,
     pid: i32,
     secret: Bytes,
+    gate: Arc<Mutex<Gate>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Closed,
 }
 
 impl std::fmt::Debug for CancelTarget {
@@ -40,14 +51,26 @@ impl CancelTarget {
             upstream,
             pid,
             secret,
+            gate: Arc::new(Mutex::new(Gate::Open)),
         }
     }
 
-    /// Asks the server to cancel what the connection runs.
+    /// Waits for requests that are on their way and lets no more pass: the connection leaves its
+    /// client. Gives the target for the next one.
+    pub(super) async fn retire(&self) -> Self {
+        *self.gate.lock().await = Gate::Closed;
+        Self::new(Arc::clone(&self.upstream), self.pid, self.secret.clone())
+    }
+
+    /// Asks the server to cancel what the connection runs, unless the client has left it.
     ///
     /// # Errors
     /// When the server can't be reached.
     pub async fn cancel(&self) -> Result<(), ConnectError> {
+        let gate = self.gate.lock().await;
+        if *gate == Gate::Closed {
+            return Ok(());
+        }
         let work = async {
             let mut stream = transport::by_attempts(&self.upstream, |attempt| {
                 transport::open(&self.upstream, attempt)
@@ -80,7 +103,7 @@ type Key = (i32, Vec<u8>);
 /// The keys that are out.
 #[derive(Debug, Default)]
 pub struct CancelRegistry {
-    keys: Mutex<HashMap<Key, CancelTarget>>,
+    keys: std::sync::Mutex<HashMap<Key, CancelTarget>>,
 }
 
 impl CancelRegistry {
