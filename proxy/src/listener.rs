@@ -23,7 +23,6 @@ const EXTRA_CONNECTIONS: usize = 64;
 pub struct Listener {
     settings: settings::Listener,
     tls: ArcSwapOption<TlsAcceptor>,
-    socket: TcpListener,
     address: SocketAddr,
 }
 
@@ -73,23 +72,25 @@ fn acceptor(settings: &settings::Listener) -> Result<Option<Arc<TlsAcceptor>>, S
 }
 
 impl Listener {
-    /// Binds the address.
+    /// Binds the address. The socket stands apart: it is closed when the shutdown begins.
     ///
     /// # Errors
     /// When the address is taken, or the certificate is not usable.
-    pub async fn bind(settings: &settings::Listener) -> Result<Self, StartError> {
+    pub async fn bind(
+        settings: &settings::Listener,
+    ) -> Result<(Arc<Self>, TcpListener), StartError> {
         let tls = acceptor(settings)?;
         let at = |error: io::Error| {
             StartError::Settings(format!("can't listen on {}: {error}", settings.address))
         };
         let socket = TcpListener::bind(settings.address).await.map_err(at)?;
         let address = socket.local_addr().map_err(at)?;
-        Ok(Self {
+        let listener = Self {
             settings: settings.clone(),
             tls: ArcSwapOption::new(tls),
-            socket,
             address,
-        })
+        };
+        Ok((Arc::new(listener), socket))
     }
 
     /// What the file says about it.
@@ -129,11 +130,16 @@ impl Listener {
 
     /// Takes connections in until the shutdown begins. Each has a task of its own: a panic ends
     /// that one session.
-    pub(crate) async fn accept(self: Arc<Self>, proxy: Arc<Proxy>, open: Arc<AtomicUsize>) {
+    pub(crate) async fn accept(
+        self: Arc<Self>,
+        socket: TcpListener,
+        proxy: Arc<Proxy>,
+        open: Arc<AtomicUsize>,
+    ) {
         let mut drain = proxy.drain();
         loop {
             let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+                accepted = socket.accept() => accepted,
                 _ = drain.wait_for(|drain| *drain != Drain::Running) => return,
             };
             match accepted {

@@ -100,9 +100,9 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// # Errors
 /// When an address, key, file, database or the policy is not usable.
 pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
-    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
     for settings in &inputs.settings.listen {
-        listeners.push(Arc::new(Listener::bind(settings).await?));
+        bound.push(Listener::bind(settings).await?);
     }
     let admin = match inputs.settings.admin {
         Some(address) => Some(bind_admin(address).await?),
@@ -112,11 +112,13 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
     let opened = Proxy::open(inputs.settings, policy).await;
     let proxy = opened.map_err(|error| error.located(&source))?;
     let open = Arc::new(AtomicUsize::new(0));
-    let addresses = listeners.iter().map(|it| it.address()).collect();
-    for listener in &listeners {
-        let accepting = Arc::clone(listener).accept(Arc::clone(&proxy), Arc::clone(&open));
+    let mut listeners = Vec::new();
+    for (listener, socket) in bound {
+        let accepting = Arc::clone(&listener).accept(socket, Arc::clone(&proxy), Arc::clone(&open));
         tokio::spawn(accepting);
+        listeners.push(listener);
     }
+    let addresses = listeners.iter().map(|it| it.address()).collect();
     let admin_address = admin.as_ref().and_then(|it| it.local_addr().ok());
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, Arc::clone(&proxy)));
