@@ -4,6 +4,7 @@
 //! === a1_cast_of_foreign_text
 //! # A comment that says the intent.
 //! @tenant a                 who asks: a (default), b or c
+//! @world second             the other schema, of fixtures/second
 //! @protocol simple          simple, extended or both (default)
 //! @params 1, NULL, x        values of $1, $2, …; extended only
 //! @admin CREATE TABLE …     run by a superuser in both databases before the next statement
@@ -20,7 +21,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::fixture::Tenant;
+use crate::fixture::{Arena, Tenant};
 
 /// A file's case.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Case {
     pub name: String,
     /// Who asks.
     pub tenant: Tenant,
+    /// Whether it runs on the second world's schema.
+    pub second: bool,
     /// Whether it runs in the simple protocol.
     pub simple: bool,
     /// Whether it runs in the extended protocol.
@@ -76,6 +79,15 @@ pub enum Expectation {
 }
 
 impl Case {
+    /// Waits for the databases that it needs.
+    pub fn arena(&self) -> Arena {
+        if self.second {
+            Arena::take_second()
+        } else {
+            Arena::take()
+        }
+    }
+
     /// Whether it may change rows, so that the tables must be looked at afterwards.
     pub fn writes(&self) -> bool {
         const WORDS: [&str; 10] = [
@@ -136,6 +148,7 @@ fn read(path: &Path) -> Vec<Case> {
                 file: file.clone(),
                 name: name.trim().to_owned(),
                 tenant: Tenant::A,
+                second: false,
                 simple: true,
                 extended: true,
                 steps: Vec::new(),
@@ -221,6 +234,7 @@ fn directive(line: &str, case: &mut Case, draft: &mut Draft) -> Option<()> {
         ("@tenant", "a") => case.tenant = Tenant::A,
         ("@tenant", "b") => case.tenant = Tenant::B,
         ("@tenant", "c") => case.tenant = Tenant::C,
+        ("@world", "second") => case.second = true,
         ("@protocol", "simple") => case.extended = false,
         ("@protocol", "extended") => case.simple = false,
         ("@protocol", "both") | ("@ordered", _) => {}

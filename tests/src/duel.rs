@@ -217,7 +217,7 @@ impl Pair {
             client
         };
         Self {
-            subject: Judged::over(open(&arena.plain()), tenant),
+            subject: Judged::over(open(&arena.plain()), arena, tenant),
             oracle: open(&arena.oracle()),
         }
     }

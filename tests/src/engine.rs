@@ -6,25 +6,28 @@ use std::sync::{Arc, OnceLock};
 use pgwarden_policy::engine::{Limits, Request, Scratch};
 use pgwarden_policy::{Catalog, Denial, Engine, Protocol, ScopeValue, ScopeValues, SessionFacts};
 
-use crate::fixture::{Arena, ROLE, Tenant, server, set_claims};
+use crate::fixture::{Arena, ROLE, SECOND, Tenant, server, set_claims};
 use crate::oracle::Subject;
-use crate::proxy::{policy, runtime};
+use crate::proxy::{policy, runtime, second_policy};
 use crate::wire::{Client, Reply, ServerError};
 
-/// The engine bound to the suites' policy and schema. All databases are copies of one, object
-/// identifiers included, so one engine serves them all.
-pub fn engine() -> Arc<Engine> {
-    static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
-    Arc::clone(ENGINE.get_or_init(|| {
-        let engine = Engine::new(policy().policy, Arc::new(catalog()), Limits::default());
+/// The engine bound to a world's policy and schema. All databases of a world are copies of one,
+/// object identifiers included, so one engine serves them all.
+pub fn engine(second: bool) -> Arc<Engine> {
+    static ENGINES: [OnceLock<Arc<Engine>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let engine = ENGINES[usize::from(second)].get_or_init(|| {
+        let policy = if second { second_policy() } else { policy() };
+        let catalog = catalog(if second { SECOND } else { 0 });
+        let engine = Engine::new(policy.policy, Arc::new(catalog), Limits::default());
         Arc::new(engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}")))
-    }))
+    });
+    Arc::clone(engine)
 }
 
-fn catalog() -> Catalog {
+fn catalog(arena: usize) -> Catalog {
     let port = server().address().port();
     let read = async move {
-        let url = format!("host=127.0.0.1 port={port} user={ROLE} dbname=plain_0");
+        let url = format!("host=127.0.0.1 port={port} user={ROLE} dbname=plain_{arena}");
         let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
         let (client, connection) = connected.expect("the server answers");
         let driver = tokio::spawn(connection);
@@ -53,22 +56,23 @@ impl Judged {
             .expect("the server answers");
         set_claims(&mut client, &tenant.claims());
         client.forbid(tenant.markers());
-        Self::over(client, tenant)
+        Self::over(client, arena, tenant)
     }
 
     /// A session over a connection that carries the claims already.
-    pub fn over(client: Client, tenant: Tenant) -> Self {
-        let engine = engine();
+    pub fn over(client: Client, arena: &Arena, tenant: Tenant) -> Self {
+        let engine = engine(arena.is_second());
         let values = engine
             .slots()
             .iter()
             .map(|slot| {
-                let value = match slot.claim.0.last().map(String::as_str) {
-                    Some("org_id") => tenant.org(),
-                    Some("sub") => tenant.user(),
+                Some(match slot.claim.0.last().map(String::as_str) {
+                    Some("org_id") => ScopeValue::Uuid(tenant.org().parse().unwrap()),
+                    Some("sub") => ScopeValue::Uuid(tenant.user().parse().unwrap()),
+                    Some("tenant") => ScopeValue::Bigint(tenant.number()),
+                    Some("region") => ScopeValue::Text(tenant.region().into()),
                     other => panic!("no value for the claim {other:?}"),
-                };
-                Some(ScopeValue::Uuid(value.parse().unwrap()))
+                })
             })
             .collect();
         Self {

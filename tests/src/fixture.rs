@@ -43,12 +43,32 @@ impl Tenant {
         }
     }
 
+    /// In the second world tenants are numbers.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::A => 42,
+            Self::B => 43,
+            Self::C => 44,
+        }
+    }
+
+    /// In the second world some tables are scoped by a region.
+    pub fn region(self) -> &'static str {
+        match self {
+            Self::A => "north",
+            Self::B => "o'south",
+            Self::C => "west",
+        }
+    }
+
     /// The verified claims, as JSON.
     pub fn claims(self) -> String {
         format!(
-            r#"{{"app_metadata":{{"org_id":"{}"}},"role":"authenticated","sub":"{}"}}"#,
+            r#"{{"app_metadata":{{"org_id":"{}"}},"region":"{}","role":"authenticated","sub":"{}","tenant":{}}}"#,
             self.org(),
-            self.user()
+            self.region(),
+            self.user(),
+            self.number()
         )
     }
 
@@ -70,29 +90,74 @@ pub fn server() -> &'static Server {
         script(&mut admin, &format!("CREATE ROLE {ROLE} LOGIN"));
         script(&mut admin, "CREATE ROLE platform_admin");
         script(&mut admin, &format!("GRANT platform_admin TO {ROLE}"));
-        script(&mut admin, "CREATE DATABASE base");
-        let mut base = superuser(server.address(), "base");
-        script(&mut base, include_str!("../fixtures/schema.sql"));
-        script(&mut base, include_str!("../fixtures/data.sql"));
+        let first = include_str!("../fixtures/rls.sql");
+        let mut base = build(
+            &server,
+            "base",
+            [
+                include_str!("../fixtures/schema.sql"),
+                include_str!("../fixtures/data.sql"),
+            ],
+        );
         script(
             &mut base,
             "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO platform_admin",
         );
-        script(&mut base, include_str!("../fixtures/after.sql"));
-        script(&mut base, "VACUUM ANALYZE");
         drop(base);
         for arena in 0..ARENAS {
-            clone_base(&mut admin, &plain_name(arena));
-            clone_base(&mut admin, &oracle_name(arena));
-            let mut oracle = superuser(server.address(), &oracle_name(arena));
-            script(&mut oracle, include_str!("../fixtures/rls.sql"));
+            pair(
+                &server,
+                "base",
+                &plain_name(arena),
+                &oracle_name(arena),
+                first,
+            );
         }
+        let second = [
+            include_str!("../fixtures/second/schema.sql"),
+            include_str!("../fixtures/second/data.sql"),
+        ];
+        drop(build(&server, "base_second", second));
+        let rules = include_str!("../fixtures/second/rls.sql");
+        pair(
+            &server,
+            "base_second",
+            &plain_name(SECOND),
+            &oracle_name(SECOND),
+            rules,
+        );
         server
     })
 }
 
-/// How many arenas there are.
+/// Makes a database, fills it, and prepares it for `suite.restore()`.
+fn build(server: &Server, name: &str, scripts: [&str; 2]) -> Client {
+    script(
+        &mut superuser(server.address(), "postgres"),
+        &format!("CREATE DATABASE {name}"),
+    );
+    let mut client = superuser(server.address(), name);
+    for text in scripts {
+        script(&mut client, text);
+    }
+    script(&mut client, include_str!("../fixtures/after.sql"));
+    script(&mut client, "VACUUM ANALYZE");
+    client
+}
+
+/// Copies a database twice, and puts row level security on the second copy.
+fn pair(server: &Server, template: &str, plain: &str, oracle: &str, rules: &str) {
+    let mut admin = superuser(server.address(), "postgres");
+    clone(&mut admin, template, plain);
+    clone(&mut admin, template, oracle);
+    script(&mut superuser(server.address(), oracle), rules);
+}
+
+/// How many arenas of the first world there are.
 pub const ARENAS: usize = 2;
+
+/// The number of the second world's only arena: another schema, another policy.
+pub const SECOND: usize = ARENAS;
 
 fn plain_name(arena: usize) -> String {
     format!("plain_{arena}")
@@ -102,11 +167,11 @@ fn oracle_name(arena: usize) -> String {
     format!("oracle_{arena}")
 }
 
-fn clone_base(admin: &mut Client, name: &str) {
+fn clone(admin: &mut Client, template: &str, name: &str) {
     // The template must be free of connections, and the one that built it takes a moment to go.
     for _ in 0..100 {
         let reply = admin.query(&format!(
-            "CREATE DATABASE {name} TEMPLATE base STRATEGY file_copy"
+            "CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"
         ));
         match reply.code() {
             "" => return,
@@ -114,7 +179,7 @@ fn clone_base(admin: &mut Client, name: &str) {
             _ => panic!("{name} can't be made: {:?}", reply.error),
         }
     }
-    panic!("base stays in use");
+    panic!("{template} stays in use");
 }
 
 /// A superuser's connection, straight to PostgreSQL.
@@ -141,17 +206,33 @@ static FREE: (Mutex<Vec<usize>>, Condvar) = (Mutex::new(Vec::new()), Condvar::ne
 static FILLED: OnceLock<()> = OnceLock::new();
 
 impl Arena {
-    /// Waits for a free one.
+    /// Waits for a free one of the first world.
     pub fn take() -> Self {
+        Self::take_where(|number| number != SECOND)
+    }
+
+    /// Waits for the second world's.
+    pub fn take_second() -> Self {
+        Self::take_where(|number| number == SECOND)
+    }
+
+    fn take_where(fits: impl Fn(usize) -> bool) -> Self {
         server();
-        FILLED.get_or_init(|| FREE.0.lock().unwrap().extend(0..ARENAS));
+        FILLED.get_or_init(|| FREE.0.lock().unwrap().extend(0..=SECOND));
         let mut free = FREE.0.lock().unwrap();
         loop {
-            if let Some(number) = free.pop() {
-                return Self { number };
+            if let Some(at) = free.iter().position(|number| fits(*number)) {
+                return Self {
+                    number: free.swap_remove(at),
+                };
             }
             free = FREE.1.wait(free).unwrap();
         }
+    }
+
+    /// Whether it is the second world's.
+    pub fn is_second(&self) -> bool {
+        self.number == SECOND
     }
 
     /// The database without row level security.
@@ -208,7 +289,7 @@ impl Drop for Arena {
         if let Ok(mut free) = FREE.0.lock() {
             free.push(self.number);
         }
-        FREE.1.notify_one();
+        FREE.1.notify_all();
     }
 }
 

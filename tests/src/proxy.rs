@@ -11,7 +11,7 @@ use pgwarden_config::settings::Settings;
 use pgwarden_config::{Environment, File, LoadedPolicy, read_policy, read_settings};
 use serde_json::{Value, json};
 
-use crate::fixture::{ARENAS, ROLE, Tenant, server};
+use crate::fixture::{ARENAS, ROLE, SECOND, Tenant, server};
 use crate::wire::{Client, ServerError};
 
 /// The secret of the HS256 key.
@@ -20,6 +20,11 @@ pub const SECRET: &str = "the suites' own secret, longer than thirty-two bytes";
 /// The policy of `fixtures/policy.toml`.
 pub fn policy() -> LoadedPolicy {
     policy_of(include_str!("../fixtures/policy.toml"))
+}
+
+/// The policy of the second world.
+pub fn second_policy() -> LoadedPolicy {
+    policy_of(include_str!("../fixtures/second/policy.toml"))
 }
 
 /// A policy from its text.
@@ -31,15 +36,19 @@ pub fn policy_of(text: &str) -> LoadedPolicy {
     }
 }
 
-/// Settings with the arenas' databases; `more` is TOML to add.
+/// Settings with the arenas' databases of the first world; `more` is TOML to add.
 pub fn settings(more: &str) -> Settings {
+    settings_with(more, 0..ARENAS)
+}
+
+fn settings_with(more: &str, arenas: std::ops::Range<usize>) -> Settings {
     let port = server().address().port();
     let mut text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
          [pool]\nmode = \"session\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
          [log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n{more}\n"
     );
-    for arena in 0..ARENAS {
+    for arena in arenas {
         text += &format!(
             "[databases.plain_{arena}]\nurl = \"postgres://{ROLE}@127.0.0.1:{port}/plain_{arena}?sslmode=disable\"\nmax_server_connections = 40\n"
         );
@@ -72,6 +81,13 @@ pub fn address() -> SocketAddr {
     PROXY
         .get_or_init(|| start(settings(""), policy()))
         .addresses()[0]
+}
+
+/// The address of the second world's proxy.
+pub fn second_address() -> SocketAddr {
+    static PROXY: OnceLock<Running> = OnceLock::new();
+    let start = || start(settings_with("", SECOND..SECOND + 1), second_policy());
+    PROXY.get_or_init(start).addresses()[0]
 }
 
 /// Seconds since 1970.
@@ -118,5 +134,7 @@ pub fn connect(
     token: &str,
     parameters: &[(&str, &str)],
 ) -> Result<Client, ServerError> {
-    Client::connect(address(), "anyone", database, parameters, Some(token))
+    let second = database == format!("plain_{SECOND}");
+    let address = if second { second_address() } else { address() };
+    Client::connect(address, "anyone", database, parameters, Some(token))
 }

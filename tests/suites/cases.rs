@@ -15,7 +15,6 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pgwarden_tests::cases::{Case, read_all};
 use pgwarden_tests::engine::Judged;
-use pgwarden_tests::fixture::Arena;
 use pgwarden_tests::oracle::Direct;
 use pgwarden_tests::proxy::session;
 use pgwarden_tests::runner::{check_case, run_case};
@@ -28,7 +27,7 @@ fn main() {
         let case = Arc::new(case);
         let extended = !case.simple;
         trials.push(trial("oracle", &case, move |case| {
-            check_case(case, &Arena::take(), extended)
+            check_case(case, &case.arena(), extended)
         }));
         if case.simple && case.steps.len() == 1 {
             trials.push(trial("engine", &case, through_the_engine));
@@ -49,13 +48,13 @@ fn main() {
 
 /// Judged in process: no session, hence single statements only.
 fn through_the_engine(case: &Case) -> Result<(), String> {
-    let arena = Arena::take();
+    let arena = case.arena();
     let mut subject = Judged::new(&arena, case.tenant);
     run_case(case, &arena, &mut subject, false)
 }
 
 fn through_the_proxy(case: &Case, extended: bool) -> Result<(), String> {
-    let arena = Arena::take();
+    let arena = case.arena();
     let mut subject = Direct {
         client: session(&arena.plain(), case.tenant),
         extended,
