@@ -1,0 +1,29 @@
+# The commands of every day. Each installs what it needs (scripts/setup.sh).
+
+.PHONY: help setup build demo test oracle lint bench
+
+help:                   ## What there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
+
+setup:                  ## Install what building and testing need
+	@scripts/setup.sh test
+
+build:                  ## The release binary, target/release/pgwarden
+	@scripts/setup.sh build
+	cargo build --release -p pgwarden
+
+demo: build             ## A throwaway PostgreSQL, two organisations, the proxy, commands to paste
+	@cargo run -q --release -p pgwarden -- demo
+
+test: setup             ## All suites, on a real PostgreSQL with real clients
+	cargo test --workspace
+
+oracle: setup           ## Only the comparison with row level security: case files, random statements
+	cargo test -p pgwarden-tests --test cases --test generator
+
+lint:                   ## Format, clippy, documentation, dependencies
+	@scripts/lint.sh
+
+bench: build            ## pgbench beside PgBouncer and HAProxy: benches/RESULTS.md
+	@scripts/setup.sh bench
+	python3 benches/latency/run.py
