@@ -5,6 +5,7 @@
 //! # A comment that says the intent.
 //! @tenant a                 who asks: a (default), b or c
 //! @world second             the other schema, of fixtures/second
+//! @policy explain = "deny"  goes into the policy's [defaults]
 //! @protocol simple          simple, extended or both (default)
 //! @params 1, NULL, x        values of $1, $2, …; extended only
 //! @admin CREATE TABLE …     run by a superuser in both databases before the next statement
@@ -34,6 +35,8 @@ pub struct Case {
     pub tenant: Tenant,
     /// Whether it runs on the second world's schema.
     pub second: bool,
+    /// Lines for the policy's `[defaults]`.
+    pub policy: Vec<String>,
     /// Whether it runs in the simple protocol.
     pub simple: bool,
     /// Whether it runs in the extended protocol.
@@ -149,6 +152,7 @@ fn read(path: &Path) -> Vec<Case> {
                 name: name.trim().to_owned(),
                 tenant: Tenant::A,
                 second: false,
+                policy: Vec::new(),
                 simple: true,
                 extended: true,
                 steps: Vec::new(),
@@ -234,6 +238,7 @@ fn directive(line: &str, case: &mut Case, draft: &mut Draft) -> Option<()> {
         ("@tenant", "a") => case.tenant = Tenant::A,
         ("@tenant", "b") => case.tenant = Tenant::B,
         ("@tenant", "c") => case.tenant = Tenant::C,
+        ("@policy", line) => case.policy.push(line.to_owned()),
         ("@world", "second") => case.second = true,
         ("@protocol", "simple") => case.extended = false,
         ("@protocol", "extended") => case.simple = false,

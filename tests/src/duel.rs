@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::{Judged, refused};
+use crate::engine::{Judged, engine, refused};
 use crate::fixture::{Arena, ROLE, Tenant, contents_of, script, server, set_claims, superuser};
 use crate::generator::{Generator, Statement};
 use crate::oracle::{Direct, Outcome, Subject as _, compare};
@@ -217,7 +217,7 @@ impl Pair {
             client
         };
         Self {
-            subject: Judged::over(open(&arena.plain()), arena, tenant),
+            subject: Judged::over(open(&arena.plain()), engine(arena.is_second()), tenant),
             oracle: open(&arena.oracle()),
         }
     }

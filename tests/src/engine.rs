@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use pgwarden_config::LoadedPolicy;
 use pgwarden_policy::engine::{Limits, Request, Scratch};
 use pgwarden_policy::{Catalog, Denial, Engine, Protocol, ScopeValue, ScopeValues, SessionFacts};
 
@@ -22,6 +23,13 @@ pub fn engine(second: bool) -> Arc<Engine> {
         Arc::new(engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}")))
     });
     Arc::clone(engine)
+}
+
+/// An engine with another policy over the first world's schema.
+pub fn engine_with(policy: LoadedPolicy) -> Arc<Engine> {
+    let catalog = Arc::clone(engine(false).catalog());
+    let engine = Engine::new(policy.policy, catalog, Limits::default());
+    Arc::new(engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}")))
 }
 
 fn catalog(arena: usize) -> Catalog {
@@ -56,12 +64,11 @@ impl Judged {
             .expect("the server answers");
         set_claims(&mut client, &tenant.claims());
         client.forbid(tenant.markers());
-        Self::over(client, arena, tenant)
+        Self::over(client, engine(arena.is_second()), tenant)
     }
 
     /// A session over a connection that carries the claims already.
-    pub fn over(client: Client, arena: &Arena, tenant: Tenant) -> Self {
-        let engine = engine(arena.is_second());
+    pub fn over(client: Client, engine: Arc<Engine>, tenant: Tenant) -> Self {
         let values = engine
             .slots()
             .iter()
@@ -82,6 +89,12 @@ impl Judged {
             values: ScopeValues::new(values),
             client,
         }
+    }
+
+    /// The same session under another policy.
+    pub fn under(mut self, engine: Arc<Engine>) -> Self {
+        self.engine = engine;
+        self
     }
 
     /// Judges a statement of the simple protocol: the text that goes to the server.

@@ -27,6 +27,16 @@ pub fn second_policy() -> LoadedPolicy {
     policy_of(include_str!("../fixtures/second/policy.toml"))
 }
 
+/// The suites' policy with other `[defaults]`, a line for each.
+pub fn policy_with(lines: &[String]) -> LoadedPolicy {
+    let defaults = format!("[defaults]\n{}\n", lines.join("\n"));
+    let mut text = include_str!("../fixtures/policy.toml").replacen("[defaults]\n", &defaults, 1);
+    if lines.iter().any(|line| line.starts_with("unlisted")) {
+        text = text.replacen("unlisted = \"deny\"\n", "", 1);
+    }
+    policy_of(&text)
+}
+
 /// A policy from its text.
 pub fn policy_of(text: &str) -> LoadedPolicy {
     let file = File::new("policy.toml", text);
@@ -124,6 +134,15 @@ pub fn admin_token() -> String {
 pub fn session(database: &str, tenant: Tenant) -> Client {
     let mut client =
         connect(database, &token(tenant), &[]).expect("the proxy lets a good token in");
+    client.forbid(tenant.markers());
+    client
+}
+
+/// A tenant's session through a proxy of its own.
+pub fn session_at(address: SocketAddr, database: &str, tenant: Tenant) -> Client {
+    let token = token(tenant);
+    let mut client = Client::connect(address, "anyone", database, &[], Some(&token))
+        .expect("the proxy lets a good token in");
     client.forbid(tenant.markers());
     client
 }

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use pgwarden_tests::cases::{Case, read_all};
-use pgwarden_tests::engine::Judged;
+use pgwarden_tests::engine::{Judged, engine_with};
 use pgwarden_tests::oracle::Direct;
-use pgwarden_tests::proxy::session;
+use pgwarden_tests::proxy::{policy_with, session, session_at, settings, start};
 use pgwarden_tests::runner::{check_case, run_case};
 
 fn main() {
@@ -50,15 +50,20 @@ fn main() {
 fn through_the_engine(case: &Case) -> Result<(), String> {
     let arena = case.arena();
     let mut subject = Judged::new(&arena, case.tenant);
+    if !case.policy.is_empty() {
+        subject = subject.under(engine_with(policy_with(&case.policy)));
+    }
     run_case(case, &arena, &mut subject, false)
 }
 
 fn through_the_proxy(case: &Case, extended: bool) -> Result<(), String> {
     let arena = case.arena();
-    let mut subject = Direct {
-        client: session(&arena.plain(), case.tenant),
-        extended,
+    let own = (!case.policy.is_empty()).then(|| start(settings(""), policy_with(&case.policy)));
+    let client = match &own {
+        Some(proxy) => session_at(proxy.addresses()[0], &arena.plain(), case.tenant),
+        None => session(&arena.plain(), case.tenant),
     };
+    let mut subject = Direct { client, extended };
     run_case(case, &arena, &mut subject, extended)
 }
 
