@@ -7,6 +7,7 @@
 //! only in the messages of [`Forward`], none of which carries SQL.
 
 mod cancel;
+mod channel_binding;
 mod control;
 mod error;
 mod frames;

@@ -33,6 +33,15 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 const ORG: &str = "a0000000-0000-0000-0000-000000000001";
 const TOKEN_BYTES: usize = 16 << 10;
 
+/// A public key of 1024 bits.
+const RSA_1024: &str = "-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDCobdB8WyJaSYJ3G1Xu/eJ8n+K
+MwxKYnPnMWNUTpOsfmb5OjSMxhkqfiBskW9wT7N/C4iaLCYn6JlbUwQ34AXTV5fF
+5HMKo+i86Xu9vXylnBOUZ8M27hEvXezhPJpyFkTiCS/E4LLygfETkI7Kz8oidzRy
+X6V+TUlY4dCMrIHvpQIDAQAB
+-----END PUBLIC KEY-----
+";
+
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap().as_secs()
@@ -741,6 +750,7 @@ fn f3_weak_and_wrong_keys_are_refused_at_start() {
         public_key(None, JwtAlgorithm::Es256, &rsa),
         public_key(None, JwtAlgorithm::Es384, &p256),
         public_key(None, JwtAlgorithm::EdDsa, &p256),
+        public_key(None, JwtAlgorithm::Rs256, RSA_1024),
         public_key(None, JwtAlgorithm::Rs256, "not a key"),
         public_key(None, JwtAlgorithm::Rs256, ""),
     ] {

@@ -121,7 +121,11 @@ fn decoding_key(key: &JwtKey) -> Result<DecodingKey, String> {
             | JwtAlgorithm::Ps384
             | JwtAlgorithm::Ps512,
             KeyMaterial::PublicKeyPem(pem),
-        ) => public_key(DecodingKey::from_rsa_pem(pem.as_bytes()), key.algorithm),
+        ) => {
+            let decoded = public_key(DecodingKey::from_rsa_pem(pem.as_bytes()), key.algorithm)?;
+            check_modulus(&decoded)?;
+            Ok(decoded)
+        }
         (JwtAlgorithm::Es256 | JwtAlgorithm::Es384, KeyMaterial::PublicKeyPem(pem)) => {
             let decoded = public_key(DecodingKey::from_ec_pem(pem.as_bytes()), key.algorithm)?;
             check_curve(&decoded, key.algorithm)?;
@@ -142,6 +146,15 @@ fn public_key(
     algorithm: JwtAlgorithm,
 ) -> Result<DecodingKey, String> {
     decoded.map_err(|_| format!("not a public key in PEM for {}", algorithm.name()))
+}
+
+/// A modulus of 2048 bits makes 256 bytes of DER and some; shorter ones verify nothing, and that is
+/// better said at the start.
+fn check_modulus(key: &DecodingKey) -> Result<(), String> {
+    match key.try_get_as_bytes() {
+        Ok(der) if der.len() > 256 => Ok(()),
+        _ => Err("an RSA key needs 2048 bits".to_owned()),
+    }
 }
 
 /// An uncompressed point: 65 bytes on P-256, 97 on P-384.

@@ -14,7 +14,7 @@ use super::frames::read_frame;
 use super::outbox::Outbox;
 use super::stream::ServerStream;
 use super::upstream::Upstream;
-use super::{BackendFacts, frames};
+use super::{BackendFacts, channel_binding, frames};
 
 /// Protocol 3.0.
 const PROTOCOL_VERSION: u32 = 3 << 16;
@@ -156,22 +156,17 @@ async fn send_password(stream: &mut ServerStream, password: &[u8]) -> Result<(),
     send(stream, &body).await
 }
 
-/// One SCRAM-SHA-256 exchange, up to the server's own proof. Channel binding is not used: pgwarden
-/// says so ("n"), which is not a downgrade of its own.
+/// One SCRAM exchange, up to the server's own proof.
 async fn scram(
     stream: &mut ServerStream,
     inbox: &mut BytesMut,
     password: &Secret,
     mechanisms: &[u8],
 ) -> Result<(), ConnectError> {
-    let mut offered = mechanisms.split(|byte| *byte == 0);
-    if !offered.any(|name| name == sasl::SCRAM_SHA_256.as_bytes()) {
-        return Err(odd("no SASL mechanism that pgwarden knows"));
-    }
-    let binding = sasl::ChannelBinding::unsupported();
+    let (mechanism, binding) = mechanism(stream, mechanisms)?;
     let mut scram = sasl::ScramSha256::new(password.expose().as_bytes(), binding);
     let mut body = BytesMut::new();
-    body.put_slice(sasl::SCRAM_SHA_256.as_bytes());
+    body.put_slice(mechanism.as_bytes());
     body.put_u8(0);
     body.put_u32(u32::try_from(scram.message().len()).unwrap_or(u32::MAX));
     body.put_slice(scram.message());
@@ -181,6 +176,28 @@ async fn scram(
     send(stream, scram.message()).await?;
     let last = sasl_message(stream, inbox, 12).await?;
     scram.finish(&last).map_err(ConnectError::Scram)
+}
+
+/// SCRAM bound to the TLS channel where both sides can. Where the server offers no binding over
+/// TLS, "y" tells it that we could have: somebody in the middle who took its offer away is found
+/// out. Without TLS, or with a certificate that has no binding, it is "n".
+fn mechanism(
+    stream: &ServerStream,
+    offered: &[u8],
+) -> Result<(&'static str, sasl::ChannelBinding), ConnectError> {
+    let offers = |name: &str| offered.split(|b| *b == 0).any(|it| it == name.as_bytes());
+    let end_point = stream
+        .certificate()
+        .and_then(channel_binding::server_end_point);
+    match end_point {
+        Some(hash) if offers(sasl::SCRAM_SHA_256_PLUS) => {
+            let binding = sasl::ChannelBinding::tls_server_end_point(hash);
+            Ok((sasl::SCRAM_SHA_256_PLUS, binding))
+        }
+        _ if !offers(sasl::SCRAM_SHA_256) => Err(odd("no SASL mechanism that pgwarden knows")),
+        Some(_) => Ok((sasl::SCRAM_SHA_256, sasl::ChannelBinding::unrequested())),
+        None => Ok((sasl::SCRAM_SHA_256, sasl::ChannelBinding::unsupported())),
+    }
 }
 
 /// The data of the SASL message that must come next.

@@ -19,6 +19,21 @@ pub(crate) enum ServerStream {
     Unix(UnixStream),
 }
 
+impl ServerStream {
+    /// The certificate that the server showed, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => stream
+                .get_ref()
+                .1
+                .peer_certificates()?
+                .first()
+                .map(AsRef::as_ref),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+}
+
 impl AsyncRead for ServerStream {
     fn poll_read(
         self: Pin<&mut Self>,
