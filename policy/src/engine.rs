@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::cache::{CacheStats, Entry, Judged, PlanCache};
 use crate::catalog::Catalog;
-use crate::deny::{Denial, DenyReason};
+use crate::deny::Denial;
+use crate::judge::Bound;
 use crate::plan::Plan;
 use crate::rules::{ClaimPath, Policy};
+use crate::scan::Scan;
 use crate::session::{Protocol, SessionFacts};
 use crate::tenant::{ScopeValues, ValueType};
+use crate::verdict::{self, Judging};
+use crate::{limits, positions, shape, template};
 
 /// Bounds of the engine.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +59,8 @@ pub struct Engine {
     catalog: Arc<Catalog>,
     limits: Limits,
     slots: Vec<Slot>,
+    bound: Bound,
+    cache: PlanCache,
 }
 
 /// A statement to judge.
@@ -72,8 +79,19 @@ pub struct Request<'a> {
 }
 
 /// Buffers that are reused from one verdict to the next.
-#[derive(Debug, Default)]
-pub struct Scratch {}
+#[derive(Default)]
+pub struct Scratch {
+    scan: Scan,
+    key: Vec<u8>,
+    text: String,
+}
+
+impl std::fmt::Debug for Scratch {
+    /// Says nothing: the buffers hold a client's statement.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
 
 /// A statement that the engine let through: the only thing that a backend connection sends.
 /// Nobody but the engine can make one.
@@ -111,6 +129,8 @@ impl Engine {
             catalog,
             limits,
             slots,
+            bound: Bound,
+            cache: PlanCache::new(limits.plan_cache_bytes),
         })
     }
 
@@ -129,6 +149,11 @@ impl Engine {
         &self.catalog
     }
 
+    /// What the plan cache did so far.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
     /// Judges a text: all statements in it, together.
     ///
     /// # Errors
@@ -136,12 +161,108 @@ impl Engine {
     pub fn judge<'s>(
         &self,
         request: Request<'s>,
-        _scratch: &'s mut Scratch,
+        scratch: &'s mut Scratch,
     ) -> Result<Cleared<'s>, Denial> {
-        let _ = (self.limits, request);
-        Err(Denial::new(
-            DenyReason::UnsupportedStatement,
-            "statement is not supported yet",
-        ))
+        let Scratch { scan, key, text } = scratch;
+        limits::check_text(request.text, self.limits.statement_bytes)?;
+        scan.read(request.text)?;
+        let judged = self.judged(&request, scan, key)?;
+        let sent = judged
+            .template
+            .fill(request.text, &scan.literals, request.values, text)?;
+        Ok(Cleared {
+            text: sent,
+            plan: Arc::clone(&judged.plan),
+        })
+    }
+
+    /// The position in the client's text, in characters from 1, of a position that the server gave
+    /// in the text that was sent for it; `None` when it is about something that was added. Judges
+    /// afresh, since plans keep no places.
+    pub fn map_position(
+        &self,
+        request: &Request<'_>,
+        scratch: &mut Scratch,
+        position: u32,
+    ) -> Option<u32> {
+        limits::check_text(request.text, self.limits.statement_bytes).ok()?;
+        scratch.scan.read(request.text).ok()?;
+        let verdict = self.judge_afresh(request, &scratch.scan, 0).ok()?;
+        let Some(trace) = verdict.trace else {
+            return Some(position);
+        };
+        let literals = &scratch.scan.literals;
+        let template = &verdict.judged.template;
+        let sent = template.fill(request.text, literals, request.values, &mut scratch.text);
+        let there = positions::to_bytes(sent.ok()?, position)?;
+        let there = template::unfill(&trace.cuts, literals, request.values, there)?;
+        let here = positions::pair(&trace.places, there)?;
+        positions::to_characters(request.text, here)
+    }
+
+    /// The verdict, from the cache or made.
+    fn judged(
+        &self,
+        request: &Request<'_>,
+        scan: &Scan,
+        key: &mut Vec<u8>,
+    ) -> Result<Arc<Judged>, Denial> {
+        shape::write_key(key, request, scan);
+        let shape_bytes = key.len();
+        let pins = match self.cache.get(key) {
+            Some(Entry::Judged(judged)) => {
+                self.cache.count_hit();
+                return Ok(judged);
+            }
+            Some(Entry::Pinned(pins)) => {
+                shape::add_pins(key, request, scan, &pins);
+                if let Some(Entry::Judged(judged)) = self.cache.get(key) {
+                    self.cache.count_hit();
+                    return Ok(judged);
+                }
+                key.truncate(shape_bytes);
+                Some(pins)
+            }
+            None => None,
+        };
+        self.cache.count_miss();
+        let verdict = self.judge_afresh(request, scan, shape::fingerprint(key))?;
+        let judged = Arc::new(verdict.judged);
+        let pins = self.keep_pins(key, pins, &verdict.pins);
+        if !pins.is_empty() {
+            shape::add_pins(key, request, scan, &pins);
+        }
+        self.cache.insert(key, Entry::Judged(Arc::clone(&judged)));
+        Ok(judged)
+    }
+
+    fn judge_afresh(
+        &self,
+        request: &Request<'_>,
+        scan: &Scan,
+        fingerprint: u64,
+    ) -> Result<verdict::Fresh, Denial> {
+        limits::check_depth(scan)?;
+        let judging = Judging {
+            policy: &self.policy,
+            catalog: &self.catalog,
+            bound: &self.bound,
+            fingerprint,
+        };
+        limits::with_stack(scan, || judging.judge(request, scan))
+    }
+
+    /// The literals that a shape's variants are told apart by: all that any verdict on it read.
+    fn keep_pins(&self, key: &[u8], known: Option<Arc<[u32]>>, read: &[u32]) -> Arc<[u32]> {
+        let known = known.unwrap_or_default();
+        if read.iter().all(|pin| known.contains(pin)) {
+            return known;
+        }
+        let mut all: Vec<u32> = known.iter().chain(read).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        let all: Arc<[u32]> = all.into();
+        self.cache.insert(key, Entry::Pinned(Arc::clone(&all)));
+        all
     }
 }

@@ -12,14 +12,27 @@
 //! What it lets through gives exactly what PostgreSQL gives under forced row level security; all
 //! else is a [`Denial`]. [`Engine::judge`] is the one decision function of every path.
 
+mod cache;
 pub mod catalog;
 pub mod deny;
 pub mod engine;
+mod judge;
+mod limits;
+mod parse;
 pub mod plan;
+mod positions;
+mod prove;
 pub mod rules;
+mod scan;
+mod second_reader;
 pub mod session;
+mod shape;
+mod template;
 pub mod tenant;
+mod tree;
+mod verdict;
 
+pub use cache::CacheStats;
 pub use catalog::Catalog;
 pub use deny::{Denial, DenyReason};
 pub use engine::{Cleared, Engine, Request, Scratch};

@@ -144,6 +144,17 @@ pub trait BindParameters {
 }
 
 impl Plan {
+    /// About how many bytes it takes beside itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let names = |relation: &RelationUse| relation.name.len() + relation.guard.len();
+        size_of_val(&*self.types)
+            + size_of_val(&*self.hidden)
+            + size_of_val(&*self.checks)
+            + size_of_val(&*self.effects)
+            + size_of_val(&*self.relations)
+            + self.relations.iter().map(names).sum::<usize>()
+    }
+
     /// Checks a Bind: as many values as the client's text has parameters, and the session's own
     /// value where a scoped column takes one. A surplus value would otherwise take the place of
     /// the hidden ones.

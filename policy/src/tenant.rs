@@ -190,6 +190,11 @@ impl ScopeValues {
         Self { values }
     }
 
+    /// The slots in order, with their values.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Option<&ScopeValue>> {
+        self.values.iter().map(Option::as_ref)
+    }
+
     /// The value of a slot.
     pub fn get(&self, slot: usize) -> Option<&ScopeValue> {
         self.values.get(slot)?.as_ref()

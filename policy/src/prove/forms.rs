@@ -1,0 +1,212 @@
+//! The closed list of injected forms, each recognised field by field.
+
+use super::Claims;
+use crate::tenant::ValueType;
+use crate::tree::{Node, Value, is_location};
+
+/// `CTEMaterializeDefault` made `CTEMaterializeAlways`.
+pub(super) const MATERIALIZED: (i64, i64) = (1, 2);
+/// `LIMIT_OPTION_DEFAULT` made `LIMIT_OPTION_COUNT`, as the grammar does for any OFFSET.
+pub(super) const FENCED: (i64, i64) = (1, 2);
+/// The prefix of the rewriter's own aliases; clients may not use it.
+const ALIAS_PREFIX: &str = "pgwarden_";
+
+const AEXPR_OP: i64 = 1;
+const AND: i64 = 1;
+const JOIN_INNER: i64 = 1;
+const LIMIT_OPTION_DEFAULT: i64 = 1;
+const SETOP_NONE: i64 = 1;
+
+/// A comparison of a column with a value of the session.
+pub(super) struct Predicate<'a> {
+    /// The names before the column's: an alias, or schema and relation.
+    pub(super) qualifier: Vec<&'a str>,
+    /// The column.
+    pub(super) column: &'a str,
+    /// The slot.
+    pub(super) slot: usize,
+    /// The type that the value is cast to.
+    pub(super) value_type: ValueType,
+}
+
+/// Reads `<column> OPERATOR(pg_catalog.=) $n::pg_catalog.<type>`.
+pub(super) fn predicate<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Predicate<'a>> {
+    let whole = node.kind == "AExpr"
+        && node.has_only(&["kind", "name", "lexpr", "rexpr"])
+        && node.int("kind") == AEXPR_OP
+        && names(node.list("name"))? == ["pg_catalog", "="];
+    if !whole {
+        return None;
+    }
+    let column = node
+        .node("lexpr")
+        .filter(|column| column.kind == "ColumnRef")?;
+    let mut qualifier = names(column.list("fields"))?;
+    let column = qualifier.pop()?;
+    let (slot, value_type) = session_value(node.node("rexpr")?, claims)?;
+    Some(Predicate {
+        qualifier,
+        column,
+        slot,
+        value_type,
+    })
+}
+
+/// Reads `$n::pg_catalog.<type>` where `$n` is a hidden parameter.
+pub(super) fn session_value(node: &Node, claims: Claims<'_>) -> Option<(usize, ValueType)> {
+    if node.kind != "TypeCast" || !node.has_only(&["arg", "type_name"]) {
+        return None;
+    }
+    let parameter = node.node("arg").filter(|arg| arg.kind == "ParamRef")?;
+    let number = usize::try_from(parameter.int("number")).ok()?;
+    let behind = number.checked_sub(usize::from(claims.own) + 1)?;
+    let slot = *claims.findings.hidden.get(behind)?;
+    let value_type = plain_type(node.node("type_name")?)?;
+    Some((slot, value_type))
+}
+
+/// The type of a scope value, written as `pg_catalog.<name>`.
+fn plain_type(name: &Node) -> Option<ValueType> {
+    if !name.has_only(&["names", "typemod"]) || name.int("typemod") != -1 {
+        return None;
+    }
+    match names(name.list("names"))?.as_slice() {
+        ["pg_catalog", name] => [ValueType::Uuid, ValueType::Bigint, ValueType::Text]
+            .into_iter()
+            .find(|value_type| value_type.pg_name() == *name),
+        _ => None,
+    }
+}
+
+/// The texts of a list of `String` nodes, if it is one.
+pub(super) fn names(list: &[Value]) -> Option<Vec<&str>> {
+    list.iter().map(Value::as_name).collect()
+}
+
+/// Reads a guard join: the relation, and the conditions.
+pub(super) fn guard_join(node: &Node) -> Option<(&Node, &Node)> {
+    let whole = node.kind == "JoinExpr"
+        && node.has_only(&["jointype", "larg", "rarg", "quals"])
+        && node.int("jointype") == JOIN_INNER
+        && is_row_without_columns(node.node("rarg")?);
+    whole.then_some((node.node("larg")?, node.node("quals")?))
+}
+
+/// `(SELECT) AS pgwarden_<n>`.
+fn is_row_without_columns(node: &Node) -> bool {
+    let alias = node.node("alias");
+    let select = node.node("subquery");
+    node.kind == "RangeSubselect"
+        && node.has_only(&["subquery", "alias"])
+        && alias.is_some_and(|alias| {
+            alias.has_only(&["aliasname"]) && alias.text("aliasname").starts_with(ALIAS_PREFIX)
+        })
+        && select.is_some_and(|select| {
+            select.kind == "SelectStmt"
+                && select.has_only(&["limit_option", "op"])
+                && select.int("limit_option") == LIMIT_OPTION_DEFAULT
+                && select.int("op") == SETOP_NONE
+        })
+}
+
+/// The conjuncts of a condition, nested ANDs flattened: their order and nesting mean nothing.
+pub(super) fn conjuncts(condition: Option<&Node>) -> Vec<&Node> {
+    let mut found = Vec::new();
+    if let Some(condition) = condition {
+        flatten(condition, &mut found);
+    }
+    found
+}
+
+fn flatten<'a>(condition: &'a Node, found: &mut Vec<&'a Node>) {
+    if condition.kind == "BoolExpr" && condition.int("boolop") == AND {
+        let parts = condition.list("args").iter().filter_map(Value::as_node);
+        parts.for_each(|part| flatten(part, found));
+    } else {
+        found.push(condition);
+    }
+}
+
+/// Reads `CASE WHEN <when> THEN <then> ELSE false END`.
+pub(super) fn barrier(node: &Node) -> Option<(&Node, &Node)> {
+    let (when, then, other) = case(node)?;
+    is_boolean(other, false).then_some((when, then))
+}
+
+/// Whether a node has the form of a barrier, whatever it compares.
+pub(super) fn is_barrier(node: &Node) -> bool {
+    barrier(node).is_some()
+}
+
+/// Reads `CASE WHEN <when> THEN <then> ELSE <other> END`.
+pub(super) fn case(node: &Node) -> Option<(&Node, &Node, &Node)> {
+    if node.kind != "CaseExpr" || !node.has_only(&["args", "defresult"]) {
+        return None;
+    }
+    let [when] = node.list("args") else {
+        return None;
+    };
+    let when = when
+        .as_node()
+        .filter(|when| when.has_only(&["expr", "result"]))?;
+    Some((
+        when.node("expr")?,
+        when.node("result")?,
+        node.node("defresult")?,
+    ))
+}
+
+/// The constant `true` or `false`.
+pub(super) fn is_boolean(node: &Node, expected: bool) -> bool {
+    let value = node.node("val").filter(|value| value.kind == "Boolean");
+    let given = value.map(|value| *value.field("boolval") == Value::True);
+    node.kind == "AConst" && node.has_only(&["val"]) && given == Some(expected)
+}
+
+/// The constant 0.
+pub(super) fn is_zero(node: &Node) -> bool {
+    let zero = |value: &Node| value.kind == "Integer" && value.fields.is_empty();
+    node.kind == "AConst" && node.has_only(&["val"]) && node.node("val").is_some_and(zero)
+}
+
+/// An expression that can only raise: `('pgwarden: …' || …)::pg_catalog.bool`, since no text with
+/// that beginning is a truth value.
+pub(super) fn raises(node: &Node) -> bool {
+    let to_boolean = node.kind == "TypeCast"
+        && node.has_only(&["arg", "type_name"])
+        && node.node("type_name").is_some_and(|name| {
+            name.has_only(&["names", "typemod"])
+                && names(name.list("names")).is_some_and(|names| names == ["pg_catalog", "bool"])
+        });
+    let Some(text) = node.node("arg").filter(|_| to_boolean) else {
+        return false;
+    };
+    let operator = names(text.list("name"));
+    let is_concatenation = text.kind == "AExpr"
+        && text.int("kind") == AEXPR_OP
+        && operator.is_some_and(|name| matches!(name.as_slice(), ["||"] | ["pg_catalog", "||"]));
+    let message = text.node("lexpr").and_then(|left| left.node("val"));
+    is_concatenation && message.is_some_and(|value| value.text("sval").starts_with("pgwarden: "))
+}
+
+/// Whether two nodes are equal, locations aside.
+pub(super) fn same_node(one: &Node, other: &Node) -> bool {
+    one.kind == other.kind
+        && one.fields.iter().all(|(name, value)| {
+            is_location(name) && matches!(value, Value::Int(_)) || same(value, other.field(name))
+        })
+        && other.fields.iter().all(|(name, value)| {
+            is_location(name) && matches!(value, Value::Int(_))
+                || !matches!(one.field(name), Value::Default)
+        })
+}
+
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Node(one), Value::Node(other)) => same_node(one, other),
+        (Value::List(one), Value::List(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (one, other) => one == other,
+    }
+}

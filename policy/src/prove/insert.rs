@@ -1,0 +1,502 @@
+//! INSERT, ON CONFLICT and SET: a written key must be the session's own value.
+
+use super::{Gap, Step, Walk, forms, gap, need};
+use crate::judge::Key;
+use crate::tree::{Node, Value};
+
+const ONCONFLICT_UPDATE: i64 = 3;
+/// `SETOP_NONE`.
+const NO_SET_OPERATION: i64 = 1;
+
+impl<'a> Walk<'a> {
+    pub(super) fn insert(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        self.scoped_by_ctes(original, rewritten, |walk| {
+            walk.levels.push(Vec::new());
+            let (Some(target), Some(target_there)) =
+                (original.node("relation"), rewritten.node("relation"))
+            else {
+                return gap("no target");
+            };
+            walk.pair(target, target_there);
+            let keys = walk.relation(target, target_there)?;
+            walk.rows(original, rewritten, keys)?;
+            // In ON CONFLICT and RETURNING the target has a name; its rows are guarded there by
+            // the values and by the condition of the update.
+            let source = walk.source(target, target_there, keys, false)?;
+            walk.levels.last_mut().ok_or(Gap("no query"))?.push(source);
+            walk.conflict(
+                original.node("on_conflict_clause"),
+                rewritten.node("on_conflict_clause"),
+            )?;
+            walk.fields(
+                original,
+                rewritten,
+                &[
+                    "with_clause",
+                    "relation",
+                    "cols",
+                    "select_stmt",
+                    "on_conflict_clause",
+                ],
+            )?;
+            walk.levels.pop();
+            Ok(())
+        })
+    }
+
+    /// The columns and the rows.
+    fn rows(&mut self, original: &'a Node, rewritten: &'a Node, keys: &'a [Key]) -> Step {
+        let insert = original;
+        let (columns, columns_there) = (original.list("cols"), rewritten.list("cols"));
+        let given = self.given_columns(original, columns, columns_there)?;
+        let filled = columns_there.get(given..).unwrap_or_default();
+        let fills = self.filled_keys(filled, keys)?;
+        match (original.node("select_stmt"), rewritten.node("select_stmt")) {
+            (None, None) => need(keys.is_empty(), "DEFAULT VALUES leave a key open"),
+            // DEFAULT VALUES became a row of the keys alone.
+            (None, Some(rewritten)) => {
+                need(
+                    given == 0 && rewritten.has_only(&["values_lists", "limit_option", "op"]),
+                    "not a row",
+                )?;
+                let [row] = rewritten.list("values_lists") else {
+                    return gap("not one row");
+                };
+                self.fill(&fills, row.as_node().map_or(&[], |row| row.list("items")))?;
+                need(fills.len() == keys.len(), "a key is left open")
+            }
+            (Some(rows), Some(rows_there)) => {
+                let mut at = Vec::with_capacity(keys.len());
+                for key in keys {
+                    at.push((self.column_of(insert, columns_there, key)?, key));
+                }
+                let write = Write {
+                    keys: &at,
+                    fills: &fills,
+                };
+                self.query_rows(rows, rows_there, &write)
+            }
+            (Some(_), None) => gap("the rows are gone"),
+        }
+    }
+
+    /// How many of the rewritten columns are the client's own. A missing list may have been written
+    /// out: as many columns as the rows have, in the table's order.
+    fn given_columns(
+        &mut self,
+        original: &'a Node,
+        columns: &'a [Value],
+        there: &'a [Value],
+    ) -> Result<usize, Gap> {
+        if !columns.is_empty() || there.is_empty() || original.node("select_stmt").is_none() {
+            let same = there.get(..columns.len()).ok_or(Gap("a column is gone"))?;
+            self.list(columns, same)?;
+            return Ok(columns.len());
+        }
+        let known = self.insert_table(original)?;
+        let width = original.node("select_stmt").map_or(0, width);
+        need(width > 0 && width <= there.len(), "a column is gone")?;
+        for (column, there) in known.columns.iter().zip(there).take(width) {
+            let there = there.as_node().filter(|there| there.has_only(&["name"]));
+            let same = there.is_some_and(|there| there.text("name") == column.name);
+            need(same, "a column is in another place")?;
+        }
+        need(
+            width <= known.columns.len(),
+            "more columns than the table has",
+        )?;
+        Ok(width)
+    }
+
+    fn insert_table(&self, insert: &Node) -> Result<&'a crate::catalog::Relation, Gap> {
+        let target = insert.node("relation").ok_or(Gap("no target"))?;
+        match self.decision(target.location()) {
+            Some(crate::judge::Decision::Relation { schema, name, .. }) => self
+                .claims
+                .catalog
+                .relation(schema, name)
+                .ok_or(Gap("a relation is not known")),
+            _ => Err(Gap("a relation was not decided on")),
+        }
+    }
+
+    /// The keys that were added to the columns.
+    fn filled_keys(&self, filled: &[Value], keys: &'a [Key]) -> Result<Vec<&'a Key>, Gap> {
+        let key = |column: &Value| {
+            let column = column
+                .as_node()
+                .filter(|column| column.has_only(&["name"]))?;
+            keys.iter().find(|key| key.column == column.text("name"))
+        };
+        let found: Option<Vec<&Key>> = filled.iter().map(key).collect();
+        found.ok_or(Gap("a column was added"))
+    }
+
+    /// The position of a key among the written columns, where it must be once. Without a list the
+    /// columns are the table's.
+    fn column_of(&self, insert: &Node, columns: &[Value], key: &Key) -> Result<usize, Gap> {
+        if columns.is_empty() {
+            let mut known = self.insert_table(insert)?.columns.iter();
+            let at = known.position(|column| column.name == key.column);
+            return at.ok_or(Gap("a key is not a column"));
+        }
+        let named = |column: &Value| {
+            column
+                .as_node()
+                .is_some_and(|column| column.text("name") == key.column)
+        };
+        let whole = |column: &Value| {
+            column
+                .as_node()
+                .is_some_and(|node| node.has_only(&["name"]))
+        };
+        let mut found = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| named(column));
+        match (found.next(), found.next()) {
+            (Some((at, column)), None) if whole(column) => Ok(at),
+            _ => Err(Gap("a key is left open")),
+        }
+    }
+
+    /// VALUES, or a query, or several queries in a set operation.
+    fn query_rows(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        write: &Write<'_, 'a>,
+    ) -> Step {
+        need(
+            original.kind == "SelectStmt" && rewritten.kind == "SelectStmt",
+            "not a query",
+        )?;
+        if write.keys.is_empty() && write.fills.is_empty() {
+            return self.node(original, rewritten);
+        }
+        if !original.list("values_lists").is_empty() {
+            return self.values(original, rewritten, write);
+        }
+        need(
+            original.int("op") == NO_SET_OPERATION,
+            "a set operation writes a key",
+        )?;
+        self.written_query(original, rewritten, write)
+    }
+
+    fn values(&mut self, original: &'a Node, rewritten: &'a Node, write: &Write<'_, 'a>) -> Step {
+        self.scoped_by_ctes(original, rewritten, |walk| {
+            let (before, after) = (
+                original.list("values_lists"),
+                rewritten.list("values_lists"),
+            );
+            need(before.len() == after.len(), "a row is on one side only")?;
+            for (row, row_there) in before.iter().zip(after) {
+                let items = row.as_node().map_or(&[][..], |row| row.list("items"));
+                let there = row_there.as_node().map_or(&[][..], |row| row.list("items"));
+                let own = there.get(..items.len()).ok_or(Gap("a value is gone"))?;
+                walk.fill(write.fills, there.get(items.len()..).unwrap_or_default())?;
+                walk.written(items, own, write)?;
+            }
+            walk.fence(original, rewritten)?;
+            walk.fields(
+                original,
+                rewritten,
+                &[
+                    "with_clause",
+                    "values_lists",
+                    "limit_offset",
+                    "limit_option",
+                ],
+            )
+        })
+    }
+
+    /// `INSERT … SELECT`: a SELECT whose output is extended and checked.
+    fn written_query(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        write: &Write<'_, 'a>,
+    ) -> Step {
+        self.pair(original, rewritten);
+        self.scoped_by_ctes(original, rewritten, |walk| {
+            walk.levels.push(Vec::new());
+            walk.from(original.list("from_clause"), rewritten.list("from_clause"))?;
+            walk.filter(
+                original.node("where_clause"),
+                rewritten.node("where_clause"),
+            )?;
+            walk.conjuncts(
+                original.node("having_clause"),
+                rewritten.node("having_clause"),
+            )?;
+            walk.fence(original, rewritten)?;
+            let (before, after) = (original.list("target_list"), rewritten.list("target_list"));
+            let own = after.get(..before.len()).ok_or(Gap("an output is gone"))?;
+            let added = after.get(before.len()..).unwrap_or_default();
+            let added: Option<Vec<&Value>> = added.iter().map(output).collect();
+            walk.fill_each(write.fills, &added.ok_or(Gap("not an output"))?)?;
+            walk.list(before, own)?;
+            // A column without a qualifier is the relation's only if there is nothing else.
+            let sole = matches!(original.list("from_clause"), [only]
+                if only.as_node().is_some_and(|only| only.kind == "RangeVar"));
+            let star = own.iter().any(|target| output(target).is_none_or(is_star));
+            for (at, key) in write.keys {
+                if write.fills.iter().any(|fill| fill.column == key.column) {
+                    continue;
+                }
+                let value = own.get(*at).and_then(output).filter(|_| !star);
+                let value = value
+                    .and_then(Value::as_node)
+                    .ok_or(Gap("a written key is not known"))?;
+                need(
+                    walk.is_own_value(value, key, sole),
+                    "a foreign value may be written",
+                )?;
+            }
+            walk.fields(
+                original,
+                rewritten,
+                &[
+                    "with_clause",
+                    "from_clause",
+                    "where_clause",
+                    "having_clause",
+                    "limit_offset",
+                    "limit_option",
+                    "target_list",
+                ],
+            )?;
+            walk.all_guarded()
+        })
+    }
+
+    /// The values of one row, where DEFAULT may have become the session's value.
+    fn written(
+        &mut self,
+        original: &'a [Value],
+        rewritten: &'a [Value],
+        write: &Write<'_, 'a>,
+    ) -> Step {
+        for (at, (before, after)) in original.iter().zip(rewritten).enumerate() {
+            let key = write.keys.iter().find(|(column, _)| *column == at);
+            let (Some((_, key)), Some(after_node)) = (key, after.as_node()) else {
+                self.value(before, after)?;
+                continue;
+            };
+            let was_default = before
+                .as_node()
+                .is_some_and(|before| before.kind == "SetToDefault");
+            if was_default && after_node.kind != "SetToDefault" {
+                self.fill_one(key, after_node)?;
+            } else {
+                self.value(before, after)?;
+                need(
+                    self.is_own_value(after_node, key, false),
+                    "a foreign value may be written",
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, keys: &[&Key], values: &'a [Value]) -> Step {
+        let values: Vec<&Value> = values.iter().collect();
+        self.fill_each(keys, &values)
+    }
+
+    fn fill_each(&mut self, keys: &[&Key], values: &[&'a Value]) -> Step {
+        need(keys.len() == values.len(), "a fill is missing")?;
+        for (key, value) in keys.iter().zip(values) {
+            self.fill_one(key, value.as_node().ok_or(Gap("not a value"))?)?;
+        }
+        Ok(())
+    }
+
+    fn fill_one(&self, key: &Key, value: &Node) -> Step {
+        let own = forms::session_value(value, self.claims);
+        need(
+            own == Some((key.slot, key.value_type)),
+            "a fill is not the session's value",
+        )
+    }
+
+    /// SET: a key may only be set to the session's own value. `source` is the target's place among
+    /// the query's relations.
+    pub(super) fn assignments(
+        &mut self,
+        original: &'a [Value],
+        rewritten: &'a [Value],
+        source: usize,
+    ) -> Step {
+        need(original.len() == rewritten.len(), "SET has another length")?;
+        let keys: Vec<&Key> = self.target_keys(source);
+        for (before, after) in original.iter().zip(rewritten) {
+            let (Some(before), Some(after)) = (before.as_node(), after.as_node()) else {
+                return gap("not an assignment");
+            };
+            self.pair(before, after);
+            self.fields(before, after, &["val"])?;
+            let key = keys.iter().find(|key| key.column == after.text("name"));
+            match (key, before.node("val"), after.node("val")) {
+                (Some(key), Some(before), Some(after)) => {
+                    if before.kind == "SetToDefault" && after.kind != "SetToDefault" {
+                        self.fill_one(key, after)?;
+                    } else {
+                        self.node(before, after)?;
+                        need(
+                            self.is_own_value(after, key, false),
+                            "a foreign value may be written",
+                        )?;
+                    }
+                }
+                (_, before, after) => self.optional(before, after)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn target_keys(&self, source: usize) -> Vec<&'a Key> {
+        let source = self.levels.last().and_then(|level| level.get(source));
+        source.map_or(Vec::new(), super::Source::all_keys)
+    }
+
+    fn conflict(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
+        let (original, rewritten) = match (original, rewritten) {
+            (None, None) => return Ok(()),
+            (Some(original), Some(rewritten)) => (original, rewritten),
+            _ => return gap("ON CONFLICT is on one side only"),
+        };
+        self.pair(original, rewritten);
+        let (before, after) = (
+            original.node("where_clause"),
+            rewritten.node("where_clause"),
+        );
+        let scoped = !self.target_keys(0).is_empty();
+        if original.int("action") == ONCONFLICT_UPDATE && scoped {
+            self.conflicting_row(before, after)?;
+        } else {
+            self.optional(before, after)?;
+        }
+        self.assignments(
+            original.list("target_list"),
+            rewritten.list("target_list"),
+            0,
+        )?;
+        self.fields(original, rewritten, &["where_clause", "target_list"])
+    }
+
+    /// `WHERE CASE WHEN <predicates> THEN <condition or true> ELSE <raises> END`.
+    fn conflicting_row(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
+        let case = rewritten.and_then(forms::case);
+        let (when, then, other) = case.ok_or(Gap("ON CONFLICT is not guarded"))?;
+        need(
+            forms::raises(other) || forms::is_boolean(other, false),
+            "ON CONFLICT lets a foreign row pass",
+        )?;
+        let level = self.levels.last_mut().ok_or(Gap("no query"))?;
+        let target = level.first_mut().ok_or(Gap("no target"))?;
+        for predicate in forms::conjuncts(Some(when)) {
+            target.note(predicate, self.claims)?;
+        }
+        need(target.is_guarded(), "ON CONFLICT lacks a key")?;
+        match original {
+            None => need(
+                forms::is_boolean(then, true),
+                "ON CONFLICT has a condition more",
+            ),
+            Some(original) => self.node(original, then),
+        }
+    }
+
+    /// Whether a written value can only be the session's: the hidden parameter, a parameter that is
+    /// checked at Bind, a literal that the judge compared, or the key of a guarded relation.
+    fn is_own_value(&self, value: &Node, key: &Key, sole: bool) -> bool {
+        if forms::session_value(value, self.claims) == Some((key.slot, key.value_type)) {
+            return true;
+        }
+        let value = uncast(value);
+        let findings = self.claims.findings;
+        match value.kind {
+            "ParamRef" => findings.checks.iter().any(|check| {
+                i64::from(check.parameter) == value.int("number") && check.slot == key.slot
+            }),
+            "AConst" => self.is_pinned(value),
+            "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {
+                let Some(column) = names.pop() else {
+                    return false;
+                };
+                let level = self.levels.last().map_or(&[][..], Vec::as_slice);
+                (sole || !names.is_empty())
+                    && level
+                        .iter()
+                        .any(|source| source.holds(&names, column, key.slot))
+            }),
+            _ => false,
+        }
+    }
+
+    /// Whether a constant of the rewritten tree is one that the judge pinned.
+    fn is_pinned(&self, constant: &Node) -> bool {
+        let there = constant.location();
+        let constants = &self.paired.constants;
+        let paired = constants
+            .iter()
+            .find(|constant| constant.rewritten == there);
+        paired.is_some_and(|paired| self.claims.findings.pinned.contains(&paired.original))
+    }
+}
+
+/// What an INSERT writes: the keys by column, and those that were filled in.
+struct Write<'w, 'a> {
+    keys: &'w [(usize, &'a Key)],
+    fills: &'w [&'a Key],
+}
+
+/// How many columns the rows have.
+fn width(rows: &Node) -> usize {
+    match rows.list("values_lists").first().and_then(Value::as_node) {
+        Some(row) => row.list("items").len(),
+        None => rows.list("target_list").len(),
+    }
+}
+
+/// The expression of an output column.
+fn output(target: &Value) -> Option<&Value> {
+    let target = target
+        .as_node()
+        .filter(|target| target.kind == "ResTarget")?;
+    Some(target.field("val"))
+}
+
+fn is_star(value: &Value) -> bool {
+    let Some(node) = value.as_node().filter(|node| node.kind == "ColumnRef") else {
+        return false;
+    };
+    let star = |field: &Value| field.as_node().is_some_and(|field| field.kind == "AStar");
+    node.list("fields").iter().any(star)
+}
+
+/// What stands in casts that keep the value: to the types of scope values, without modifiers.
+fn uncast(node: &Node) -> &Node {
+    let name = node.node("type_name").filter(|_| node.kind == "TypeCast");
+    let keeps = name.is_some_and(|name| {
+        let names = forms::names(name.list("names"));
+        name.has_only(&["names", "typemod"])
+            && names.is_some_and(|names| {
+                matches!(
+                    names.as_slice(),
+                    ["uuid" | "text" | "int8" | "int4" | "int2" | "varchar"]
+                        | [
+                            "pg_catalog",
+                            "uuid" | "text" | "int8" | "int4" | "int2" | "varchar"
+                        ]
+                )
+            })
+    });
+    match node.node("arg").filter(|_| keeps) {
+        Some(arg) => uncast(arg),
+        None => node,
+    }
+}

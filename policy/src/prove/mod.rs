@@ -1,0 +1,484 @@
+//! The proof: the rewritten text, parsed again, against the client's tree.
+//!
+//! Both trees are walked in step, in their generic form. They must be equal but for the closed list
+//! of forms that the rewriter injects, each recognised exactly; every relation must be one that the
+//! judge decided on; and every key of a scoped relation must be compared with the session's value
+//! in a place that guards it. None of this shares code with the judge or the rewriter. Whatever is
+//! not recognised fails the proof, and a failed proof is a denial.
+//!
+//! The walk also pairs places of the two texts, for error positions and for the plan's holes.
+
+mod forms;
+mod insert;
+mod sources;
+
+#[cfg(test)]
+mod tests;
+
+use crate::catalog::Catalog;
+use crate::deny::{Denial, DenyReason};
+use crate::judge::{Decision, Findings, Key};
+use crate::scan::LiteralKind;
+use crate::template::Constant;
+use crate::tree::{Node, Value, is_location};
+use sources::Source;
+
+/// What the judge claims, and what the proof may look up to check it.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims<'a> {
+    /// The judge's findings.
+    pub(crate) findings: &'a Findings,
+    /// The number of the client's own parameters.
+    pub(crate) own: u16,
+    /// The database.
+    pub(crate) catalog: &'a Catalog,
+    /// The session's search path.
+    pub(crate) search_path: &'a [String],
+    /// Whether relations must be guarded at all: `false` for a break-glass role, whose statements
+    /// must then be unchanged.
+    pub(crate) enforce: bool,
+}
+
+/// What the walk found beside the proof.
+#[derive(Debug, Default)]
+pub(crate) struct Paired {
+    /// Bytes of the rewritten text and of the client's that mean the same node.
+    pub(crate) places: Vec<(i32, i32)>,
+    /// The constants of both.
+    pub(crate) constants: Vec<Constant>,
+}
+
+/// Why a proof failed; for the tests.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Gap(&'static str);
+
+type Step = Result<(), Gap>;
+
+fn gap(why: &'static str) -> Step {
+    Err(Gap(why))
+}
+
+fn need(holds: bool, why: &'static str) -> Step {
+    if holds { Ok(()) } else { Err(Gap(why)) }
+}
+
+/// Proves that the rewritten tree is the client's, guarded.
+///
+/// # Errors
+/// `proof_failed`: a bug of the rewriter, or an attack that found one.
+pub(crate) fn prove(
+    original: &Node,
+    rewritten: &Node,
+    claims: Claims<'_>,
+) -> Result<Paired, Denial> {
+    walk(original, rewritten, claims).map_err(|Gap(why)| {
+        Denial::new(
+            DenyReason::ProofFailed,
+            format!("rewritten statement could not be proven: {why}"),
+        )
+        .hint("This is a fault of pgwarden; please report the statement.")
+    })
+}
+
+fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired, Gap> {
+    let mut walk = Walk {
+        claims,
+        ctes: Vec::new(),
+        levels: Vec::new(),
+        paired: Paired::default(),
+    };
+    walk.node(original, rewritten)?;
+    Ok(walk.paired)
+}
+
+/// The walk's state at a pair of nodes.
+struct Walk<'a> {
+    claims: Claims<'a>,
+    /// The CTEs in scope, innermost last.
+    ctes: Vec<&'a str>,
+    /// The guardable relations of the queries around, innermost last.
+    levels: Vec<Vec<Source<'a>>>,
+    paired: Paired,
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, original: &'a Value, rewritten: &'a Value) -> Step {
+        match (original, rewritten) {
+            (Value::Node(original), Value::Node(rewritten)) => self.node(original, rewritten),
+            (Value::List(original), Value::List(rewritten)) => self.list(original, rewritten),
+            (original, rewritten) => need(original == rewritten, "a field differs"),
+        }
+    }
+
+    fn list(&mut self, original: &'a [Value], rewritten: &'a [Value]) -> Step {
+        need(
+            original.len() == rewritten.len(),
+            "a list has another length",
+        )?;
+        let mut pairs = original.iter().zip(rewritten);
+        pairs.try_for_each(|(original, rewritten)| self.value(original, rewritten))
+    }
+
+    fn optional(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
+        match (original, rewritten) {
+            (None, None) => Ok(()),
+            (Some(original), Some(rewritten)) => self.node(original, rewritten),
+            _ => gap("a node is on one side only"),
+        }
+    }
+
+    fn node(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(original.kind == rewritten.kind, "nodes differ")?;
+        self.pair(original, rewritten);
+        match original.kind {
+            "SelectStmt" => self.select(original, rewritten),
+            "InsertStmt" => self.insert(original, rewritten),
+            "UpdateStmt" => self.update(original, rewritten),
+            "DeleteStmt" => self.delete(original, rewritten),
+            "MergeStmt" => self.scoped_by_ctes(original, rewritten, |walk| {
+                walk.fields(original, rewritten, &["with_clause"])
+            }),
+            "RangeVar" => self.bare_relation(original, rewritten),
+            // Its RangeVars name aliases of the query, not relations.
+            "LockingClause" => self.same(original, rewritten),
+            _ => self.fields(original, rewritten, &[]),
+        }
+    }
+
+    /// Notes where a pair of nodes stands.
+    fn pair(&mut self, original: &Node, rewritten: &Node) {
+        let (there, here) = (rewritten.location(), original.location());
+        if here >= 0 && there >= 0 {
+            self.paired.places.push((there, here));
+        }
+        if original.kind == "AConst" {
+            let kind = match original.node("val").map(|value| value.kind) {
+                Some("Integer") => LiteralKind::Integer,
+                Some("Float") => LiteralKind::Number,
+                Some("String") => LiteralKind::Text,
+                _ => return,
+            };
+            self.paired.constants.push(Constant {
+                original: here,
+                rewritten: there,
+                kind,
+            });
+        }
+    }
+
+    /// All fields of both but those in `apart`, which the caller compares.
+    fn fields(&mut self, original: &'a Node, rewritten: &'a Node, apart: &[&str]) -> Step {
+        for (name, value) in &original.fields {
+            if apart.contains(name) || is_place(name, value) {
+                continue;
+            }
+            self.value(value, rewritten.field(name))?;
+        }
+        let added = |(name, value): &(&'static str, Value)| {
+            let absent = matches!(original.field(name), Value::Default);
+            absent && !apart.contains(name) && !is_place(name, value)
+        };
+        need(!rewritten.fields.iter().any(added), "a field was added")
+    }
+
+    /// Equal without any injected form.
+    fn same(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(forms::same_node(original, rewritten), "nodes differ")
+    }
+
+    /// A statement whose WITH holds for everything in it.
+    fn scoped_by_ctes(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        rest: impl FnOnce(&mut Self) -> Step,
+    ) -> Step {
+        let outside = self.ctes.len();
+        match (original.node("with_clause"), rewritten.node("with_clause")) {
+            (None, None) => {}
+            (Some(original), Some(rewritten)) => self.with(original, rewritten)?,
+            _ => return gap("WITH is on one side only"),
+        }
+        rest(self)?;
+        self.ctes.truncate(outside);
+        Ok(())
+    }
+
+    fn with(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        self.pair(original, rewritten);
+        self.fields(original, rewritten, &["ctes"])?;
+        let (before, after) = (original.list("ctes"), rewritten.list("ctes"));
+        need(before.len() == after.len(), "a CTE is on one side only")?;
+        let name = |cte: &'a Value| cte.as_node().map_or("", |cte| cte.text("ctename"));
+        let recursive = *original.field("recursive") == Value::True;
+        if recursive {
+            self.ctes.extend(before.iter().map(name));
+        }
+        for (original, rewritten) in before.iter().zip(after) {
+            let (Some(cte), Some(rewritten)) = (original.as_node(), rewritten.as_node()) else {
+                return gap("not a CTE");
+            };
+            self.cte(cte, rewritten)?;
+            if !recursive {
+                self.ctes.push(name(original));
+            }
+        }
+        Ok(())
+    }
+
+    fn cte(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(
+            original.kind == "CommonTableExpr" && rewritten.kind == original.kind,
+            "not a CTE",
+        )?;
+        self.pair(original, rewritten);
+        self.fields(original, rewritten, &["ctematerialized"])?;
+        let (before, after) = (
+            original.int("ctematerialized"),
+            rewritten.int("ctematerialized"),
+        );
+        need(
+            before == after || (before, after) == forms::MATERIALIZED,
+            "a CTE's materialisation differs",
+        )
+    }
+
+    fn select(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        self.scoped_by_ctes(original, rewritten, |walk| {
+            walk.levels.push(Vec::new());
+            walk.from(original.list("from_clause"), rewritten.list("from_clause"))?;
+            walk.filter(
+                original.node("where_clause"),
+                rewritten.node("where_clause"),
+            )?;
+            walk.conjuncts(
+                original.node("having_clause"),
+                rewritten.node("having_clause"),
+            )?;
+            walk.fence(original, rewritten)?;
+            walk.fields(
+                original,
+                rewritten,
+                &[
+                    "with_clause",
+                    "from_clause",
+                    "where_clause",
+                    "having_clause",
+                    "limit_offset",
+                    "limit_option",
+                ],
+            )?;
+            walk.all_guarded()
+        })
+    }
+
+    fn update(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        self.scoped_by_ctes(original, rewritten, |walk| {
+            walk.levels.push(Vec::new());
+            walk.target(original, rewritten)?;
+            walk.from(original.list("from_clause"), rewritten.list("from_clause"))?;
+            walk.filter(
+                original.node("where_clause"),
+                rewritten.node("where_clause"),
+            )?;
+            walk.assignments(
+                original.list("target_list"),
+                rewritten.list("target_list"),
+                0,
+            )?;
+            walk.fields(
+                original,
+                rewritten,
+                &[
+                    "with_clause",
+                    "relation",
+                    "from_clause",
+                    "where_clause",
+                    "target_list",
+                ],
+            )?;
+            walk.all_guarded()
+        })
+    }
+
+    fn delete(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        self.scoped_by_ctes(original, rewritten, |walk| {
+            walk.levels.push(Vec::new());
+            walk.target(original, rewritten)?;
+            walk.from(
+                original.list("using_clause"),
+                rewritten.list("using_clause"),
+            )?;
+            walk.filter(
+                original.node("where_clause"),
+                rewritten.node("where_clause"),
+            )?;
+            walk.fields(
+                original,
+                rewritten,
+                &["with_clause", "relation", "using_clause", "where_clause"],
+            )?;
+            walk.all_guarded()
+        })
+    }
+
+    /// Closes a query: each key of each relation was compared.
+    fn all_guarded(&mut self) -> Step {
+        let sources = self.levels.pop().unwrap_or_default();
+        need(
+            sources.iter().all(Source::is_guarded),
+            "a scoped relation has no guard",
+        )
+    }
+
+    /// `OFFSET 0` may have been added where there was no OFFSET.
+    fn fence(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        let (before, after) = (
+            original.node("limit_offset"),
+            rewritten.node("limit_offset"),
+        );
+        let options = (original.int("limit_option"), rewritten.int("limit_option"));
+        match (before, after) {
+            (None, Some(fence)) if forms::is_zero(fence) => need(
+                options.0 == options.1 || options == forms::FENCED,
+                "a LIMIT's option differs",
+            ),
+            _ => {
+                self.optional(before, after)?;
+                need(options.0 == options.1, "a LIMIT's option differs")
+            }
+        }
+    }
+
+    /// WHERE: the predicates that guard, then what the client wrote.
+    fn filter(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
+        let before = forms::conjuncts(original);
+        let after = forms::conjuncts(rewritten);
+        // As many conjuncts were added as are more, or all but one barrier around all.
+        let added = match after.len().checked_sub(before.len()) {
+            Some(added) => added,
+            None => after.len().saturating_sub(1),
+        };
+        let (guards, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
+        let guards_hold = guards.iter().try_for_each(|guard| self.guard(guard));
+        match guards_hold {
+            Ok(()) => self.each_conjunct(&before, rest),
+            Err(gap) => Err(gap),
+        }
+    }
+
+    /// ON, HAVING: what the client wrote, some of it behind a barrier.
+    fn conjuncts(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
+        let before = forms::conjuncts(original);
+        self.each_conjunct(&before, &forms::conjuncts(rewritten))
+    }
+
+    fn each_conjunct(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
+        if let ([_, _, ..], [only]) = (original, rewritten) {
+            let inside = forms::conjuncts(Some(self.behind_barrier(only)?));
+            return self.pairwise(original, &inside);
+        }
+        self.pairwise(original, rewritten)
+    }
+
+    fn pairwise(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
+        need(original.len() == rewritten.len(), "a condition differs")?;
+        for (original, rewritten) in original.iter().zip(rewritten) {
+            // A CASE of the client's own is compared as it is; one around its conjunct is ours.
+            if original.kind != "CaseExpr" && rewritten.kind == "CaseExpr"
+                || forms::is_barrier(original) != forms::is_barrier(rewritten)
+            {
+                let inside = self.behind_barrier(rewritten)?;
+                self.node(original, inside)?;
+            } else {
+                self.node(original, rewritten)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands in a barrier: `CASE WHEN <predicates> THEN <this> ELSE false END`.
+    fn behind_barrier(&mut self, case: &'a Node) -> Result<&'a Node, Gap> {
+        let (when, then) = forms::barrier(case).ok_or(Gap("not a barrier"))?;
+        for predicate in forms::conjuncts(Some(when)) {
+            let known = self.levels.iter().rev().flatten();
+            let own = self.claims;
+            let mut known = known.filter(|source| source.compares(predicate, own).is_some());
+            need(known.next().is_some(), "a barrier does not guard")?;
+        }
+        Ok(then)
+    }
+
+    /// A relation that stands where it can't be guarded.
+    fn bare_relation(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        let keys = self.relation(original, rewritten)?;
+        need(
+            keys.is_empty(),
+            "a scoped relation stands where it can't be guarded",
+        )
+    }
+
+    /// A relation's name in both trees, against the judge's decision; gives the keys to guard.
+    fn relation(&mut self, original: &'a Node, rewritten: &'a Node) -> Result<&'a [Key], Gap> {
+        need(
+            original.kind == "RangeVar" && rewritten.kind == "RangeVar",
+            "not a relation",
+        )?;
+        if !self.claims.enforce {
+            self.fields(original, rewritten, &[])?;
+            return Ok(&[]);
+        }
+        let (schema, name) = (original.text("schemaname"), original.text("relname"));
+        let unqualified = schema.is_empty() && original.text("catalogname").is_empty();
+        let is_cte = unqualified && self.ctes.contains(&name);
+        match self.decision(original.location()) {
+            None => Err(Gap("a relation was not decided on")),
+            Some(Decision::Cte) => {
+                need(is_cte, "a relation was taken for a CTE")?;
+                self.same(original, rewritten)?;
+                Ok(&[])
+            }
+            Some(Decision::Relation {
+                schema: decided,
+                name: decided_name,
+                scoped,
+            }) => {
+                need(!is_cte, "a CTE was taken for a relation")?;
+                need(decided_name == name, "a relation has another name")?;
+                need(
+                    self.resolves(schema, name, decided),
+                    "a relation is in another schema",
+                )?;
+                let sent = rewritten.text("schemaname");
+                let as_sent = !self.claims.findings.changed && sent == schema;
+                need(sent == decided || as_sent, "a relation is not qualified")?;
+                self.fields(original, rewritten, &["schemaname"])?;
+                Ok(scoped)
+            }
+        }
+    }
+
+    fn decision(&self, location: i32) -> Option<&'a Decision> {
+        let decisions = &self.claims.findings.decisions;
+        let mut found = decisions.iter().filter(|(at, _)| *at == location);
+        match (found.next(), found.next()) {
+            (Some((_, decision)), None) => Some(decision),
+            _ => None,
+        }
+    }
+
+    /// Whether the name means the relation of the decided schema, by the search path alone.
+    fn resolves(&self, schema: &str, name: &str, decided: &str) -> bool {
+        if !schema.is_empty() {
+            return schema == decided;
+        }
+        let path = self.claims.search_path;
+        let implicit = (!path.iter().any(|schema| schema == "pg_catalog")).then_some("pg_catalog");
+        let mut path = implicit.into_iter().chain(path.iter().map(String::as_str));
+        path.find(|schema| self.claims.catalog.relation(schema, name).is_some()) == Some(decided)
+    }
+}
+
+fn is_place(name: &str, value: &Value) -> bool {
+    is_location(name) && matches!(value, Value::Int(_) | Value::Default)
+}

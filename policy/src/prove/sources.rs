@@ -1,0 +1,232 @@
+//! The relations of a query, and where each is guarded.
+//!
+//! A predicate in WHERE guards a relation only where the join tree preserves its rows: at the top of
+//! FROM, on either side of an inner join, on the left of LEFT, on the right of RIGHT, never below
+//! FULL nor behind a join's alias, which hides the relation's name. Everywhere else only the guard
+//! join at the relation itself counts. This is worked out here from the client's tree.
+
+use super::{Claims, Gap, Step, Walk, forms, gap, need};
+use crate::judge::Key;
+use crate::tree::{Node, Value};
+
+const JOIN_INNER: i64 = 1;
+const JOIN_LEFT: i64 = 2;
+const JOIN_RIGHT: i64 = 4;
+
+/// A relation of a query with keys to guard.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    /// Its name in the query.
+    name: &'a str,
+    /// Its schema's name, where it may be named by that too.
+    schema: Option<&'a str>,
+    /// The keys, by the names that the query knows their columns by.
+    keys: Vec<(&'a Key, &'a str)>,
+    /// Which of them were compared.
+    guarded: Vec<bool>,
+    /// Whether a predicate in WHERE guards it.
+    preserved: bool,
+}
+
+impl<'a> Source<'a> {
+    /// Whether all keys were compared.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded.iter().all(|guarded| *guarded)
+    }
+
+    /// The keys.
+    pub(super) fn all_keys(&self) -> Vec<&'a Key> {
+        self.keys.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// Notes a predicate that must compare a key of it.
+    pub(super) fn note(&mut self, predicate: &Node, claims: Claims<'_>) -> Step {
+        let key = self.compares(predicate, claims);
+        let guarded = key.and_then(|key| self.guarded.get_mut(key));
+        *guarded.ok_or(Gap("a guard compares something else"))? = true;
+        Ok(())
+    }
+
+    /// The key that a predicate compares with its slot's value.
+    pub(super) fn compares(&self, node: &Node, claims: Claims<'_>) -> Option<usize> {
+        let predicate = forms::predicate(node, claims)?;
+        let mine = match predicate.qualifier.as_slice() {
+            [name] => *name == self.name,
+            [schema, name] => Some(*schema) == self.schema && *name == self.name,
+            _ => false,
+        };
+        let compared = |(key, column): &(&Key, &str)| {
+            *column == predicate.column
+                && key.slot == predicate.slot
+                && key.value_type == predicate.value_type
+        };
+        self.keys.iter().position(compared).filter(|_| mine)
+    }
+
+    /// Whether a column of it holds the session's value: the slot's own key.
+    pub(super) fn holds(&self, qualifier: &[&str], column: &str, slot: usize) -> bool {
+        let mine = match qualifier {
+            [] => true,
+            [name] => *name == self.name,
+            _ => false,
+        };
+        // Where the join tree does not preserve its rows, the column may be NULL.
+        mine && self.preserved
+            && self
+                .keys
+                .iter()
+                .any(|(key, name)| *name == column && key.slot == slot)
+    }
+}
+
+/// How the join tree treats what stands in a place of it.
+#[derive(Clone, Copy)]
+struct Place {
+    preserved: bool,
+    named: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// The items of FROM or USING.
+    pub(super) fn from(&mut self, original: &'a [Value], rewritten: &'a [Value]) -> Step {
+        need(original.len() == rewritten.len(), "FROM has another length")?;
+        let place = Place {
+            preserved: true,
+            named: true,
+        };
+        for (original, rewritten) in original.iter().zip(rewritten) {
+            match (original.as_node(), rewritten.as_node()) {
+                (Some(original), Some(rewritten)) => self.item(original, rewritten, place)?,
+                _ => return gap("not a FROM item"),
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
+        match (original.kind, rewritten.kind) {
+            ("RangeVar", "JoinExpr") => self.guarded_by_join(original, rewritten),
+            ("RangeVar", "RangeVar") => self.guarded_by_filter(original, rewritten, place),
+            ("JoinExpr", "JoinExpr") => self.join(original, rewritten, place),
+            ("RangeTableSample", "RangeTableSample") => {
+                self.pair(original, rewritten);
+                match (original.node("relation"), rewritten.node("relation")) {
+                    (Some(original), Some(rewritten)) => {
+                        self.guarded_by_filter(original, rewritten, place)?;
+                    }
+                    _ => return gap("not a sample"),
+                }
+                self.fields(original, rewritten, &["relation"])
+            }
+            _ => self.node(original, rewritten),
+        }
+    }
+
+    fn join(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
+        let kind = original.int("jointype");
+        let named = place.named && original.node("alias").is_none();
+        let side = |preserved: bool| Place {
+            preserved: place.preserved && preserved,
+            named,
+        };
+        self.pair(original, rewritten);
+        for (arm, preserving) in [("larg", JOIN_LEFT), ("rarg", JOIN_RIGHT)] {
+            let place = side(kind == JOIN_INNER || kind == preserving);
+            match (original.node(arm), rewritten.node(arm)) {
+                (Some(original), Some(rewritten)) => self.item(original, rewritten, place)?,
+                _ => return gap("a join lacks a side"),
+            }
+        }
+        self.conjuncts(original.node("quals"), rewritten.node("quals"))?;
+        self.fields(original, rewritten, &["larg", "rarg", "quals"])
+    }
+
+    fn guarded_by_filter(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
+        self.pair(original, rewritten);
+        let keys = self.relation(original, rewritten)?;
+        let source = self.source(original, rewritten, keys, place.preserved && place.named)?;
+        self.levels.last_mut().ok_or(Gap("no query"))?.push(source);
+        Ok(())
+    }
+
+    /// A guard join must compare every key right there.
+    fn guarded_by_join(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        let (inner, conditions) = forms::guard_join(rewritten).ok_or(Gap("not a guard join"))?;
+        self.pair(original, inner);
+        let keys = self.relation(original, inner)?;
+        let mut source = self.source(original, inner, keys, false)?;
+        for condition in forms::conjuncts(Some(conditions)) {
+            source.note(condition, self.claims)?;
+        }
+        need(source.is_guarded(), "a guard join lacks a key")?;
+        self.levels.last_mut().ok_or(Gap("no query"))?.push(source);
+        Ok(())
+    }
+
+    /// The relation that UPDATE and DELETE write to.
+    pub(super) fn target(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        match (original.node("relation"), rewritten.node("relation")) {
+            (Some(original), Some(rewritten)) => {
+                let place = Place {
+                    preserved: true,
+                    named: true,
+                };
+                self.guarded_by_filter(original, rewritten, place)
+            }
+            _ => gap("no target"),
+        }
+    }
+
+    /// A relation as its query knows it. A list of column aliases may rename the key, and may give
+    /// the key's name to another column.
+    pub(super) fn source(
+        &self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        keys: &'a [Key],
+        preserved: bool,
+    ) -> Result<Source<'a>, Gap> {
+        let alias = original.node("alias");
+        let renamed = alias.map_or(&[][..], |alias| alias.list("colnames"));
+        let (schema, relation) = (rewritten.text("schemaname"), original.text("relname"));
+        let mut named = Vec::with_capacity(keys.len());
+        for key in keys {
+            let column = if renamed.is_empty() {
+                key.column.as_str()
+            } else {
+                let known = self.claims.catalog.relation(schema, relation);
+                let columns = known.ok_or(Gap("a relation is not known"))?.columns.iter();
+                let mut columns = columns.enumerate();
+                let at = columns.find(|(_, column)| column.name == key.column);
+                let (at, _) = at.ok_or(Gap("a key is not a column"))?;
+                match renamed.get(at) {
+                    Some(name) => name.as_name().ok_or(Gap("not a column alias"))?,
+                    None => key.column.as_str(),
+                }
+            };
+            named.push((key, column));
+        }
+        Ok(Source {
+            name: alias.map_or(relation, |alias| alias.text("aliasname")),
+            schema: alias.is_none().then_some(schema),
+            guarded: vec![false; named.len()],
+            keys: named,
+            preserved,
+        })
+    }
+
+    /// A predicate that the rewriter added to WHERE.
+    pub(super) fn guard(&mut self, predicate: &Node) -> Step {
+        let claims = self.claims;
+        let sources = self.levels.last_mut().ok_or(Gap("no query"))?;
+        for source in sources.iter_mut().filter(|source| source.preserved) {
+            if let Some(key) = source.compares(predicate, claims) {
+                if let Some(guarded) = source.guarded.get_mut(key) {
+                    *guarded = true;
+                }
+                return Ok(());
+            }
+        }
+        gap("a predicate guards nothing")
+    }
+}

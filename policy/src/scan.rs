@@ -1,0 +1,143 @@
+//! The tokens of a text, by PostgreSQL's own scanner, so that no second lexer can disagree.
+
+use pg_query::protobuf::{ScanToken, Token};
+
+use crate::deny::{Denial, DenyReason};
+use crate::parse;
+
+/// What kind of literal a token is. Two literals may only stand for each other in one plan when
+/// the grammar can't tell them apart, that is, when they are the same kind of token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LiteralKind {
+    /// An integer that fits 32 bits.
+    Integer,
+    /// Any other number.
+    Number,
+    /// A string, in whatever quotes but `U&''`.
+    Text,
+}
+
+/// A literal of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Literal {
+    /// Its first byte.
+    pub(crate) start: usize,
+    /// The byte behind it.
+    pub(crate) end: usize,
+    /// Its kind.
+    pub(crate) kind: LiteralKind,
+}
+
+/// A scanned text.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// All tokens, comments too.
+    pub(crate) tokens: Vec<ScanToken>,
+    /// The literals among them, in order.
+    pub(crate) literals: Vec<Literal>,
+    /// The greatest number of a `$n`.
+    pub(crate) greatest_parameter: u16,
+}
+
+impl Scan {
+    /// Scans a text into this scan's buffers.
+    ///
+    /// # Errors
+    /// What the server's scanner refuses, and parameter numbers that no Bind could fill.
+    pub(crate) fn read(&mut self, text: &str) -> Result<(), Denial> {
+        self.literals.clear();
+        self.greatest_parameter = 0;
+        self.tokens =
+            pg_query::scan_tokens(text).map_err(|error| parse::scan_error(text, &error))?;
+        for token in &self.tokens {
+            if let Some(kind) = literal_kind(token) {
+                let (start, end) = range(token);
+                self.literals.push(Literal { start, end, kind });
+            } else if is(token, Token::Param) {
+                let (start, end) = range(token);
+                let number = parameter(text.get(start..end).unwrap_or_default())?;
+                self.greatest_parameter = self.greatest_parameter.max(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// The literal that begins at a byte.
+    pub(crate) fn literal_at(&self, start: usize) -> Option<usize> {
+        let found = self.literals.binary_search_by_key(&start, |l| l.start);
+        found.ok()
+    }
+}
+
+/// Whether a token is of that kind.
+pub(crate) fn is(token: &ScanToken, kind: Token) -> bool {
+    token.token == kind as i32
+}
+
+/// Where a token stands.
+pub(crate) fn range(token: &ScanToken) -> (usize, usize) {
+    let byte = |at: i32| usize::try_from(at).unwrap_or(0);
+    (byte(token.start), byte(token.end))
+}
+
+fn literal_kind(token: &ScanToken) -> Option<LiteralKind> {
+    if is(token, Token::Iconst) {
+        Some(LiteralKind::Integer)
+    } else if is(token, Token::Sconst) {
+        Some(LiteralKind::Text)
+    } else if is(token, Token::Fconst) {
+        Some(LiteralKind::Number)
+    } else {
+        None
+    }
+}
+
+/// The number of a `$n`.
+fn parameter(token: &str) -> Result<u16, Denial> {
+    let number: Option<u64> = token.strip_prefix('$').and_then(|n| n.parse().ok());
+    match number {
+        Some(0) => {
+            let mut denial = Denial::new(DenyReason::ParameterMismatch, "there is no parameter $0");
+            denial.sqlstate = "42P02";
+            Err(denial)
+        }
+        Some(number) => u16::try_from(number).map_err(|_| too_many_parameters()),
+        None => Err(too_many_parameters()),
+    }
+}
+
+/// A text that needs more parameters than a Bind message can carry.
+pub(crate) fn too_many_parameters() -> Denial {
+    let mut denial = Denial::new(DenyReason::TooComplex, "statement has too many parameters");
+    denial.sqlstate = "54000";
+    denial
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_and_parameters_are_found() {
+        let mut scan = Scan::default();
+        let text = "SELECT 'a', E'b', $$c$$, 1, 2.5, 99999999999, $7 /* 'x' $9 */, x'ff'";
+        scan.read(text).unwrap();
+        let found: Vec<_> = scan
+            .literals
+            .iter()
+            .map(|l| &text[l.start..l.end])
+            .collect();
+        assert_eq!(found, ["'a'", "E'b'", "$$c$$", "1", "2.5", "99999999999"]);
+        assert_eq!(scan.greatest_parameter, 7);
+        assert_eq!(scan.literal_at(7), Some(0));
+        assert_eq!(scan.literal_at(8), None);
+    }
+
+    #[test]
+    fn parameters_that_no_bind_can_fill_are_refused() {
+        for text in ["SELECT $0", "SELECT $65536", "SELECT $99999999999999999999"] {
+            assert!(Scan::default().read(text).is_err(), "{text}");
+        }
+        assert!(Scan::default().read("SELECT $65535").is_ok());
+    }
+}

@@ -1,0 +1,202 @@
+//! A verdict made afresh: parse, judge and rewrite, write out, prove, second reader, template.
+
+use std::sync::Arc;
+
+use crate::cache::Judged;
+use crate::catalog::Catalog;
+use crate::deny::{Denial, DenyReason};
+use crate::engine::Request;
+use crate::judge::{Bound, Findings, judge};
+use crate::plan::Plan;
+use crate::prove::{Claims, Paired, prove};
+use crate::rules::Policy;
+use crate::scan::{Scan, too_many_parameters};
+use crate::session::Protocol;
+use crate::template::{self, Cut, Template};
+use crate::tree::{self, Node};
+use crate::{limits, parse, second_reader};
+
+/// What a verdict is made with.
+pub(crate) struct Judging<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) bound: &'a Bound,
+    /// The number of the shape.
+    pub(crate) fingerprint: u64,
+}
+
+/// A new verdict.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) judged: Judged,
+    /// The literals that it depends on.
+    pub(crate) pins: Vec<u32>,
+    /// Where things went, if the text was rewritten.
+    pub(crate) trace: Option<Trace>,
+}
+
+/// Where things went in a rewritten text.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    /// Bytes of the rewritten text and of the client's.
+    pub(crate) places: Vec<(i32, i32)>,
+    /// The holes in the rewritten text.
+    pub(crate) cuts: Vec<Cut>,
+}
+
+impl Judging<'_> {
+    /// Makes the verdict.
+    pub(crate) fn judge(&self, request: &Request<'_>, scan: &Scan) -> Result<Fresh, Denial> {
+        let own = own_parameters(request, scan)?;
+        let mut parsed = parse::parse(request.text)?;
+        let original = tree::of(&parsed).map_err(|_| unreadable_tree())?;
+        let findings = judge(self.bound, request, own, &mut parsed)?;
+        if findings.hidden.len() > usize::from(u16::MAX - own) {
+            return Err(too_many_parameters());
+        }
+        let depth = limits::depth(&scan.tokens);
+        second_reader::check(
+            self.policy.defaults.second_reader,
+            request.text,
+            depth,
+            &original,
+        )?;
+        let made = if findings.changed {
+            let rewritten = parse::deparse(&parsed)?;
+            drop(parsed);
+            self.rewritten(request, scan, own, &findings, &original, &rewritten)?
+        } else {
+            self.as_sent(request, scan, own, &findings, &original)?
+        };
+        Ok(self.finish(request, scan, own, findings, made))
+    }
+
+    /// The client's own text goes on: its tree is its own proof that all relations are known.
+    fn as_sent(
+        &self,
+        request: &Request<'_>,
+        scan: &Scan,
+        own: u16,
+        findings: &Findings,
+        original: &Node,
+    ) -> Result<Made, Denial> {
+        let paired = prove(original, original, self.claims(request, own, findings))?;
+        Ok(Made {
+            template: Template::AsSent,
+            pins: template::unlinked(request.text, scan, &paired.constants),
+            trace: None,
+        })
+    }
+
+    fn rewritten(
+        &self,
+        request: &Request<'_>,
+        scan: &Scan,
+        own: u16,
+        findings: &Findings,
+        original: &Node,
+        text: &str,
+    ) -> Result<Made, Denial> {
+        let again = parse::parse(text).map_err(|_| unproven("the rewritten text can't be read"))?;
+        let tree = tree::of(&again).map_err(|_| unreadable_tree())?;
+        drop(again);
+        let Paired { places, constants } =
+            prove(original, &tree, self.claims(request, own, findings))?;
+        let mut rescan = Scan::default();
+        rescan.read(text)?;
+        let hidden = match request.protocol {
+            Protocol::Simple => Some(findings.hidden.as_slice()),
+            Protocol::Extended => None,
+        };
+        let made = template::make(
+            (request.text, scan),
+            (text, &rescan),
+            &constants,
+            own,
+            hidden,
+        )?;
+        Ok(Made {
+            template: made.template,
+            pins: made.unlinked,
+            trace: Some(Trace {
+                places,
+                cuts: made.cuts,
+            }),
+        })
+    }
+
+    fn claims<'c>(
+        &'c self,
+        request: &'c Request<'_>,
+        own: u16,
+        findings: &'c Findings,
+    ) -> Claims<'c> {
+        Claims {
+            findings,
+            own,
+            catalog: self.catalog,
+            search_path: &request.facts.search_path,
+            enforce: request.facts.enforce,
+        }
+    }
+
+    fn finish(
+        &self,
+        request: &Request<'_>,
+        scan: &Scan,
+        own: u16,
+        findings: Findings,
+        made: Made,
+    ) -> Fresh {
+        let read = findings.pinned.iter();
+        let read = read.filter_map(|at| template::pin(request.text, scan, *at));
+        let mut pins = made.pins;
+        pins.extend(read);
+        pins.sort_unstable();
+        pins.dedup();
+        let plan = Plan {
+            verdict: findings.verdict,
+            kind: findings.kind,
+            statements: findings.statements,
+            parameters: own,
+            types: request.declared.to_vec(),
+            hidden: match request.protocol {
+                Protocol::Simple => Vec::new(),
+                Protocol::Extended => findings.hidden,
+            },
+            checks: findings.checks,
+            effects: findings.effects,
+            relations: findings.relations,
+            fingerprint: self.fingerprint,
+        };
+        Fresh {
+            judged: Judged {
+                plan: Arc::new(plan),
+                template: made.template,
+            },
+            pins,
+            trace: made.trace,
+        }
+    }
+}
+
+/// What goes into a verdict of either way.
+struct Made {
+    template: Template,
+    pins: Vec<u32>,
+    trace: Option<Trace>,
+}
+
+/// The number of the client's own parameters: all that it uses, and all that it declares.
+fn own_parameters(request: &Request<'_>, scan: &Scan) -> Result<u16, Denial> {
+    let declared = u16::try_from(request.declared.len()).map_err(|_| too_many_parameters())?;
+    Ok(declared.max(scan.greatest_parameter))
+}
+
+fn unproven(why: &str) -> Denial {
+    Denial::new(DenyReason::ProofFailed, why)
+}
+
+fn unreadable_tree() -> Denial {
+    unproven("the parse tree can't be read")
+}
