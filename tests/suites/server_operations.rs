@@ -1,0 +1,506 @@
+//! A running proxy with real sessions: limits, audit lines, metrics, drain, expiry, TLS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pgwarden::server::{Inputs, Running};
+use pgwarden_config::settings::{AuditStatements, AuditTarget, ListenerTls, Settings};
+use pgwarden_tests::fixture::{Arena, Tenant};
+use pgwarden_tests::proxy;
+use pgwarden_tests::wire::Client;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+/// A proxy of its own, and a directory for its files.
+struct Own {
+    running: Running,
+    directory: PathBuf,
+    arena: Arena,
+}
+
+fn directory() -> PathBuf {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("pgwarden-operations-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+impl Own {
+    fn new(change: impl FnOnce(&mut Settings, &Path)) -> Self {
+        let arena = Arena::take();
+        let directory = directory();
+        let mut settings = proxy::settings("");
+        settings.audit.target = AuditTarget::File(directory.join("audit"));
+        change(&mut settings, &directory);
+        Self {
+            running: proxy::start(settings, proxy::policy()),
+            directory,
+            arena,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.running.addresses()[0]
+    }
+
+    fn log_in(&self, token: &str) -> Result<Client, String> {
+        self.log_in_to(&self.arena.plain(), token)
+    }
+
+    fn log_in_to(&self, database: &str, token: &str) -> Result<Client, String> {
+        let parameters = [("application_name", "the app")];
+        let connected =
+            Client::connect(self.address(), "anyone", database, &parameters, Some(token));
+        connected.map_err(|error| error.code().to_owned())
+    }
+
+    fn session(&self) -> Client {
+        self.log_in(&proxy::token(Tenant::A)).unwrap()
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        // The writer flushes within a tenth of a second.
+        std::thread::sleep(Duration::from_millis(300));
+        let text = fs::read_to_string(self.directory.join("audit")).unwrap();
+        assert!(!text.contains(proxy::SECRET));
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.running.proxy().metrics().render();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        line[name.len()..].trim().parse().unwrap()
+    }
+
+    fn drain(&self) -> impl Future<Output = ()> {
+        self.running.shut_down(std::future::pending())
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{what} did not come"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The SQLSTATE of the FATAL error that ends the session.
+fn last_words(client: &mut Client) -> String {
+    let messages = client.read_to_end();
+    let error = messages.iter().rev().find(|message| message.tag == b'E');
+    error
+        .expect("an error before the end")
+        .error()
+        .code()
+        .to_owned()
+}
+
+#[test]
+fn logins_are_counted_and_audited_without_the_token() {
+    let own = Own::new(|_, _| {});
+    let good = proxy::token(Tenant::A);
+    drop(own.log_in(&good).unwrap());
+    let (head, _) = good.rsplit_once('.').unwrap();
+    for (token, code) in [
+        (format!("{head}.AAAA"), "28P01"),
+        ("nonsense".to_owned(), "28P01"),
+        (String::new(), "28P01"),
+        (
+            proxy::sign(&json!({"exp": proxy::now() - 60, "sub": "x"})),
+            "28P01",
+        ),
+        (
+            proxy::sign(&json!({"exp": proxy::now() + 60, "sub": "x"})),
+            "28000",
+        ),
+    ] {
+        assert_eq!(own.log_in(&token).unwrap_err(), code);
+    }
+    assert_eq!(own.log_in_to("nobody's", &good).unwrap_err(), "3D000");
+    assert_eq!(own.log_in_to("nobody's", "nonsense").unwrap_err(), "28P01");
+    until("the end of all", || {
+        own.metric("pgwarden_client_connections") == 0.0
+    });
+    assert_eq!(
+        own.metric("pgwarden_auth_total{outcome=\"bad_token\"}"),
+        5.0
+    );
+    assert_eq!(
+        own.metric("pgwarden_auth_total{outcome=\"no_tenant\"}"),
+        1.0
+    );
+    let lines = own.audit();
+    let all = serde_json::to_string(&lines).unwrap();
+    assert!(!all.contains(head) && !all.contains("nonsense"), "{all}");
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        events.iter().filter(|event| **event == "connect").count(),
+        1
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| **event == "disconnect")
+            .count(),
+        1
+    );
+    assert!(
+        events
+            .iter()
+            .filter(|event| **event == "auth_failure")
+            .count()
+            >= 6
+    );
+    let connect = lines
+        .iter()
+        .find(|line| line["event"] == "connect")
+        .unwrap();
+    assert_eq!(connect["org"], Tenant::A.org());
+    assert_eq!(connect["sub"], Tenant::A.user());
+    assert_eq!(connect["user"], "anyone");
+    assert_eq!(connect["database"], own.arena.plain());
+    assert_eq!(connect["application"], "the app");
+    assert!(connect["client"].as_str().unwrap().starts_with("127.0.0.1"));
+    assert!(connect["session"].is_number() && connect["ts"].is_string());
+}
+
+#[test]
+fn denied_statements_are_audited_without_their_literals() {
+    let own = Own::new(|_, _| {});
+    let mut client = own.session();
+    client.query("SELECT 1").ok();
+    let reply = client.query("SELECT pg_read_file('/etc/very-secret') /* a comment */");
+    assert_eq!(reply.code(), "42501");
+    let lines = own.audit();
+    let denied: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event"] == "statement")
+        .collect();
+    assert_eq!(denied.len(), 1, "{lines:?}");
+    let line = denied[0];
+    assert_eq!(line["verdict"], "deny");
+    assert_eq!(line["reason"], "function_denied");
+    assert_eq!(line["sqlstate"], "42501");
+    assert_eq!(line["org"], Tenant::A.org());
+    assert!(line["policy"].is_string());
+    let text = line.to_string();
+    assert!(
+        !text.contains("very-secret") && !text.contains("comment"),
+        "{text}"
+    );
+    assert_eq!(
+        own.metric("pgwarden_denials_total{reason=\"function_denied\"}"),
+        1.0
+    );
+}
+
+#[test]
+fn all_statements_are_audited_when_asked_for() {
+    let own = Own::new(|settings, _| settings.audit.statements = AuditStatements::All);
+    let mut client = own.session();
+    client
+        .query("SELECT name FROM leads WHERE name = 'a very secret name'")
+        .ok();
+    client
+        .extended(
+            "SELECT count(*) FROM leads WHERE name <> $1",
+            &[Some("a very secret value")],
+        )
+        .ok();
+    let lines = own.audit();
+    let statements: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event"] == "statement")
+        .collect();
+    assert_eq!(statements.len(), 2, "{lines:?}");
+    for line in statements {
+        assert_eq!(line["verdict"], "rewrite");
+        assert_eq!(line["kind"], "select");
+        assert_eq!(line["tables"], json!(["public.leads"]));
+        assert!(line["fingerprint"].is_string());
+        assert!(line["duration_us"].is_number());
+        assert!(!line.to_string().contains("very secret"), "{line}");
+    }
+    assert_eq!(
+        own.metric("pgwarden_statements_total{verdict=\"rewrite\",kind=\"select\"}"),
+        2.0
+    );
+    assert!(own.metric("pgwarden_judge_seconds_count") >= 2.0);
+}
+
+#[test]
+fn too_many_clients_are_told_53300() {
+    let own = Own::new(|settings, _| settings.limits.client_connections = 2);
+    let one = own.session();
+    let _two = own.session();
+    assert_eq!(own.log_in(&proxy::token(Tenant::A)).unwrap_err(), "53300");
+    drop(one);
+    until("a free place", || {
+        own.metric("pgwarden_client_connections") < 2.0
+    });
+    own.session().query("SELECT 1").ok();
+}
+
+#[test]
+fn a_full_pool_is_53300_after_the_checkout_timeout() {
+    let name = |own: &Own| own.arena.plain();
+    let own = Own::new(|settings, _| {
+        for database in settings.databases.named.values_mut() {
+            database.max_server_connections = 1;
+        }
+        settings.pool.checkout_timeout = Duration::from_millis(200);
+    });
+    let one = own.session();
+    assert_eq!(
+        own.log_in_to(&name(&own), &proxy::token(Tenant::B))
+            .unwrap_err(),
+        "53300"
+    );
+    drop(one);
+    until("the reset", || {
+        own.metric("pgwarden_server_connections{state=\"active\"}") == 0.0
+    });
+    own.log_in_to(&name(&own), &proxy::token(Tenant::B))
+        .unwrap();
+}
+
+#[test]
+fn h_the_next_session_on_a_connection_has_its_own_claims() {
+    let own = Own::new(|settings, _| {
+        for database in settings.databases.named.values_mut() {
+            database.max_server_connections = 1;
+        }
+    });
+    let claims = |client: &mut Client| {
+        let text = client
+            .query("SHOW request.jwt.claims")
+            .ok()
+            .value()
+            .unwrap();
+        let claims: Value = serde_json::from_str(&text).unwrap();
+        claims["app_metadata"]["org_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let mut pids = Vec::new();
+    for tenant in [Tenant::A, Tenant::B, Tenant::A] {
+        let mut client = own.log_in(&proxy::token(tenant)).unwrap();
+        assert_eq!(claims(&mut client), tenant.org());
+        client.query("SET statement_timeout = '1h'").ok();
+        client.query("BEGIN").ok();
+        pids.push(client.key.0);
+        drop(client);
+        until("the reset", || {
+            own.metric("pgwarden_server_connections{state=\"active\"}") == 0.0
+        });
+        assert_eq!(
+            own.metric("pgwarden_server_connections{state=\"idle\"}"),
+            1.0
+        );
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 1, "one server connection served all");
+    let mut client = own.session();
+    assert_eq!(
+        client.query("SHOW statement_timeout").value().as_deref(),
+        Some("0")
+    );
+}
+
+#[test]
+fn a_drain_lets_transactions_finish_and_ends_the_rest() {
+    let own = Own::new(|settings, _| settings.limits.drain_timeout = Duration::from_secs(20));
+    let mut idle = own.session();
+    let mut busy = own.session();
+    busy.query("BEGIN").ok();
+    std::thread::scope(|scope| {
+        let draining = scope.spawn(|| proxy::runtime().block_on(own.drain()));
+        assert_eq!(last_words(&mut idle), "57P01");
+        assert!(Client::raw(own.address()).is_err(), "no new clients");
+        busy.query("SELECT 1").ok();
+        busy.query("COMMIT").ok();
+        assert_eq!(last_words(&mut busy), "57P01");
+        draining.join().unwrap();
+    });
+}
+
+#[test]
+fn a_drain_ends_transactions_after_its_time() {
+    let own = Own::new(|settings, _| settings.limits.drain_timeout = Duration::from_millis(300));
+    let mut busy = own.session();
+    busy.query("BEGIN").ok();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let draining = scope.spawn(|| proxy::runtime().block_on(own.drain()));
+        assert_eq!(last_words(&mut busy), "57P01");
+        assert!(started.elapsed() >= Duration::from_millis(250));
+        draining.join().unwrap();
+    });
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn silent_clients_are_dropped_after_the_handshake_timeout() {
+    let own = Own::new(|settings, _| {
+        settings.limits.handshake_timeout = Duration::from_millis(300);
+    });
+    for bytes in [&b""[..], b"\0\0\0", b"\0\0\0\x30\0\x03\0\0user\0"] {
+        let mut client = Client::raw(own.address()).unwrap();
+        client.send_bytes(bytes);
+        let started = Instant::now();
+        client.read_to_end();
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+    let mut client = Client::raw(own.address()).unwrap();
+    client.send_startup(&[("user", "anyone")]);
+    let started = Instant::now();
+    client.read_to_end();
+    assert!(started.elapsed() < Duration::from_secs(2));
+    // A session that has logged in is not hurried.
+    let mut client = own.session();
+    std::thread::sleep(Duration::from_millis(600));
+    client.query("SELECT 1").ok();
+}
+
+#[test]
+fn f5_a_session_ends_with_its_token() {
+    let own = Own::new(|settings, _| settings.auth.leeway = Duration::ZERO);
+    let token = |seconds: u64| {
+        let mut claims: Value = serde_json::from_str(&Tenant::A.claims()).unwrap();
+        claims["exp"] = json!(proxy::now() + seconds);
+        proxy::sign(&claims)
+    };
+    let mut idle = own.log_in(&token(2)).unwrap();
+    idle.query("SELECT 1").ok();
+    assert_eq!(last_words(&mut idle), "57P01");
+}
+
+#[test]
+fn a_reload_changes_open_sessions_from_their_next_statement() {
+    let own = Own::new(|_, _| {});
+    let mut client = own.session();
+    client.query("SELECT count(*) FROM leads").ok();
+    let settings = own.running.proxy().settings().clone();
+    let policy = proxy::policy_with(&["missing_filter = \"reject\"".to_owned()]);
+    let runtime = proxy::runtime();
+    let _inside = runtime.enter();
+    own.running.reload(Ok(Inputs { settings, policy })).unwrap();
+    let reply = client.query("SELECT count(*) FROM leads");
+    assert_eq!(reply.denied(), Some("missing_filter"));
+}
+
+// === TLS
+
+struct Certificates {
+    authority: PathBuf,
+    listener: ListenerTls,
+}
+
+fn certificates(directory: &Path, name: &str) -> Certificates {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let write = |file: &str, text: String| {
+        let path = directory.join(file);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    Certificates {
+        authority: write(&format!("{name}.pem"), authority.pem()),
+        listener: ListenerTls {
+            certificate: write("server.crt", certificate.pem()),
+            key: write("server.key", key.serialize_pem()),
+            required: true,
+        },
+    }
+}
+
+/// What psql prints for `SELECT 'in'`, or what it says when it can't.
+fn psql(own: &Own, options: &str) -> Result<String, String> {
+    let port = own.address().port();
+    let database = own.arena.plain();
+    let output = Command::new("psql")
+        .args([
+            "--no-psqlrc",
+            "--no-align",
+            "--tuples-only",
+            "--command",
+            "SELECT 'in'",
+        ])
+        .arg(format!(
+            "host=localhost hostaddr=127.0.0.1 port={port} user=anyone dbname={database} {options}"
+        ))
+        .env("PGPASSWORD", proxy::token(Tenant::A))
+        .env("PGCONNECT_TIMEOUT", "10")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
+}
+
+#[test]
+fn tls_with_psql_and_a_certificate_that_is_renewed() {
+    let own = Own::new(|settings, directory| {
+        settings.listen[0].tls = Some(certificates(directory, "first").listener);
+    });
+    let first = own.directory.join("first.pem");
+    let verified = |root: &Path| format!("sslmode=verify-full sslrootcert={}", root.display());
+    assert_eq!(psql(&own, &verified(&first)).unwrap(), "in");
+    assert_eq!(psql(&own, "sslmode=require").unwrap(), "in");
+    let refused = psql(&own, "sslmode=disable").unwrap_err();
+    assert!(
+        refused.to_lowercase().contains("tls") || refused.contains("SSL"),
+        "{refused}"
+    );
+
+    // Reload: a new certificate for new connections.
+    let second = certificates(&own.directory, "second").authority;
+    let settings = own.running.proxy().settings().clone();
+    let policy = proxy::policy();
+    let _inside = proxy::runtime().enter();
+    own.running.reload(Ok(Inputs { settings, policy })).unwrap();
+    assert_eq!(psql(&own, &verified(&second)).unwrap(), "in");
+    psql(&own, &verified(&first)).unwrap_err();
+}
