@@ -74,7 +74,7 @@ fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> 
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(proxy),
         "/metrics" => {
-            let mut response = text(StatusCode::OK, proxy.metrics().render());
+            let mut response = text(StatusCode::OK, proxy.render_metrics());
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response

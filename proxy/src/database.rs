@@ -2,15 +2,15 @@
 //! the control connection that keeps the catalogue fresh.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use pgwarden_config::Settings;
 use pgwarden_config::settings;
 use pgwarden_policy::engine::{BindingProblem, Limits};
-use pgwarden_policy::{Catalog, Engine, Policy};
+use pgwarden_policy::{CacheStats, Catalog, Engine, Policy};
 use tokio::sync::Notify;
 
 use crate::backend::{self, ConnectError, Upstream};
@@ -53,6 +53,8 @@ pub struct Database {
     upstream: Arc<Upstream>,
     limits: Limits,
     engine: ArcSwap<Engine>,
+    /// What the plan caches of former engines did.
+    retired: Mutex<CacheStats>,
     pool: Arc<Pool>,
     /// Whether the catalogue could be read, and bound, the last time.
     fresh: AtomicBool,
@@ -94,6 +96,7 @@ impl Database {
             upstream,
             limits,
             engine: ArcSwap::from_pointee(engine),
+            retired: Mutex::default(),
             pool,
             fresh: AtomicBool::new(true),
             refresh: Notify::new(),
@@ -140,8 +143,21 @@ impl Database {
 
     /// Puts an engine of [`Database::bind`] in force, and has the catalogue read again.
     pub fn put_in_force(&self, engine: Engine) {
-        self.engine.store(Arc::new(engine));
+        let former = self.engine.swap(Arc::new(engine));
+        self.retire(&former);
         self.refresh.notify_one();
+    }
+
+    /// What the plan caches of this database did so far.
+    pub fn cache_stats(&self) -> CacheStats {
+        let mut stats = *self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut stats, &self.engine().cache_stats());
+        stats
+    }
+
+    fn retire(&self, former: &Engine) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut retired, &former.cache_stats());
     }
 
     /// Takes a catalogue over if it differs from the one in use.
@@ -155,7 +171,10 @@ impl Database {
         match Engine::new(policy, Arc::new(catalog), self.limits) {
             Ok(engine) => {
                 // A reload may have come between: its engine stays, and its own refresh follows.
-                self.engine.compare_and_swap(&current, Arc::new(engine));
+                let former = self.engine.compare_and_swap(&current, Arc::new(engine));
+                if Arc::ptr_eq(&former, &current) {
+                    self.retire(&current);
+                }
                 self.fresh.store(true, Ordering::Relaxed);
                 tracing::info!(database = self.name, "the catalogue has changed");
             }
@@ -172,6 +191,13 @@ impl Database {
             }
         }
     }
+}
+
+/// Sums what plan caches did.
+pub(crate) fn add(sum: &mut CacheStats, stats: &CacheStats) {
+    sum.hits += stats.hits;
+    sum.misses += stats.misses;
+    sum.evictions += stats.evictions;
 }
 
 /// A connection of pgwarden's own.

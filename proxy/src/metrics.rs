@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use pgwarden_policy::{DenyReason, StatementKind};
+use pgwarden_policy::{CacheStats, DenyReason, StatementKind};
 
 /// What became of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,12 +178,6 @@ pub struct Metrics {
     pub server_idle: Gauge,
     /// How long the engine took, hits and misses.
     pub judge_seconds: Histogram<14>,
-    /// Plan cache hits.
-    pub plan_cache_hits: Counter,
-    /// Plan cache misses.
-    pub plan_cache_misses: Counter,
-    /// Plans that were thrown out to make room.
-    pub plan_cache_evictions: Counter,
     /// How long clients waited for a server connection.
     pub pool_wait_seconds: Histogram<12>,
     /// Audit lines that were lost because the target could not keep up.
@@ -206,9 +200,6 @@ impl Default for Metrics {
             judge_seconds: Histogram::new([
                 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 100_000, 1_000_000,
             ]),
-            plan_cache_hits: Counter::default(),
-            plan_cache_misses: Counter::default(),
-            plan_cache_evictions: Counter::default(),
             pool_wait_seconds: Histogram::new([
                 10, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000,
                 30_000_000,
@@ -251,12 +242,12 @@ impl Metrics {
         .increment();
     }
 
-    /// Everything, in Prometheus' text format.
-    pub fn render(&self) -> String {
+    /// Everything, in Prometheus' text format. `cache` is what the engines' plan caches did.
+    pub fn render(&self, cache: &CacheStats) -> String {
         let mut out = String::with_capacity(8192);
         self.render_connections(&mut out);
         self.render_statements(&mut out);
-        self.render_plan_cache(&mut out);
+        render_plan_cache(&mut out, cache);
         self.pool_wait_seconds.render(
             &mut out,
             "pgwarden_pool_wait_seconds",
@@ -301,18 +292,6 @@ impl Metrics {
             .render(out, name, "Time to judge a statement.");
     }
 
-    fn render_plan_cache(&self, out: &mut String) {
-        for (what, counter) in [
-            ("hits", &self.plan_cache_hits),
-            ("misses", &self.plan_cache_misses),
-            ("evictions", &self.plan_cache_evictions),
-        ] {
-            let name = format!("pgwarden_plan_cache_{what}_total");
-            head(out, &name, "counter", &format!("Plan cache {what}."));
-            line(out, format_args!("{name} {}", counter.value()));
-        }
-    }
-
     fn render_events(&self, out: &mut String) {
         let name = "pgwarden_auth_total";
         head(out, name, "counter", "Logins by outcome.");
@@ -332,6 +311,18 @@ impl Metrics {
         head(out, name, "gauge", "The version that runs.");
         let version = env!("CARGO_PKG_VERSION");
         line(out, format_args!("{name}{{version=\"{version}\"}} 1"));
+    }
+}
+
+fn render_plan_cache(out: &mut String, cache: &CacheStats) {
+    for (what, value) in [
+        ("hits", cache.hits),
+        ("misses", cache.misses),
+        ("evictions", cache.evictions),
+    ] {
+        let name = format!("pgwarden_plan_cache_{what}_total");
+        head(out, &name, "counter", &format!("Plan cache {what}."));
+        line(out, format_args!("{name} {value}"));
     }
 }
 
@@ -357,7 +348,7 @@ mod tests {
         metrics.denial(DenyReason::IdentityGuard);
         metrics.auth(AuthOutcome::Ok);
         metrics.judge_seconds.observe(Duration::from_micros(3));
-        let text = metrics.render();
+        let text = metrics.render(&CacheStats::default());
         for name in [
             "pgwarden_client_connections 0",
             "pgwarden_server_connections{state=\"idle\"} 0",

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use pgwarden_config::{PolicySource, Settings};
-use pgwarden_policy::Policy;
+use pgwarden_policy::{CacheStats, Policy};
 use tokio::sync::{OnceCell, watch};
 
 use crate::audit::Audit;
 use crate::auth::{AuthError, Identity, KeyError, Verifier};
 use crate::backend::{CancelRegistry, ConnectError};
-use crate::database::{Database, OpenError};
+use crate::database::{Database, OpenError, add};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 
@@ -164,6 +164,15 @@ impl Proxy {
     /// The numbers.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// All numbers in Prometheus' text format.
+    pub fn render_metrics(&self) -> String {
+        let mut cache = CacheStats::default();
+        for database in self.databases() {
+            add(&mut cache, &database.cache_stats());
+        }
+        self.metrics.render(&cache)
     }
 
     /// The audit trail.

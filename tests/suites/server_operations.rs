@@ -82,7 +82,7 @@ impl Own {
     }
 
     fn metric(&self, name: &str) -> f64 {
-        let text = self.running.proxy().metrics().render();
+        let text = self.running.proxy().render_metrics();
         let line = text
             .lines()
             .find(|line| line.starts_with(&format!("{name} ")));
