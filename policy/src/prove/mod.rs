@@ -354,17 +354,19 @@ impl<'a> Walk<'a> {
     fn filter(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
         let before = forms::conjuncts(original);
         let after = forms::conjuncts(rewritten);
-        // As many conjuncts were added as are more, or all but one barrier around all.
-        let added = match after.len().checked_sub(before.len()) {
-            Some(added) => added,
-            None => after.len().saturating_sub(1),
+        // Besides the guards stand as many conjuncts as before, or one barrier around all of them.
+        let rest = if is_one_barrier(&before, &after) {
+            1
+        } else {
+            before.len()
         };
+        let added = after
+            .len()
+            .checked_sub(rest)
+            .ok_or(Gap("a condition is gone"))?;
         let (guards, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
-        let guards_hold = guards.iter().try_for_each(|guard| self.guard(guard));
-        match guards_hold {
-            Ok(()) => self.each_conjunct(&before, rest),
-            Err(gap) => Err(gap),
-        }
+        guards.iter().try_for_each(|guard| self.guard(guard))?;
+        self.each_conjunct(&before, rest)
     }
 
     /// ON, HAVING: what the client wrote, some of it behind a barrier.
@@ -477,6 +479,16 @@ impl<'a> Walk<'a> {
         let mut path = implicit.into_iter().chain(path.iter().map(String::as_str));
         path.find(|schema| self.claims.catalog.relation(schema, name).is_some()) == Some(decided)
     }
+}
+
+/// Whether the last of the rewritten conjuncts is a barrier around all that the client wrote.
+fn is_one_barrier(original: &[&Node], rewritten: &[&Node]) -> bool {
+    let inside = |node: Option<&&Node>| {
+        let (_, then) = forms::barrier(node?)?;
+        Some(forms::conjuncts(Some(then)).len())
+    };
+    let all = Some(original.len());
+    original.len() > 1 && inside(rewritten.last()) == all && inside(original.last()) != all
 }
 
 fn is_place(name: &str, value: &Value) -> bool {
