@@ -92,3 +92,74 @@ fn line(text: &mut String, label: &str, value: &str) {
     // Writing to a String can't fail.
     let _ = writeln!(text, "{label:<width$}{indented}", width = LABEL + 2);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::explain::{Check, HiddenParameter, Table};
+
+    #[test]
+    fn a_rewritten_statement() {
+        let explanation = Explanation::Cleared(Box::new(Cleared {
+            verdict: "rewrite",
+            kind: "select",
+            statements: 1,
+            sql: "SELECT 1\nFROM public.leads".to_owned(),
+            tables: vec![Table {
+                name: "public.leads".to_owned(),
+                access: "read",
+                guard: "org_id".to_owned(),
+            }],
+            hidden_parameters: vec![HiddenParameter {
+                parameter: 2,
+                claim: "app_metadata.org_id".to_owned(),
+                r#type: "uuid",
+            }],
+            checks: vec![Check {
+                parameter: 1,
+                claim: "app_metadata.org_id".to_owned(),
+            }],
+            effects: vec!["no portal is left".to_owned()],
+            fingerprint: "00000000000000ff".to_owned(),
+            policy: "0123456789ab".to_owned(),
+        }));
+        let expected = "\
+verdict:     rewrite
+kind:        select
+table:       public.leads (read) guarded by org_id
+sql:         SELECT 1
+             FROM public.leads
+hidden:      $2 is app_metadata.org_id (uuid)
+check:       $1 must equal app_metadata.org_id at Bind
+effect:      no portal is left
+fingerprint: 00000000000000ff
+policy:      0123456789ab
+";
+        assert_eq!(render(&explanation, ""), expected);
+    }
+
+    #[test]
+    fn a_denied_statement_is_marked_at_its_position() {
+        let explanation = Explanation::Denied(Denied {
+            verdict: "deny",
+            reason: "function_denied",
+            sqlstate: "42501",
+            message: "pgwarden: function is denied".to_owned(),
+            detail: Some("reason=function_denied".to_owned()),
+            hint: Some("Leave it out.".to_owned()),
+            table: None,
+            position: Some(14),
+        });
+        let expected = "\
+verdict:     deny
+reason:      function_denied
+sqlstate:    42501
+message:     pgwarden: function is denied
+detail:      reason=function_denied
+hint:        Leave it out.
+line 2:       ünïx()
+              ^
+";
+        assert_eq!(render(&explanation, "SELECT ünï,\n ünïx()"), expected);
+    }
+}
