@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::server;
 
 mod catalog;
+mod demo;
 mod explain;
 mod failure;
 mod input;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Run the proxy.
     Serve(serve::Arguments),
+    /// Try it: a throwaway PostgreSQL with two organisations, the proxy, commands to paste.
+    Demo(demo::Arguments),
     /// Check and test a policy.
     #[command(subcommand)]
     Policy(Policy),
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Policy(Policy::Check(arguments)) => policy_check::run(&arguments),
         Command::Policy(Policy::Test(arguments)) => policy_test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod backend;
 pub mod cli;
 pub mod database;
+pub mod demo;
 pub mod listener;
 pub mod log;
 pub mod metrics;

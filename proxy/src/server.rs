@@ -256,14 +256,14 @@ fn unreloadable(old: &Settings, new: &Settings) -> Vec<&'static str> {
 }
 
 /// The signals that the process obeys: HUP, TERM, INT.
-struct Signals {
+pub(crate) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -272,7 +272,7 @@ impl Signals {
     }
 
     /// HUP reloads, the first TERM or INT drains, the second one ends the draining.
-    async fn obey(mut self, running: &Running, load: &Load) {
+    pub(crate) async fn obey(mut self, running: &Running, load: &Load) {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {

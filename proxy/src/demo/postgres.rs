@@ -1,0 +1,249 @@
+//! A throwaway PostgreSQL in a directory of its own.
+//!
+//! It ends with this process, whatever becomes of it: a shell waits on a pipe whose other end only
+//! we hold, and when that closes (dropped, or we were killed) it stops the server and removes the
+//! directory. Nothing is durable: fsync is off.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use super::binaries;
+use crate::random;
+
+/// How long a server may take to be ready.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How often it is asked whether it is.
+const START_POLL: Duration = Duration::from_millis(20);
+
+/// Arguments: the binaries, the directory. The standard input is the pipe.
+const KEEPER: &str = r#"
+"$1/postgres" -D "$2/data" >"$2/log" 2>&1 &
+server=$!
+exec 3<&0
+(cat <&3 >/dev/null; kill -INT "$server" 2>/dev/null) &
+wait "$server"
+: >"$2/stopped"
+wait
+rm -rf "$2"
+"#;
+
+/// A running server. Its superuser is `postgres`, who gets in through the socket only.
+#[derive(Debug)]
+pub struct Postgres {
+    address: SocketAddr,
+    directory: PathBuf,
+    keeper: Child,
+}
+
+/// Why a server can't be had.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// It is not installed, or not usable; the text to show.
+    Missing(String),
+    /// A file, directory or process could not be made.
+    Io(io::Error),
+    /// `initdb` or `postgres` failed; what it wrote.
+    Failed(String),
+}
+
+impl std::fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing(why) => f.write_str(why),
+            Self::Io(error) => write!(f, "can't start PostgreSQL: {error}"),
+            Self::Failed(output) => write!(f, "can't start PostgreSQL:\n{}", output.trim_end()),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {}
+
+impl From<io::Error> for LaunchError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Postgres {
+    /// Initialises and starts a server on a free port of 127.0.0.1. `hba` is added to
+    /// `pg_hba.conf`: who else gets in, and how.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn start(hba: &str) -> Result<Self, LaunchError> {
+        let binaries = binaries::find().map_err(LaunchError::Missing)?;
+        let directory = Unfinished::new()?;
+        let account = Account::choose(&directory.path)?;
+        account.give(&directory.path)?;
+        let address = free_address()?;
+        initialise(&binaries, &directory.path, account)?;
+        configure(&directory.path, address, hba)?;
+        let keeper = keep(&binaries, &directory.path, account)?;
+        // From here on the keeper removes the directory.
+        let server = Self {
+            address,
+            directory: directory.finished(),
+            keeper,
+        };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its directory: the socket is there, and there is room for files of the caller's. Nobody
+    /// else may enter.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes a file into the directory that only this process's user can read.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_file(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.directory.join(name);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600);
+        file.open(&path)?.write_all(text.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Waits until the server says in its lock file that it is ready, as `pg_ctl` does.
+    fn wait(&self) -> Result<(), LaunchError> {
+        let started = Instant::now();
+        let lock = self.directory.join("data/postmaster.pid");
+        loop {
+            let status = fs::read_to_string(&lock).unwrap_or_default();
+            if status.lines().nth(7).map(str::trim) == Some("ready") {
+                return Ok(());
+            }
+            let stopped = self.directory.join("stopped").exists();
+            if stopped || started.elapsed() > START_TIME_MAX {
+                let log = fs::read_to_string(self.directory.join("log"));
+                return Err(LaunchError::Failed(log.unwrap_or_default()));
+            }
+            std::thread::sleep(START_POLL);
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        // It has nothing to report: what it could not remove stays.
+        let _ = self.keeper.wait();
+    }
+}
+
+/// A directory that is removed unless everything goes well.
+struct Unfinished {
+    path: PathBuf,
+}
+
+impl Unfinished {
+    fn new() -> io::Result<Self> {
+        use std::fmt::Write as _;
+        let mut name = "pgwarden-".to_owned();
+        for byte in random::bytes(8)? {
+            // Writing to a String can't fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        let path = std::env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path })
+    }
+
+    fn finished(mut self) -> PathBuf {
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+fn initialise(binaries: &Path, directory: &Path, account: Account) -> Result<(), LaunchError> {
+    let mut command = Command::new(binaries.join("initdb"));
+    command.args(["--username=postgres", "--encoding=UTF8", "--locale=C"]);
+    command.args(["--auth=reject", "--no-sync", "--pgdata"]);
+    command.arg(directory.join("data"));
+    let output = account.applied(&mut command).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let written = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(LaunchError::Failed(written))
+}
+
+fn configure(directory: &Path, address: SocketAddr, hba: &str) -> io::Result<()> {
+    let data = directory.join("data");
+    let settings = format!(
+        "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n\
+         unix_socket_permissions = 0700\npassword_encryption = 'scram-sha-256'\n\
+         fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_wal_size = '256MB'\n\
+         shared_buffers = '64MB'\nmax_connections = 100\n",
+        address.port(),
+        directory.display().to_string().replace('\'', "''"),
+    );
+    let mut options = OpenOptions::new();
+    let mut file = options.append(true).open(data.join("postgresql.conf"))?;
+    file.write_all(settings.as_bytes())?;
+    // The file is initdb's: writing to it keeps its owner and mode.
+    fs::write(
+        data.join("pg_hba.conf"),
+        format!("local all postgres trust\n{hba}\n"),
+    )
+}
+
+fn keep(binaries: &Path, directory: &Path, account: Account) -> io::Result<Child> {
+    let mut keeper = Command::new("sh");
+    keeper.args(["-c", KEEPER, "keeper"]);
+    keeper.arg(binaries).arg(directory);
+    keeper.stdin(Stdio::piped()).stdout(Stdio::null());
+    // Ctrl-C is for us; the server goes when we have gone.
+    keeper.process_group(0);
+    account.applied(&mut keeper).spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_nothing_behind() {
+        let server = Postgres::start("").expect("PostgreSQL starts");
+        let directory = server.directory().to_owned();
+        server.write_file("note", "x").expect("there is room");
+        let address = server.address();
+        assert!(std::net::TcpStream::connect(address).is_ok());
+        drop(server);
+        assert!(!directory.exists());
+        assert!(std::net::TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn says_why_it_does_not_start() {
+        let error = Postgres::start("nonsense").expect_err("PostgreSQL refuses its hba file");
+        assert!(error.to_string().contains("pg_hba.conf"), "{error}");
+    }
+}
