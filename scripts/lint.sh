@@ -11,7 +11,8 @@ step() {
 
 step cargo fmt --all -- --check
 step cargo clippy --workspace --all-targets -- -D warnings
-RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --quiet
+# Private items too: the documentation is for those who work on it.
+RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --quiet
 
 # Both take minutes to build, so they run where they are installed:
 #   cargo install --locked cargo-deny cargo-machete

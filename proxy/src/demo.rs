@@ -100,7 +100,7 @@ impl From<io::Error> for DemoError {
 /// # Errors
 /// See [`DemoError`].
 pub fn run(options: &Options, print: impl Fn(&str)) -> Result<(), DemoError> {
-    let server = Postgres::start(&database::hba())?;
+    let server = Postgres::start(database::let_in)?;
     let runtime = server::runtime()?;
     let ran = runtime.block_on(async {
         let signals = Signals::new()?;

@@ -43,6 +43,17 @@ impl Account {
             None => Ok(()),
         }
     }
+
+    /// Makes all files of a directory the account's own.
+    pub(super) fn give_files(self, directory: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                self.give(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn ids(name: &str) -> Option<(u32, u32)> {

@@ -1,13 +1,19 @@
 //! Fills the throwaway server: the proxy's role, the database `app`, the call centre.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
+
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::postgres::Postgres;
 use super::{DemoError, SCHEMA_SQL, data_sql, tenants};
 
 /// Besides the superuser on its socket, only the proxy's role gets in, with a password.
-pub(super) fn hba() -> String {
-    "host app pgwarden 127.0.0.1/32 scram-sha-256".to_owned()
+pub(super) fn let_in(data: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.append(true).open(data.join("pg_hba.conf"))?;
+    file.write_all(b"host app pgwarden 127.0.0.1/32 scram-sha-256\n")
 }
 
 /// Gives the password of the proxy's role.

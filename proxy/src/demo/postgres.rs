@@ -23,6 +23,13 @@ const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often it is asked whether it is.
 const START_POLL: Duration = Duration::from_millis(20);
 
+/// The one that every Linux has.
+const LOCALE: &str = if cfg!(target_os = "linux") {
+    "--locale=C.UTF-8"
+} else {
+    "--locale=C"
+};
+
 /// Arguments: the binaries, the directory. The standard input is the pipe.
 const KEEPER: &str = r#"
 "$1/postgres" -D "$2/data" >"$2/log" 2>&1 &
@@ -73,19 +80,23 @@ impl From<io::Error> for LaunchError {
 }
 
 impl Postgres {
-    /// Initialises and starts a server on a free port of 127.0.0.1. `hba` is added to
-    /// `pg_hba.conf`: who else gets in, and how.
+    /// Initialises and starts a server on a free port of 127.0.0.1. `prepare` gets its data
+    /// directory before it starts, to extend `pg_hba.conf` (only the superuser gets in, through
+    /// the socket) and `postgresql.conf`, and to put other files there.
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub fn start(hba: &str) -> Result<Self, LaunchError> {
+    pub fn start(prepare: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self, LaunchError> {
         let binaries = binaries::find().map_err(LaunchError::Missing)?;
         let directory = Unfinished::new()?;
         let account = Account::choose(&directory.path)?;
         account.give(&directory.path)?;
         let address = free_address()?;
-        initialise(&binaries, &directory.path, account)?;
-        configure(&directory.path, address, hba)?;
+        let data = directory.path.join("data");
+        initialise(&binaries, &data, account)?;
+        configure(&directory.path, address)?;
+        prepare(&data)?;
+        account.give_files(&data)?;
         let keeper = keep(&binaries, &directory.path, account)?;
         // From here on the keeper removes the directory.
         let server = Self {
@@ -182,11 +193,11 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
-fn initialise(binaries: &Path, directory: &Path, account: Account) -> Result<(), LaunchError> {
+fn initialise(binaries: &Path, data: &Path, account: Account) -> Result<(), LaunchError> {
     let mut command = Command::new(binaries.join("initdb"));
-    command.args(["--username=postgres", "--encoding=UTF8", "--locale=C"]);
+    command.args(["--username=postgres", "--encoding=UTF8", LOCALE]);
     command.args(["--auth=reject", "--no-sync", "--pgdata"]);
-    command.arg(directory.join("data"));
+    command.arg(data);
     let output = account.applied(&mut command).output()?;
     if output.status.success() {
         return Ok(());
@@ -195,7 +206,7 @@ fn initialise(binaries: &Path, directory: &Path, account: Account) -> Result<(),
     Err(LaunchError::Failed(written))
 }
 
-fn configure(directory: &Path, address: SocketAddr, hba: &str) -> io::Result<()> {
+fn configure(directory: &Path, address: SocketAddr) -> io::Result<()> {
     let data = directory.join("data");
     let settings = format!(
         "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n\
@@ -209,10 +220,7 @@ fn configure(directory: &Path, address: SocketAddr, hba: &str) -> io::Result<()>
     let mut file = options.append(true).open(data.join("postgresql.conf"))?;
     file.write_all(settings.as_bytes())?;
     // The file is initdb's: writing to it keeps its owner and mode.
-    fs::write(
-        data.join("pg_hba.conf"),
-        format!("local all postgres trust\n{hba}\n"),
-    )
+    fs::write(data.join("pg_hba.conf"), "local all postgres trust\n")
 }
 
 fn keep(binaries: &Path, directory: &Path, account: Account) -> io::Result<Child> {
@@ -231,7 +239,7 @@ mod tests {
 
     #[test]
     fn leaves_nothing_behind() {
-        let server = Postgres::start("").expect("PostgreSQL starts");
+        let server = Postgres::start(|_| Ok(())).expect("PostgreSQL starts");
         let directory = server.directory().to_owned();
         server.write_file("note", "x").expect("there is room");
         let address = server.address();
@@ -243,7 +251,8 @@ mod tests {
 
     #[test]
     fn says_why_it_does_not_start() {
-        let error = Postgres::start("nonsense").expect_err("PostgreSQL refuses its hba file");
+        let started = Postgres::start(|data| fs::write(data.join("pg_hba.conf"), "nonsense\n"));
+        let error = started.expect_err("PostgreSQL refuses its hba file");
         assert!(error.to_string().contains("pg_hba.conf"), "{error}");
     }
 }
