@@ -23,7 +23,10 @@ pub mod refusal;
 pub mod server;
 pub mod session;
 pub mod tls;
+pub mod wire;
 
+mod frontend;
 mod random;
+mod relay;
 mod socket;
 mod timestamp;

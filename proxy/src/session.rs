@@ -1,9 +1,233 @@
-//! A client's session.
+//! A client's session: from its connection to its end.
+//!
+//! ```text
+//!  frontend (start-up, token) ─▶ open (database, parameters, server connection, claims) ─▶ relay
+//!                                                                                           │
+//!     from_client: judge, rewrite, rename ─▶ queue of owed replies ─▶ from_server: relay, hide
+//! ```
+//!
+//! [`Session`] itself knows no sockets: messages go in, messages come out, and [`crate::relay`]
+//! moves the bytes. Its invariants:
+//!
+//! - text reaches the server only as [`pgwarden_policy::Cleared`], or as a constant of this program;
+//! - nothing is judged, bound or executed while the claims or the `search_path` on the server are
+//!   not known to be those of the session;
+//! - `queue` and `names` are exactly what the server will answer and have, so an error inside a
+//!   pipeline leaves both sides with the same idea of every name.
+
+mod claims;
+mod from_client;
+mod from_server;
+mod judging;
+mod names;
+mod open;
+mod queue;
+mod record;
+mod refusing;
+mod server_error;
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
+use bytes::BytesMut;
+
+use crate::audit;
+use crate::frontend::{self, Visit};
 use crate::listener::Client;
 use crate::proxy::Proxy;
+use crate::wire::Report;
+use crate::wire::client::Spans;
+
+use claims::Known;
+use judging::Judging;
+use names::Names;
+use queue::Queue;
 
 /// Serves one client until it leaves.
-pub async fn serve_client(_proxy: Arc<Proxy>, _client: Client) {}
+pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
+    let timeout = proxy.settings().limits.handshake_timeout;
+    let opening = async {
+        let listener = &client.listener;
+        match frontend::receive(client.stream, client.peer, listener, &proxy).await {
+            Ok(Visit::Session(newcomer)) if client.over_limit => {
+                let report = Report::fatal("53300", "sorry, too many clients already");
+                frontend::refuse(newcomer.stream, &report).await;
+                None
+            }
+            Ok(Visit::Session(newcomer)) => open::open(newcomer, client.peer, &proxy).await.ok(),
+            Ok(Visit::Cancel { pid, secret }) => {
+                cancel(&proxy, pid, &secret).await;
+                None
+            }
+            Err(_) => None,
+        }
+    };
+    // A client that takes longer to say who it is gets no answer, as with PostgreSQL.
+    if let Ok(Some(relay)) = tokio::time::timeout(timeout, opening).await {
+        relay.run(proxy.drain()).await;
+    }
+}
+
+/// A CancelRequest gets no answer, whether its key was right or not.
+async fn cancel(proxy: &Proxy, pid: i32, secret: &[u8]) {
+    if let Some(target) = proxy.cancels().find(pid, secret)
+        && let Err(error) = target.cancel().await
+    {
+        tracing::warn!(%error, "can't pass a cancel on");
+    }
+}
+
+/// What becomes of a message of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is done with.
+    Yes,
+    /// It must be offered again when the server has said more.
+    Later,
+}
+
+/// What becomes of a message of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// It goes to the client as it came.
+    AsIs,
+    /// It does not: it was swallowed, or another was written instead.
+    Done,
+}
+
+/// Why a session ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The client said Terminate.
+    Terminated,
+    /// The client is told this.
+    Fatal(Report),
+    /// The server has told the client why.
+    ServerSaid,
+}
+
+impl Stop {
+    fn protocol(what: &'static str) -> Self {
+        Self::Fatal(Report::fatal("08P01", what))
+    }
+
+    /// The server's answers are not those that the messages sent to it must have.
+    fn desynchronised() -> Self {
+        tracing::error!("the server's answers don't fit what it was sent");
+        Self::Fatal(Report::fatal(
+            "08006",
+            "pgwarden: unexpected answer of the server",
+        ))
+    }
+}
+
+/// What messages of the client are skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    /// None.
+    Nothing,
+    /// All up to Sync; the server knows nothing of them.
+    Local,
+    /// All up to Sync; the server skips, too, and must get the Sync.
+    Server,
+}
+
+/// How far a COPY has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    /// There is none.
+    No,
+    /// A statement was sent that may start one, or one ends: the client's next messages depend on
+    /// what the server says.
+    Awaited,
+    /// The server takes data.
+    In,
+}
+
+/// The state of a session.
+pub(crate) struct Session {
+    proxy: Arc<Proxy>,
+    who: Arc<audit::Session>,
+    judging: Judging,
+    names: Names,
+    queue: Queue,
+    known: Known,
+    /// The status of the last ReadyForQuery: I, T or E.
+    status: u8,
+    /// Whether extended messages were sent since the last Sync or Query.
+    pipeline_open: bool,
+    skip: Skip,
+    copy: Copy,
+    /// Sync and Query messages sent.
+    transaction: u64,
+    expires: Instant,
+    to_client: BytesMut,
+    /// Reused from message to message.
+    spans: Spans,
+    types: Vec<u32>,
+    hidden: Vec<u8>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({})", self.who.session)
+    }
+}
+
+impl Session {
+    fn new(proxy: Arc<Proxy>, who: Arc<audit::Session>, judging: Judging) -> Self {
+        let expires_at = judging.identity().expires_at();
+        let left = expires_at.duration_since(SystemTime::now());
+        let now = Instant::now();
+        // A date beyond what the clock can hold never comes.
+        let never = now + std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+        Self {
+            proxy,
+            who,
+            judging,
+            names: Names::default(),
+            queue: Queue::default(),
+            known: Known::default(),
+            status: b'I',
+            pipeline_open: false,
+            skip: Skip::Nothing,
+            copy: Copy::No,
+            transaction: 0,
+            expires: now.checked_add(left.unwrap_or_default()).unwrap_or(never),
+            to_client: BytesMut::new(),
+            spans: Spans::default(),
+            types: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// What waits to be written to the client.
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        &mut self.to_client
+    }
+
+    /// The longest message that is taken from the client.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.proxy.settings().limits.message_bytes
+    }
+
+    /// When the token is no longer good.
+    pub(crate) fn expires(&self) -> Instant {
+        self.expires
+    }
+
+    /// Whether the server owes no reply.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queue.is_empty() && !self.pipeline_open
+    }
+
+    /// Whether the session is in no transaction and waits for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_settled() && self.status == b'I'
+    }
+
+    /// Tells the client why its session ends.
+    pub(crate) fn say_goodbye(&mut self, report: &Report) {
+        report.write(&mut self.to_client);
+    }
+}

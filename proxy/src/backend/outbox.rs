@@ -79,6 +79,15 @@ impl Outbox {
         self.frame(message.tag(), |bytes| bytes.put_slice(body));
     }
 
+    /// The same with a body in parts.
+    pub fn forward_parts(&mut self, message: Forward, parts: &[&[u8]]) {
+        self.frame(message.tag(), |bytes| {
+            for part in parts {
+                bytes.put_slice(part);
+            }
+        });
+    }
+
     /// Messages of start-up and authentication.
     pub(super) fn login(&mut self, tag: u8, body: &[u8]) {
         self.frame(tag, |bytes| bytes.put_slice(body));

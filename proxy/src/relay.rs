@@ -1,0 +1,439 @@
+//! Moving bytes between a client and its server connection: one task, both sockets.
+//!
+//! Frames of the server that nobody looks into are relayed as bytes while they still come in,
+//! copied once, many at a time. Either side stops being read while the other has too much to
+//! write, so a slow reader never grows memory. Whatever was worked off is written together before
+//! anything is waited for.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::backend::{Backend, CancelRegistration};
+use crate::frontend::{ClientStream, Ended};
+use crate::pool::Lease;
+use crate::proxy::Drain;
+use crate::session::{Passed, Session, Stop, Taken};
+use crate::wire::Report;
+use crate::wire::frame::{self, HEADER_BYTES, Header};
+
+/// A side with so much to write stops the other from being read.
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
+/// How much of the client is read at once.
+const READ_BYTES: usize = 4 << 10;
+
+/// A message of the server that is looked into is no longer than this.
+const INSPECTED_BYTES_MAX: usize = 64 << 20;
+
+/// Buffers of idle sessions are given back when they are larger.
+const KEPT_BYTES: usize = 8 << 10;
+
+/// A client that has stopped sending gets its answers for this long.
+const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
+
+/// The last words to a client take no longer than this.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+
+/// A session and its sockets.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    client: ClientStream,
+    from_client: BytesMut,
+    /// The client sends no more.
+    half_closed: bool,
+    lease: Lease,
+    /// How much of a frame of the server is still to be relayed.
+    passing: usize,
+    session: Session,
+    message_bytes: usize,
+    /// The cancel key; void when the session ends.
+    cancel: CancelRegistration,
+}
+
+/// What ended the waiting.
+enum Event {
+    /// Bytes have moved.
+    Moved,
+    /// The client's socket is broken.
+    ClientGone,
+    /// The server's socket is closed or broken.
+    ServerGone,
+    /// The token is no longer good.
+    Expired,
+    /// The shutdown has begun, or gone on.
+    Drain(Drain),
+    /// A half-closed client has waited long enough.
+    Abandoned,
+}
+
+impl Relay {
+    /// A session whose client waits for AuthenticationOk.
+    pub(crate) fn new(
+        client: ClientStream,
+        lease: Lease,
+        session: Session,
+        cancel: CancelRegistration,
+    ) -> Self {
+        Self {
+            client,
+            from_client: BytesMut::new(),
+            half_closed: false,
+            lease,
+            passing: 0,
+            message_bytes: session.message_bytes(),
+            session,
+            cancel,
+        }
+    }
+
+    /// Sets the claims and greets the client.
+    pub(crate) async fn greet(&mut self) -> Result<(), Ended> {
+        self.session.settle(self.lease.outbox());
+        while !self.session.is_settled() {
+            let exchanged = async {
+                self.lease.flush().await?;
+                self.lease.fill().await
+            };
+            let refusal = match exchanged.await {
+                Ok(0) | Err(_) => Some(server_gone()),
+                Ok(_) => match self.work_off_server() {
+                    Ok(_) => None,
+                    Err(Stop::Fatal(report)) => Some(report),
+                    Err(Stop::Terminated | Stop::ServerSaid) => Some(server_gone()),
+                },
+            };
+            if let Some(report) = refusal {
+                self.session.output().clear();
+                self.session.say_goodbye(&report);
+                self.write_goodbye().await;
+                return Err(Ended::Refused);
+            }
+        }
+        self.session.write_greeting(&self.lease, &self.cancel);
+        Ok(())
+    }
+
+    /// Relays until one side ends the session.
+    pub(crate) async fn run(mut self, mut drain: watch::Receiver<Drain>) {
+        let stop = self.relay(&mut drain).await;
+        if let Some(Stop::Fatal(report)) = &stop {
+            self.session.say_goodbye(report);
+        }
+        if stop.is_some() {
+            self.write_goodbye().await;
+        }
+        self.session.record_disconnect();
+        let clean = self.session.is_settled()
+            && self.passing == 0
+            && !self.lease.has_output()
+            && self.lease.inbox().is_empty()
+            && !matches!(stop, Some(Stop::ServerSaid));
+        let running = !self.session.is_settled();
+        drop(self.cancel);
+        if clean {
+            self.lease.give_back();
+            return;
+        }
+        if running {
+            // Nobody waits for the statement any more.
+            let _ = self.lease.cancel_target().cancel().await;
+        }
+        self.lease.close().await;
+    }
+
+    /// `None` when the client has gone without a word.
+    async fn relay(&mut self, drain: &mut watch::Receiver<Drain>) -> Option<Stop> {
+        let mut expiry = pin!(tokio::time::sleep_until(Instant::from_std(
+            self.session.expires()
+        )));
+        let mut expired = false;
+        let mut stage = *drain.borrow_and_update();
+        let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
+        loop {
+            if let Err(stop) = self.work_off() {
+                return Some(stop);
+            }
+            if let Some(stop) = self.due_end(stage, expired) {
+                return Some(stop);
+            }
+            if self.half_closed && self.session.is_settled() && !self.has_output() {
+                return None;
+            }
+            self.release_buffers();
+            let was_half_closed = self.half_closed;
+            let event = tokio::select! {
+                biased;
+                event = std::future::poll_fn(|cx| self.poll_io(cx)) => event,
+                () = &mut expiry, if !expired => Event::Expired,
+                changed = drain.changed() => match changed {
+                    Ok(()) => Event::Drain(*drain.borrow_and_update()),
+                    Err(_) => Event::Drain(Drain::Closing),
+                },
+                () = &mut abandon, if self.half_closed => Event::Abandoned,
+            };
+            match event {
+                Event::Moved => {}
+                Event::ClientGone | Event::Abandoned => return None,
+                Event::ServerGone => return Some(Stop::Fatal(server_gone())),
+                Event::Expired => expired = true,
+                Event::Drain(now) => stage = now,
+            }
+            if self.half_closed && !was_half_closed {
+                abandon.as_mut().reset(Instant::now() + HALF_CLOSED_TIME);
+            }
+        }
+    }
+
+    /// Whether the shutdown or the token ends the session here.
+    fn due_end(&self, stage: Drain, expired: bool) -> Option<Stop> {
+        let idle = self.session.is_settled() && self.from_client.is_empty();
+        let over = match stage {
+            Drain::Running => false,
+            Drain::Draining => idle && self.session.is_idle(),
+            Drain::Closing => true,
+        };
+        if over {
+            let message = "terminating connection due to administrator command";
+            return Some(Stop::Fatal(Report::fatal("57P01", message)));
+        }
+        if expired && idle {
+            let message = "terminating connection because the token has expired";
+            return Some(Stop::Fatal(Report::fatal("57P01", message)));
+        }
+        None
+    }
+
+    fn has_output(&mut self) -> bool {
+        !self.session.output().is_empty() || self.lease.has_output()
+    }
+
+    /// Works off what was read, as far as both sides can take the answers.
+    fn work_off(&mut self) -> Result<(), Stop> {
+        loop {
+            let from_server = self.work_off_server()?;
+            if from_server {
+                self.session.settle(self.lease.outbox());
+            }
+            let from_client = self.work_off_client()?;
+            if !from_server && !from_client {
+                return Ok(());
+            }
+        }
+    }
+
+    fn work_off_client(&mut self) -> Result<bool, Stop> {
+        let mut worked = false;
+        while self.session.output().len() < OUTPUT_BYTES_MAX
+            && self.lease.outbox().bytes().len() < OUTPUT_BYTES_MAX
+        {
+            let Some(header) = self.client_header()? else {
+                break;
+            };
+            let Some(body) = self.from_client.get(HEADER_BYTES..header.frame()) else {
+                break;
+            };
+            match self
+                .session
+                .client_message(header.tag, body, self.lease.outbox())?
+            {
+                Taken::Later => break,
+                Taken::Yes => self.from_client.advance(header.frame()),
+            }
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    fn client_header(&self) -> Result<Option<Header>, Stop> {
+        let header = frame::header(&self.from_client)?;
+        if header.is_some_and(|header| header.body > self.message_bytes) {
+            let message = "pgwarden: the message is longer than limits.message_bytes";
+            return Err(Stop::Fatal(Report::fatal("53400", message)));
+        }
+        Ok(header)
+    }
+
+    fn work_off_server(&mut self) -> Result<bool, Stop> {
+        let Self {
+            lease,
+            session,
+            passing,
+            ..
+        } = self;
+        let inbox = lease.inbox();
+        let mut frames = Frames {
+            bytes: inbox,
+            relayed: 0,
+            at: 0,
+        };
+        let result = frames.relay(session, passing);
+        frames.flush(session);
+        let worked = frames.at;
+        inbox.advance(worked);
+        result.map(|()| worked > 0)
+    }
+
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let mut moved = false;
+        if !self.session.output().is_empty() {
+            match self.poll_write_client(cx) {
+                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
+                Poll::Pending => {}
+            }
+        }
+        if self.lease.has_output() {
+            match Backend::poll_flush(&mut self.lease, cx) {
+                Poll::Ready(Ok(())) => moved = true,
+                // It may have said why before it went: that is read below.
+                Poll::Ready(Err(_)) | Poll::Pending => {}
+            }
+        }
+        if self.session.output().len() < OUTPUT_BYTES_MAX {
+            match Backend::poll_fill(&mut self.lease, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerGone),
+                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Pending => {}
+            }
+        }
+        if self.reads_client() {
+            match self.poll_read_client(cx) {
+                Poll::Ready(Ok(0)) => {
+                    self.half_closed = true;
+                    moved = true;
+                }
+                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
+                Poll::Pending => {}
+            }
+        }
+        if moved {
+            Poll::Ready(Event::Moved)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether more of the client is wanted: not before the next message is worked off.
+    fn reads_client(&mut self) -> bool {
+        if self.half_closed || self.lease.outbox().bytes().len() >= OUTPUT_BYTES_MAX {
+            return false;
+        }
+        match frame::header(&self.from_client) {
+            Ok(Some(header)) => self.from_client.len() < header.frame().max(READ_BYTES),
+            _ => true,
+        }
+    }
+
+    fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.from_client.reserve(READ_BYTES);
+        pin!(self.client.read_buf(&mut self.from_client)).poll(cx)
+    }
+
+    fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let out = self.session.output();
+        while !out.is_empty() {
+            let written = ready!(Pin::new(&mut self.client).poll_write(cx, out))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            out.advance(written);
+        }
+        Pin::new(&mut self.client).poll_flush(cx)
+    }
+
+    /// An idle session keeps no large buffer.
+    fn release_buffers(&mut self) {
+        if !self.session.is_settled() {
+            return;
+        }
+        for buffer in [&mut self.from_client, self.session.output()] {
+            if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
+                *buffer = BytesMut::new();
+            }
+        }
+    }
+
+    async fn write_goodbye(&mut self) {
+        let out = std::mem::take(self.session.output());
+        let client = &mut self.client;
+        let goodbye = async {
+            client.write_all(&out).await?;
+            client.shutdown().await
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIME, goodbye).await;
+    }
+}
+
+fn server_gone() -> Report {
+    Report::fatal(
+        "08006",
+        "pgwarden: the server closed the connection unexpectedly",
+    )
+}
+
+/// Frames of the server on their way to the client.
+struct Frames<'a> {
+    bytes: &'a [u8],
+    /// Up to here they were relayed.
+    relayed: usize,
+    /// Up to here they were looked at.
+    at: usize,
+}
+
+impl Frames<'_> {
+    /// Looks at frames as far as they have come.
+    fn relay(&mut self, session: &mut Session, passing: &mut usize) -> Result<(), Stop> {
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let pass = (*passing).min(rest.len());
+            self.at += pass;
+            *passing -= pass;
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let full = session.output().len() + self.at - self.relayed >= OUTPUT_BYTES_MAX;
+            if *passing > 0 || full {
+                return Ok(());
+            }
+            let Some(header) = frame::header(rest)? else {
+                return Ok(());
+            };
+            if session.needs_body(header.tag) {
+                if header.body > INSPECTED_BYTES_MAX {
+                    return Err(Stop::Fatal(server_gone()));
+                }
+                let Some(body) = rest.get(HEADER_BYTES..header.frame()) else {
+                    return Ok(());
+                };
+                self.flush(session);
+                let passed = session.server_message(header.tag, body);
+                self.at += header.frame();
+                match passed {
+                    Ok(Passed::AsIs) => {}
+                    Ok(Passed::Done) => self.relayed = self.at,
+                    Err(stop) => {
+                        self.relayed = self.at;
+                        return Err(stop);
+                    }
+                }
+            } else {
+                session.server_message(header.tag, &[])?;
+                self.at += HEADER_BYTES;
+                *passing = header.body;
+            }
+        }
+    }
+
+    /// Relays what was looked at and not yet relayed.
+    fn flush(&mut self, session: &mut Session) {
+        let run = self.bytes.get(self.relayed..self.at).unwrap_or_default();
+        session.output().extend_from_slice(run);
+        self.relayed = self.at;
+    }
+}

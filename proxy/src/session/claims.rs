@@ -1,0 +1,126 @@
+//! The claims and the facts: what must be true of the server connection before a statement runs.
+//!
+//! `request.jwt.claims` is set, and the effective `search_path` asked for, by one statement of our
+//! own before the client's first, and again whenever either may have changed. Its replies are
+//! swallowed. Its statement and portal have names of their own, so that the client's unnamed ones
+//! stay.
+
+use super::queue::{Expect, Pending};
+use super::{Session, Stop};
+use crate::backend::{Forward, Outbox};
+use crate::wire::{Reader, Report};
+
+/// The name of our own statement and portal.
+const NAME: &str = "pgwarden_claims";
+
+const SET_CLAIMS: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false)), \
+    pg_catalog.set_config('request.jwt.claims', $1, false)";
+
+/// With `SET ROLE`, which `"$user"` in the search path depends on.
+const SET_CLAIMS_AND_ROLE: &str = "SELECT pg_catalog.array_to_json(CASE WHEN \
+    pg_catalog.set_config('role', $2, false) IS NULL THEN NULL \
+    ELSE pg_catalog.current_schemas(false) END), \
+    pg_catalog.set_config('request.jwt.claims', $1, false)";
+
+const TEXT: u32 = 25;
+
+/// What is known of the server connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// The claims on it are the session's, and the `search_path` is that of the facts.
+    pub(super) settled: bool,
+    /// Something of it was changed inside the open transaction, so that its end may undo it.
+    pub(super) in_transaction: bool,
+}
+
+impl Session {
+    /// Sends our own statement. Only where no reply is outstanding.
+    pub(super) fn ask_facts(&mut self, server: &mut Outbox) {
+        let claims = self.judging.identity().claims_json();
+        let role = self.judging.access().set_role.as_deref();
+        let text = match role {
+            Some(_) => SET_CLAIMS_AND_ROLE,
+            None => SET_CLAIMS,
+        };
+        let values: Vec<&str> = std::iter::once(claims).chain(role).collect();
+        let types = [TEXT; 2];
+        server.own_parse(NAME, text, types.get(..values.len()).unwrap_or_default());
+        server.forward(Forward::Bind, &bind(&values));
+        let portal = [NAME.as_bytes(), &[0]].concat();
+        server.forward(Forward::Execute, &[&portal[..], &[0; 4]].concat());
+        server.forward(Forward::Close, &[b"P", &portal[..]].concat());
+        server.forward(Forward::Close, &[b"S", &portal[..]].concat());
+        server.forward(Forward::Sync, &[]);
+        self.transaction += 1;
+        self.queue.push(Pending {
+            transaction: self.transaction,
+            ..Pending::new(Expect::Own)
+        });
+        self.known.settled = true;
+        self.known.in_transaction = self.status == b'T';
+    }
+
+    /// The row of our own statement.
+    pub(super) fn take_facts(&mut self, row: &[u8]) -> Result<(), Stop> {
+        let path = search_path(row).ok_or_else(Stop::desynchronised)?;
+        self.judging.set_search_path(path);
+        Ok(())
+    }
+
+    /// Our own statement has failed: there is no session without claims.
+    pub(super) fn claims_failed(&self, body: &[u8]) -> Stop {
+        let sqlstate = crate::wire::report::field(body, b'C').unwrap_or_default();
+        let sqlstate = String::from_utf8_lossy(sqlstate);
+        tracing::error!(%sqlstate, session = self.who.session, "can't set the claims");
+        Stop::Fatal(Report::fatal(
+            "08006",
+            "pgwarden: can't set the session's claims",
+        ))
+    }
+}
+
+/// The body of a Bind with these texts.
+fn bind(values: &[&str]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for _ in 0..2 {
+        body.extend_from_slice(NAME.as_bytes());
+        body.push(0);
+    }
+    body.extend_from_slice(&[0, 0]);
+    body.extend_from_slice(
+        &u16::try_from(values.len())
+            .unwrap_or(u16::MAX)
+            .to_be_bytes(),
+    );
+    for value in values {
+        let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(value.as_bytes());
+    }
+    body.extend_from_slice(&[0, 0]);
+    body
+}
+
+/// The first column of a DataRow, a JSON array of texts.
+fn search_path(row: &[u8]) -> Option<Vec<String>> {
+    let mut reader = Reader::new(row);
+    reader.u16().ok()?;
+    let length = usize::try_from(reader.i32().ok()?).ok()?;
+    serde_json::from_slice(reader.take(length).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_path_is_read_from_the_row() {
+        let mut row = vec![0, 2, 0, 0, 0, 18];
+        row.extend_from_slice(br#"["public","a \"b"]"#);
+        row.extend_from_slice(&[0, 0, 0, 0]);
+        let wanted = vec!["public".to_owned(), "a \"b".to_owned()];
+        assert_eq!(search_path(&row), Some(wanted));
+        assert_eq!(search_path(&[0, 1, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(search_path(&[]), None);
+    }
+}

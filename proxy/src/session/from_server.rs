@@ -1,0 +1,200 @@
+//! Messages of the server.
+
+use super::queue::{Expect, Pending};
+use super::{Copy, Passed, Session, Skip, Stop};
+use crate::wire::{Report, answer};
+
+impl Session {
+    /// Whether [`Session::server_message`] needs the whole message. Of all others it looks at the
+    /// type only, so that they are relayed while they still come in.
+    pub(crate) fn needs_body(&self, tag: u8) -> bool {
+        let own = || {
+            self.queue
+                .front()
+                .is_some_and(|it| it.expect == Expect::Own)
+        };
+        match tag {
+            b't' | b'E' | b'N' | b'Z' | b'C' | b'S' => true,
+            _ => own(),
+        }
+    }
+
+    /// A message of the server.
+    pub(crate) fn server_message(&mut self, tag: u8, body: &[u8]) -> Result<Passed, Stop> {
+        match tag {
+            b'N' => return self.notice(body),
+            b'A' => return Ok(Passed::AsIs),
+            b'S' => return parameter_status(body),
+            b'E' => return self.error(body),
+            _ => {}
+        }
+        let Some(front) = self.queue.front() else {
+            return Err(Stop::desynchronised());
+        };
+        if tag != b'Z' && front.refused.is_some() {
+            // The server has accepted what it must refuse.
+            return Err(Stop::desynchronised());
+        }
+        let expect = front.expect;
+        if expect == Expect::Own {
+            return self.own_reply(tag, body);
+        }
+        match (tag, expect) {
+            (b'D' | b'd' | b'c', Expect::Query | Expect::Execute) => Ok(Passed::AsIs),
+            (b'T' | b'I' | b'H', Expect::Query) => Ok(Passed::AsIs),
+            (b'H', Expect::Execute) => Ok(Passed::AsIs),
+            (b'G', Expect::Query | Expect::Execute) => self.copy_in(),
+            (b'C', Expect::Query | Expect::Execute) => self.complete(expect, body),
+            (b'1', Expect::Parse)
+            | (b'2', Expect::Bind)
+            | (b'3', Expect::Close)
+            | (b's' | b'I', Expect::Execute)
+            | (b'T' | b'n', Expect::DescribePortal | Expect::DescribeStatement { .. }) => {
+                self.finish();
+                Ok(Passed::AsIs)
+            }
+            (b't', Expect::DescribeStatement { hidden: 0 }) => Ok(Passed::AsIs),
+            (b't', Expect::DescribeStatement { hidden }) => {
+                answer::parameter_description(&mut self.to_client, body, hidden)
+                    .ok_or_else(Stop::desynchronised)?;
+                Ok(Passed::Done)
+            }
+            (b'3', Expect::Deallocate) => {
+                answer::command_complete(&mut self.to_client, "DEALLOCATE");
+                Ok(Passed::Done)
+            }
+            (b'Z', Expect::Query | Expect::Sync | Expect::Deallocate) => self.ready(body),
+            _ => Err(Stop::desynchronised()),
+        }
+    }
+
+    /// A reply that the client must not see.
+    fn own_reply(&mut self, tag: u8, body: &[u8]) -> Result<Passed, Stop> {
+        match tag {
+            b'1' | b'2' | b'3' | b'C' => {}
+            b'D' => self.take_facts(body)?,
+            b'Z' => {
+                self.status = status(body)?;
+                self.queue.pop();
+            }
+            _ => return Err(Stop::desynchronised()),
+        }
+        Ok(Passed::Done)
+    }
+
+    fn copy_in(&mut self) -> Result<Passed, Stop> {
+        if self.copy != Copy::Awaited {
+            // Messages sent since would be read as data.
+            return Err(Stop::desynchronised());
+        }
+        self.copy = Copy::In;
+        Ok(Passed::AsIs)
+    }
+
+    /// CommandComplete.
+    fn complete(&mut self, expect: Expect, body: &[u8]) -> Result<Passed, Stop> {
+        let tag = body.strip_suffix(&[0]).unwrap_or(body);
+        // A savepoint or a transaction has ended: with it what was set in it.
+        if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
+            self.known.settled = false;
+        }
+        if let Some(front) = self.queue.front_mut()
+            && front.started.is_some()
+        {
+            front.rows = rows(tag);
+        }
+        match expect {
+            Expect::Execute => self.finish(),
+            // More statements may follow, a COPY among them; data of the last one is over.
+            _ if self.copy == Copy::In => self.copy = Copy::Awaited,
+            _ => {}
+        }
+        Ok(Passed::AsIs)
+    }
+
+    /// The front's replies are complete.
+    fn finish(&mut self) {
+        if let Some(pending) = self.queue.pop() {
+            self.finished(&pending);
+        }
+    }
+
+    /// What follows from the end of a message's replies, good or bad.
+    pub(super) fn finished(&mut self, pending: &Pending) {
+        if pending.unsettles {
+            self.known.settled = false;
+            self.known.in_transaction = true;
+        }
+        if pending.plan.is_some() {
+            self.copy = Copy::No;
+        }
+        if let Some(started) = pending.started {
+            self.record_end(pending, started, pending.sqlstate.as_deref());
+        }
+    }
+
+    /// ReadyForQuery.
+    fn ready(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        self.status = status(body)?;
+        let Some(pending) = self.queue.pop() else {
+            return Err(Stop::desynchronised());
+        };
+        self.finished(&pending);
+        if self.status == b'I' {
+            self.names.end_transaction(pending.transaction);
+            if std::mem::take(&mut self.known.in_transaction) {
+                self.known.settled = false;
+            }
+        }
+        Ok(Passed::AsIs)
+    }
+
+    /// The server has answered the front with an error.
+    pub(super) fn fail_front(&mut self) {
+        let expect = self.queue.front().map(|front| front.expect);
+        if expect.is_some_and(Expect::is_extended) {
+            let (front, synced) = self.queue.fail(&mut self.names);
+            self.copy = Copy::No;
+            if !synced && self.pipeline_open {
+                self.skip = Skip::Server;
+            }
+            if let Some(front) = front {
+                self.finished(&front);
+            }
+        } else if expect == Some(Expect::Query) {
+            // What the client still sends for the COPY is left to be ignored.
+            self.copy = Copy::No;
+        }
+    }
+}
+
+fn status(body: &[u8]) -> Result<u8, Stop> {
+    match body {
+        [status @ (b'I' | b'T' | b'E')] => Ok(*status),
+        _ => Err(Stop::desynchronised()),
+    }
+}
+
+/// The last word of a tag such as `INSERT 0 5`.
+fn rows(tag: &[u8]) -> Option<u64> {
+    let last = tag.rsplit(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(last).ok()?.parse().ok()
+}
+
+/// Under another encoding, or with other string literals, the server would read other statements
+/// than the engine does. Nothing that is let through changes them; should it happen all the same,
+/// the session ends.
+fn parameter_status(body: &[u8]) -> Result<Passed, Stop> {
+    let mut parts = body.split(|byte| *byte == 0);
+    let fixed: &[u8] = match parts.next() {
+        Some(b"client_encoding") => b"UTF8",
+        Some(b"standard_conforming_strings") => b"on",
+        _ => return Ok(Passed::AsIs),
+    };
+    if parts.next() == Some(fixed) {
+        return Ok(Passed::AsIs);
+    }
+    tracing::error!("the server's client_encoding or standard_conforming_strings has changed");
+    let message = "pgwarden: client_encoding and standard_conforming_strings must not change";
+    Err(Stop::Fatal(Report::fatal("08006", message)))
+}

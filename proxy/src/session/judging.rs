@@ -1,0 +1,145 @@
+//! The session's side of the engine: whose statements are judged, under which policy, with which
+//! facts.
+
+use std::sync::Arc;
+
+use pgwarden_policy::{
+    Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
+};
+
+use super::names::{Basis, Statement};
+use crate::auth::{Access, AuthError, Identity};
+use crate::database::Database;
+
+/// What a session's verdicts depend on.
+pub(super) struct Judging {
+    database: Arc<Database>,
+    identity: Identity,
+    engine: Arc<Engine>,
+    access: Access,
+    facts: SessionFacts,
+    basis: Basis,
+    scratch: Scratch,
+}
+
+impl Judging {
+    /// Binds an identity to a database.
+    ///
+    /// # Errors
+    /// When the token gives no access to it.
+    pub(super) fn new(database: Arc<Database>, identity: Identity) -> Result<Self, AuthError> {
+        let engine = Arc::clone(&database.engine());
+        let access = identity.access(&engine)?;
+        let facts = SessionFacts {
+            search_path: Vec::new(),
+            enforce: access.enforce,
+        };
+        Ok(Self {
+            database,
+            identity,
+            engine,
+            access,
+            facts,
+            basis: Basis::default(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// The policy may have been changed since the last statement.
+    ///
+    /// # Errors
+    /// When the token gives no access any more.
+    pub(super) fn refresh(&mut self) -> Result<(), AuthError> {
+        let current = self.database.engine();
+        if Arc::ptr_eq(&current, &self.engine) {
+            return Ok(());
+        }
+        let engine = Arc::clone(&current);
+        self.access = self.identity.access(&engine)?;
+        self.facts.enforce = self.access.enforce;
+        self.engine = engine;
+        self.basis.engine += 1;
+        Ok(())
+    }
+
+    /// The database.
+    pub(super) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// The identity.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the identity may do.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The engine in use.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What verdicts are based on now.
+    pub(super) fn basis(&self) -> Basis {
+        self.basis
+    }
+
+    /// The server has told the effective `search_path`.
+    pub(super) fn set_search_path(&mut self, search_path: Vec<String>) {
+        if self.facts.search_path != search_path {
+            self.facts.search_path = search_path;
+            self.basis.path += 1;
+        }
+    }
+
+    /// Judges a text.
+    ///
+    /// # Errors
+    /// The denial.
+    pub(super) fn judge<'s>(
+        &'s mut self,
+        text: &'s str,
+        protocol: Protocol,
+        declared: &'s [u32],
+    ) -> Result<Cleared<'s>, Denial> {
+        let request = Request {
+            text,
+            protocol,
+            declared,
+            facts: &self.facts,
+            values: &self.access.values,
+        };
+        let verdict = self.engine.judge(request, &mut self.scratch);
+        if let Err(denial) = &verdict
+            && denial.reason == DenyReason::UnknownRelation
+        {
+            self.database.wants_refresh();
+        }
+        verdict
+    }
+
+    /// The plan of a prepared statement as of now. When the policy, the catalogue or the search
+    /// path has changed since it was prepared, it is judged again; the server keeps the text of
+    /// then, so any other outcome is a denial.
+    ///
+    /// # Errors
+    /// The denial.
+    pub(super) fn plan_of(&mut self, statement: &Statement) -> Result<Arc<Plan>, Denial> {
+        if statement.basis == self.basis {
+            return Ok(Arc::clone(&statement.plan));
+        }
+        let now = self.judge(&statement.text, Protocol::Extended, &statement.declared)?;
+        let plan = now.plan();
+        if now.text() == statement.sent() && plan.hidden == statement.plan.hidden {
+            return Ok(Arc::clone(plan));
+        }
+        Err(Denial::new(
+            DenyReason::UnsupportedConstruct,
+            "the statement was prepared under another policy or search_path",
+        )
+        .hint("Prepare it again."))
+    }
+}

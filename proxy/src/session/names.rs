@@ -1,0 +1,277 @@
+//! The client's prepared statements and portals, as the server will have them once it has worked
+//! off everything that was sent.
+//!
+//! Maps change when a message is sent. Each change is remembered with the message until its reply
+//! comes, so that it can be taken back when the server skips the message after an error.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgwarden_policy::Plan;
+
+/// What a verdict was based on: changes of the engine and of the session's `search_path` so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Basis {
+    /// Engines (policies, catalogues) that the session has seen.
+    pub(super) engine: u64,
+    /// Search paths that the session has had.
+    pub(super) path: u64,
+}
+
+/// A prepared statement.
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// Its name on the server; empty for the unnamed one.
+    pub(super) server_name: Box<str>,
+    /// The client's text.
+    pub(super) text: Box<str>,
+    /// The client's declared types.
+    pub(super) declared: Box<[u32]>,
+    /// The text that the server has, where it is another.
+    pub(super) rewritten: Option<Box<str>>,
+    /// The verdict.
+    pub(super) plan: Arc<Plan>,
+    /// What the verdict was based on.
+    pub(super) basis: Basis,
+}
+
+impl Statement {
+    /// The text that the server has.
+    pub(super) fn sent(&self) -> &str {
+        self.rewritten.as_deref().unwrap_or(&self.text)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Portal {
+    statement: Arc<Statement>,
+    /// The transaction, counted by Sync and Query messages, that it was made in.
+    made_in: u64,
+}
+
+/// A map whose empty key, the common one, needs no hashing.
+#[derive(Debug)]
+struct Named<T> {
+    unnamed: Option<T>,
+    named: HashMap<Box<[u8]>, T>,
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self {
+            unnamed: None,
+            named: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Named<T> {
+    fn get(&self, name: &[u8]) -> Option<&T> {
+        if name.is_empty() {
+            self.unnamed.as_ref()
+        } else {
+            self.named.get(name)
+        }
+    }
+
+    fn replace(&mut self, name: &[u8], value: Option<T>) -> Option<T> {
+        match (name.is_empty(), value) {
+            (true, value) => std::mem::replace(&mut self.unnamed, value),
+            (false, Some(value)) => self.named.insert(name.into(), value),
+            (false, None) => self.named.remove(name),
+        }
+    }
+}
+
+/// What it takes to undo a change.
+#[derive(Debug)]
+pub(super) struct Change(Undo);
+
+#[derive(Debug)]
+enum Undo {
+    Statement(Box<[u8]>, Option<Arc<Statement>>),
+    Portal(Box<[u8]>, Option<Portal>),
+    AllStatements(HashMap<Box<[u8]>, Arc<Statement>>),
+}
+
+/// The maps.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    statements: Named<Arc<Statement>>,
+    portals: Named<Portal>,
+    given: u64,
+}
+
+impl Names {
+    /// A name on the server that no statement of this session ever had.
+    pub(super) fn fresh(&mut self) -> Box<str> {
+        self.given += 1;
+        format!("pgwarden_{}", self.given).into_boxed_str()
+    }
+
+    /// The statement of a name.
+    pub(super) fn statement(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.statements.get(name)
+    }
+
+    /// Makes, replaces or closes a statement.
+    pub(super) fn set_statement(
+        &mut self,
+        name: &[u8],
+        statement: Option<Arc<Statement>>,
+    ) -> Change {
+        let before = self.statements.replace(name, statement);
+        Change(Undo::Statement(name.into(), before))
+    }
+
+    /// Closes all named statements (DEALLOCATE ALL leaves the unnamed one).
+    pub(super) fn close_all(&mut self) -> Change {
+        let before = std::mem::take(&mut self.statements.named);
+        Change(Undo::AllStatements(before))
+    }
+
+    /// The statement behind a portal.
+    pub(super) fn portal(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.portals.get(name).map(|portal| &portal.statement)
+    }
+
+    /// Makes or replaces a portal.
+    pub(super) fn open_portal(
+        &mut self,
+        name: &[u8],
+        statement: Arc<Statement>,
+        made_in: u64,
+    ) -> Change {
+        let portal = Portal { statement, made_in };
+        let before = self.portals.replace(name, Some(portal));
+        Change(Undo::Portal(name.into(), before))
+    }
+
+    /// Closes a portal.
+    pub(super) fn close_portal(&mut self, name: &[u8]) -> Change {
+        let before = self.portals.replace(name, None);
+        Change(Undo::Portal(name.into(), before))
+    }
+
+    /// A transaction has ended: portals made up to it are gone.
+    pub(super) fn end_transaction(&mut self, transaction: u64) {
+        if let Some(portal) = &self.portals.unnamed
+            && portal.made_in <= transaction
+        {
+            self.portals.unnamed = None;
+        }
+        let portals = &mut self.portals.named;
+        portals.retain(|_, portal| portal.made_in > transaction);
+    }
+
+    /// The server has skipped the message: all is as it was before.
+    pub(super) fn undo(&mut self, change: Change) {
+        match change.0 {
+            Undo::Statement(name, before) => drop(self.statements.replace(&name, before)),
+            Undo::Portal(name, before) => drop(self.portals.replace(&name, before)),
+            Undo::AllStatements(before) => self.statements.named = before,
+        }
+    }
+
+    /// The server has refused the message. The unnamed statement or portal that it was to replace
+    /// is gone all the same; a name that was taken keeps what it had.
+    pub(super) fn fail(&mut self, change: Change) {
+        match change.0 {
+            Undo::Statement(name, _) if name.is_empty() => self.statements.unnamed = None,
+            Undo::Portal(name, _) if name.is_empty() => self.portals.unnamed = None,
+            undo => self.undo(Change(undo)),
+        }
+    }
+
+    /// The client's name of a statement that the server calls so.
+    pub(super) fn client_name(&self, server_name: &str) -> Option<&[u8]> {
+        let mut named = self.statements.named.iter();
+        let found = named.find(|(_, statement)| &*statement.server_name == server_name);
+        found.map(|(name, _)| &**name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgwarden_policy::{StatementKind, Verdict};
+
+    fn statement(text: &str) -> Arc<Statement> {
+        Arc::new(Statement {
+            server_name: format!("pgwarden_{text}").into(),
+            text: text.into(),
+            declared: Box::default(),
+            rewritten: None,
+            plan: Arc::new(Plan {
+                verdict: Verdict::Pass,
+                kind: StatementKind::Select,
+                statements: 1,
+                parameters: 0,
+                types: Vec::new(),
+                hidden: Vec::new(),
+                checks: Vec::new(),
+                effects: Vec::new(),
+                relations: Vec::new(),
+                fingerprint: 0,
+            }),
+            basis: Basis::default(),
+        })
+    }
+
+    fn text<'a>(names: &'a Names, name: &[u8]) -> Option<&'a str> {
+        names.statement(name).map(|statement| &*statement.text)
+    }
+
+    #[test]
+    fn skipped_messages_are_undone_in_reverse_order() {
+        let mut names = Names::default();
+        names.set_statement(b"s", Some(statement("old")));
+        let log = vec![
+            names.set_statement(b"s", None),
+            names.set_statement(b"s", Some(statement("new"))),
+            names.set_statement(b"", Some(statement("unnamed"))),
+            names.close_all(),
+        ];
+        assert_eq!(text(&names, b"s"), None);
+        for change in log.into_iter().rev() {
+            names.undo(change);
+        }
+        assert_eq!(text(&names, b"s"), Some("old"));
+        assert_eq!(text(&names, b""), None);
+    }
+
+    #[test]
+    fn a_failed_parse_leaves_no_unnamed_statement() {
+        let mut names = Names::default();
+        names.set_statement(b"", Some(statement("old")));
+        let change = names.set_statement(b"", Some(statement("new")));
+        names.fail(change);
+        assert_eq!(text(&names, b""), None);
+        let change = names.set_statement(b"s", Some(statement("new")));
+        names.fail(change);
+        assert_eq!(text(&names, b"s"), None);
+    }
+
+    #[test]
+    fn portals_end_with_their_transaction() {
+        let mut names = Names::default();
+        names.open_portal(b"p", statement("a"), 1);
+        names.open_portal(b"", statement("b"), 2);
+        names.end_transaction(1);
+        assert!(names.portal(b"p").is_none());
+        assert!(names.portal(b"").is_some());
+        names.end_transaction(2);
+        assert!(names.portal(b"").is_none());
+    }
+
+    #[test]
+    fn closing_all_leaves_the_unnamed_statement() {
+        let mut names = Names::default();
+        names.set_statement(b"", Some(statement("unnamed")));
+        names.set_statement(b"s", Some(statement("s")));
+        assert_eq!(names.client_name("pgwarden_s"), Some(&b"s"[..]));
+        names.close_all();
+        assert_eq!(text(&names, b""), Some("unnamed"));
+        assert_eq!(text(&names, b"s"), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! The messages whose replies the server still owes, in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pgwarden_policy::Plan;
+
+use super::names::{Change, Names};
+use crate::wire::Report;
+
+/// Which replies belong to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// Query: everything up to ReadyForQuery.
+    Query,
+    /// Parse.
+    Parse,
+    /// Bind.
+    Bind,
+    /// Describe of a statement with that many hidden parameters.
+    DescribeStatement {
+        /// How many of the last types the client must not see.
+        hidden: usize,
+    },
+    /// Describe of a portal.
+    DescribePortal,
+    /// Execute.
+    Execute,
+    /// Close.
+    Close,
+    /// Sync: ReadyForQuery.
+    Sync,
+    /// A Query DEALLOCATE, sent as Close and Sync.
+    Deallocate,
+    /// Messages of our own, up to ReadyForQuery, that the client knows nothing of.
+    Own,
+}
+
+impl Expect {
+    /// Whether an error makes the server skip everything up to the next Sync.
+    pub(super) fn is_extended(self) -> bool {
+        match self {
+            Self::Parse
+            | Self::Bind
+            | Self::DescribeStatement { .. }
+            | Self::DescribePortal
+            | Self::Execute
+            | Self::Close => true,
+            Self::Query | Self::Sync | Self::Deallocate | Self::Own => false,
+        }
+    }
+}
+
+/// A message whose reply is outstanding.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// What it is.
+    pub(super) expect: Expect,
+    /// The verdict on what it runs.
+    pub(super) plan: Option<Arc<Plan>>,
+    /// It stands in for a denied message: the server refuses it, and the client is told this.
+    pub(super) refused: Option<Box<Report>>,
+    /// What it has changed in the maps.
+    pub(super) change: Option<Change>,
+    /// After it, claims and facts may be others.
+    pub(super) unsettles: bool,
+    /// When it came, if it is to be audited.
+    pub(super) started: Option<Instant>,
+    /// The rows of its CommandComplete.
+    pub(super) rows: Option<u64>,
+    /// The SQLSTATE that it ended with.
+    pub(super) sqlstate: Option<Box<[u8]>>,
+    /// Its number among the Sync and Query messages of the session.
+    pub(super) transaction: u64,
+}
+
+impl Pending {
+    /// A message with nothing special about it.
+    pub(super) fn new(expect: Expect) -> Self {
+        Self {
+            expect,
+            plan: None,
+            refused: None,
+            change: None,
+            unsettles: false,
+            started: None,
+            rows: None,
+            sqlstate: None,
+            transaction: 0,
+        }
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pending: VecDeque<Pending>,
+    unsettling: usize,
+}
+
+impl Queue {
+    /// Whether the server owes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether a message is outstanding that may change what verdicts depend on.
+    pub(super) fn unsettles(&self) -> bool {
+        self.unsettling > 0
+    }
+
+    /// A message was sent.
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.unsettling += usize::from(pending.unsettles);
+        self.pending.push_back(pending);
+    }
+
+    /// The message that the next reply belongs to.
+    pub(super) fn front(&self) -> Option<&Pending> {
+        self.pending.front()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn front_mut(&mut self) -> Option<&mut Pending> {
+        self.pending.front_mut()
+    }
+
+    /// The front's replies are complete.
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        let pending = self.pending.pop_front()?;
+        self.unsettling -= usize::from(pending.unsettles);
+        Some(pending)
+    }
+
+    /// The server has answered the front, an extended message, with an error: it skips everything
+    /// up to the next Sync. Brings the maps back to what the server has. Gives the front, and
+    /// whether that Sync was already sent.
+    pub(super) fn fail(&mut self, names: &mut Names) -> (Option<Pending>, bool) {
+        let mut front = self.pop();
+        let is_sync = |pending: &Pending| pending.expect == Expect::Sync;
+        let sync = self.pending.iter().position(is_sync);
+        let end = sync.unwrap_or(self.pending.len());
+        for skipped in self.pending.drain(..end).rev() {
+            self.unsettling -= usize::from(skipped.unsettles);
+            if let Some(change) = skipped.change {
+                names.undo(change);
+            }
+        }
+        if let Some(change) = front.as_mut().and_then(|front| front.change.take()) {
+            names.fail(change);
+        }
+        (front, sync.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(expects: &[Expect]) -> Queue {
+        let mut queue = Queue::default();
+        for expect in expects {
+            let unsettles = *expect == Expect::Execute;
+            queue.push(Pending {
+                unsettles,
+                ..Pending::new(*expect)
+            });
+        }
+        queue
+    }
+
+    #[test]
+    fn an_error_skips_up_to_the_next_sync() {
+        use Expect::*;
+        let mut queue = queue(&[Parse, Bind, Execute, Query, Sync, Parse, Execute, Sync]);
+        let (front, synced) = queue.fail(&mut Names::default());
+        assert_eq!(front.map(|it| it.expect), Some(Parse));
+        assert!(synced);
+        assert_eq!(queue.front().map(|it| it.expect), Some(Sync));
+        assert!(queue.unsettles());
+        assert_eq!(queue.pending.len(), 4);
+    }
+
+    #[test]
+    fn an_error_without_sync_empties_the_queue() {
+        use Expect::*;
+        let mut queue = queue(&[Bind, Execute, Execute]);
+        let (_, synced) = queue.fail(&mut Names::default());
+        assert!(!synced && queue.is_empty() && !queue.unsettles());
+    }
+}

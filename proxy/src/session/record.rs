@@ -1,0 +1,44 @@
+//! What metrics and the audit trail learn of statements that were let through.
+
+use std::time::Instant;
+
+use pgwarden_policy::{Plan, Verdict};
+
+use super::Session;
+use super::queue::Pending;
+use crate::audit::{Event, EventKind};
+use crate::metrics::Outcome;
+
+fn outcome(plan: &Plan) -> Outcome {
+    match plan.verdict {
+        Verdict::Pass => Outcome::Pass,
+        Verdict::Rewrite => Outcome::Rewrite,
+    }
+}
+
+impl Session {
+    /// Counts a statement that is on its way. Gives whether the audit wants to hear of its end.
+    pub(super) fn count(&self, plan: &Plan) -> bool {
+        let outcome = outcome(plan);
+        self.proxy.metrics().statement(outcome, plan.kind);
+        let enforced = self.judging.access().enforce;
+        self.proxy.audit().wants(outcome, plan.kind, enforced)
+    }
+
+    /// Writes a statement's line, when it has come to its end.
+    pub(super) fn record_end(&self, pending: &Pending, started: Instant, sqlstate: Option<&[u8]>) {
+        let Some(plan) = &pending.plan else {
+            return;
+        };
+        let mut event = Event::new(EventKind::Statement, Some(&self.who));
+        event.verdict = Some(outcome(plan).as_str());
+        event.kind = Some(plan.kind.as_str());
+        event.tables = plan.relations.iter().map(|it| it.name.clone()).collect();
+        event.fingerprint = Some(format!("{:016x}", plan.fingerprint));
+        event.sqlstate = sqlstate.map(|it| String::from_utf8_lossy(it).into_owned());
+        event.rows = pending.rows;
+        event.duration_us = u64::try_from(started.elapsed().as_micros()).ok();
+        event.policy = Some(self.judging.engine().policy().revision.clone());
+        self.proxy.audit().record(event);
+    }
+}

@@ -1,0 +1,129 @@
+//! ErrorResponse and NoticeResponse: what the client may see of them, and in whose names.
+
+use std::borrow::Cow;
+
+use pgwarden_policy::rules::ErrorDetail;
+use pgwarden_policy::{Denial, DenyReason, Verdict};
+
+use super::names::Names;
+use super::queue::Expect;
+use super::refusing::{IN_FAILED_TRANSACTION, RefusedAs};
+use super::{Passed, Session, Stop};
+use crate::wire::{Report, report};
+
+/// What the rewritten ON CONFLICT raises when the conflicting row is another tenant's.
+const FOREIGN_CONFLICT: &[u8] = b"pgwarden: conflicting row belongs to another tenant";
+
+/// How names on the server begin that the client never gave.
+const OUR_PREFIX: &[u8] = b"pgwarden_";
+
+impl Session {
+    /// ErrorResponse.
+    pub(super) fn error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        let severity = report::field(body, b'V').or_else(|| report::field(body, b'S'));
+        if matches!(severity, Some(b"FATAL" | b"PANIC")) {
+            // Whatever we owe, this session is over, and the client learns why from the server.
+            report::rewrite(&mut self.to_client, b'E', body, |_, value| {
+                Some(value.into())
+            });
+            return Err(Stop::ServerSaid);
+        }
+        let Some(front) = self.queue.front_mut() else {
+            return Err(Stop::desynchronised());
+        };
+        if front.expect == Expect::Own {
+            return Err(self.claims_failed(body));
+        }
+        let sqlstate = report::field(body, b'C').unwrap_or_default();
+        if front.started.is_some() {
+            front.sqlstate = Some(sqlstate.into());
+        }
+        match front.refused.take() {
+            None => self.relay_error(body, sqlstate),
+            Some(own) => {
+                let refused_as = self.refused_report(&own, sqlstate);
+                self.report_refused(*own, refused_as, body);
+            }
+        }
+        self.fail_front();
+        Ok(Passed::Done)
+    }
+
+    fn report_refused(&mut self, own: Report, refused_as: RefusedAs, body: &[u8]) {
+        match refused_as {
+            RefusedAs::Own => own.write(&mut self.to_client),
+            RefusedAs::Server => {
+                report::rewrite(&mut self.to_client, b'E', body, |code, value| {
+                    (code != b'P').then(|| value.into())
+                });
+            }
+            RefusedAs::InFailedTransaction => {
+                let message = "current transaction is aborted, commands ignored until end of transaction block";
+                Report::error(IN_FAILED_TRANSACTION, message).write(&mut self.to_client);
+            }
+        }
+    }
+
+    fn relay_error(&mut self, body: &[u8], sqlstate: &[u8]) {
+        let message = report::field(body, b'M').unwrap_or_default();
+        if sqlstate == b"22P02" && contains(message, FOREIGN_CONFLICT) {
+            let text = "the row conflicts with a row that is not the session's own";
+            let denial = Denial::new(DenyReason::ForeignTenantValue, text);
+            self.proxy.metrics().denial(denial.reason);
+            Report::from(denial).write(&mut self.to_client);
+            return;
+        }
+        let judging = &self.judging;
+        let redacts = judging.access().enforce
+            && judging.engine().policy().defaults.error_detail == ErrorDetail::Redact
+            && sqlstate.starts_with(b"23");
+        self.relay_fields(b'E', body, redacts);
+    }
+
+    /// NoticeResponse.
+    pub(super) fn notice(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        let front = self.queue.front();
+        if front.is_some_and(|front| front.expect == Expect::Own || front.refused.is_some()) {
+            return Ok(Passed::Done);
+        }
+        self.relay_fields(b'N', body, false);
+        Ok(Passed::Done)
+    }
+
+    fn relay_fields(&mut self, tag: u8, body: &[u8], redacts: bool) {
+        let plan = self.queue.front().and_then(|front| front.plan.as_ref());
+        let rewritten = plan.is_none_or(|plan| plan.verdict == Verdict::Rewrite);
+        let names = &self.names;
+        report::rewrite(&mut self.to_client, tag, body, |code, value| match code {
+            b'D' if redacts => None,
+            // A position in a text that the client never saw.
+            b'P' if rewritten => None,
+            b'M' | b'D' | b'H' if contains(value, OUR_PREFIX) => Some(in_their_names(value, names)),
+            _ => Some(value.into()),
+        });
+    }
+}
+
+/// Puts the client's names of statements in the place of ours.
+fn in_their_names<'a>(text: &'a [u8], names: &Names) -> Cow<'a, [u8]> {
+    let Ok(mut rest) = std::str::from_utf8(text) else {
+        return text.into();
+    };
+    let prefix = "pgwarden_";
+    let mut out = Vec::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(prefix) {
+        out.extend_from_slice(before.as_bytes());
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, behind) = after.split_at(digits);
+        let ours = format!("{prefix}{number}");
+        let theirs = names.client_name(&ours);
+        out.extend_from_slice(theirs.unwrap_or(ours.as_bytes()));
+        rest = behind;
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out.into()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
