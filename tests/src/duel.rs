@@ -127,7 +127,7 @@ impl fmt::Display for Report {
                 writeln!(f, "denied {title}: {times} × {reason}, such as {sql}")?;
             }
         }
-        for text in self.different.iter().take(25) {
+        for text in self.different.iter().take(30) {
             writeln!(f, "DIFFERENT {text}")?;
         }
         Ok(())

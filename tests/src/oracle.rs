@@ -74,7 +74,12 @@ fn denial(reply: &Reply) -> Option<String> {
     if !error.message().starts_with("pgwarden: ") || error.message().contains("conflicting row") {
         return None;
     }
-    Some(error.reason().unwrap_or("none given").to_owned())
+    let reason = error.reason().unwrap_or("none given");
+    // Proofs fail for many reasons, each a bug of its own.
+    Some(match reason {
+        "proof_failed" => format!("{reason}: {}", error.message()),
+        _ => reason.to_owned(),
+    })
 }
 
 /// A foreign row under ON CONFLICT DO UPDATE raises 22P02 in the rewritten statement; the session

@@ -123,7 +123,7 @@ def copy():
             with db.cursor().copy("COPY holidays (day, name) FROM STDIN") as into:
                 into.write_row(("2031-01-01", "copied"))
             assert db.execute("SELECT name FROM holidays WHERE day = '2031-01-01'").fetchone() == ("copied",)
-        for text in ("COPY leads TO STDOUT", "COPY (SELECT * FROM leads) TO STDOUT", "COPY notes FROM STDIN"):
+        for text in ("COPY leads TO STDOUT", "COPY notes FROM STDIN"):
             try:
                 with db.cursor().copy(text) as stream:
                     list(stream)

@@ -174,15 +174,6 @@ pub(crate) const TABLES: &[Table] = &[
         conflict: Some("id"),
     },
     Table {
-        name: "knowledge_base_chunks",
-        columns: &[("id", Int), ("document_id", Int), ("content", Text)],
-        bombs: &[("content", Bomb::Number)],
-        tenant: None,
-        key: None,
-        free: &[],
-        conflict: None,
-    },
-    Table {
         name: "cold_call_logs",
         columns: &[
             ("id", Int),
