@@ -49,9 +49,11 @@ pub(crate) enum Entry {
     Pinned(Arc<[u32]>),
 }
 
+type Entries = Cache<Box<[u8]>, Entry, ByBytes, RandomState, Evictions>;
+
 /// The cache.
 pub(crate) struct PlanCache {
-    entries: Option<Cache<Box<[u8]>, Entry, ByBytes, RandomState, Evictions>>,
+    entries: Option<Entries>,
     hits: AtomicU64,
     misses: AtomicU64,
     evictions: Arc<AtomicU64>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cache::{CacheStats, Entry, Judged, PlanCache};
 use crate::catalog::Catalog;
 use crate::deny::Denial;
-use crate::judge::Bound;
+use crate::judge::{self, Bound, Judge};
 use crate::plan::Plan;
 use crate::rules::{ClaimPath, Policy};
 use crate::scan::Scan;
@@ -60,6 +60,8 @@ pub struct Engine {
     limits: Limits,
     slots: Vec<Slot>,
     bound: Bound,
+    /// The judge; the tests put in one whose answers are known.
+    judge: Judge,
     cache: PlanCache,
 }
 
@@ -130,6 +132,7 @@ impl Engine {
             limits,
             slots,
             bound: Bound,
+            judge: judge::judge,
             cache: PlanCache::new(limits.plan_cache_bytes),
         })
     }
@@ -247,6 +250,7 @@ impl Engine {
             policy: &self.policy,
             catalog: &self.catalog,
             bound: &self.bound,
+            judge: self.judge,
             fingerprint,
         };
         limits::with_stack(scan, || judging.judge(request, scan))
@@ -255,7 +259,7 @@ impl Engine {
     /// The literals that a shape's variants are told apart by: all that any verdict on it read.
     fn keep_pins(&self, key: &[u8], known: Option<Arc<[u32]>>, read: &[u32]) -> Arc<[u32]> {
         let known = known.unwrap_or_default();
-        if read.iter().all(|pin| known.contains(pin)) {
+        if read.iter().all(|pin| known.binary_search(pin).is_ok()) {
             return known;
         }
         let mut all: Vec<u32> = known.iter().chain(read).copied().collect();
@@ -266,3 +270,6 @@ impl Engine {
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,15 +13,21 @@ use crate::scan::{Scan, is};
 /// The deepest nesting that is parsed.
 const DEEPEST: usize = 500;
 
-/// The most tokens of a text that is too small to nest deeply.
-const SMALL_TOKENS: usize = 400;
+/// Stack that judging takes however small the text is.
+const BASE_STACK: usize = 256 << 10;
 
-/// Stack for a text of few tokens.
-const SMALL_STACK: usize = 1 << 20;
+/// Stack for one token. What needs most by far is prost: it decodes a node of any of 270 kinds in
+/// one frame, and a token adds two such levels at most.
+/// (Measured: 3.5 KiB a level in a release build, 31 KiB in a debug build.)
+const TOKEN_STACK: usize = if cfg!(debug_assertions) {
+    80 << 10
+} else {
+    12 << 10
+};
 
-/// Stack for any text: libpg_query stops itself at 2 MiB of its own frames, and the tree that it
-/// can hand over in these needs less than this to be decoded, walked, written and dropped.
-const LARGE_STACK: usize = 96 << 20;
+/// Stack for any text. libpg_query stops itself at 2 MiB of its own frames, and whatever tree it
+/// can hand over in these fits here. Only pages that are touched are taken from the system.
+const LARGEST_STACK: usize = 256 << 20;
 
 /// Refuses a text by its size or by a NUL byte, which neither the parser nor the server reads past.
 pub(crate) fn check_text(text: &str, longest: usize) -> Result<(), Denial> {
@@ -54,13 +60,11 @@ pub(crate) fn check_depth(scan: &Scan) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Runs what judges a text on a stack that is large enough for its tree.
+/// Runs what judges a text on a stack that is large enough for any tree of so many tokens.
 pub(crate) fn with_stack<R>(scan: &Scan, work: impl FnOnce() -> R) -> R {
-    if scan.tokens.len() <= SMALL_TOKENS {
-        stacker::maybe_grow(SMALL_STACK, SMALL_STACK * 4, work)
-    } else {
-        stacker::maybe_grow(LARGE_STACK, LARGE_STACK, work)
-    }
+    let nested = scan.tokens.len().saturating_mul(TOKEN_STACK);
+    let needed = BASE_STACK.saturating_add(nested).min(LARGEST_STACK);
+    stacker::maybe_grow(needed, needed, work)
 }
 
 /// What a level of nesting began with.
@@ -246,5 +250,147 @@ mod tests {
             )) >= 600
         );
         assert!(of(&format!("SELECT a{}", " IS NULL".repeat(600))) >= 600);
+    }
+
+    /// All that recurses, on a text that may have been let through: parse, decode, walk, write out,
+    /// parse again, compare, drop.
+    fn round_trip(text: &str) -> Result<(), Denial> {
+        let mut scan = Scan::default();
+        scan.read(text)?;
+        check_depth(&scan)?;
+        with_stack(&scan, || {
+            let parsed = crate::parse::parse(text)?;
+            let tree = crate::tree::of(&parsed).unwrap();
+            let written = crate::parse::deparse(&parsed)?;
+            let again = crate::parse::parse(&written)?;
+            let tree_again = crate::tree::of(&again).unwrap();
+            let depth = depth(&scan.tokens);
+            let rule = crate::rules::SecondReader::WhenReadable;
+            crate::second_reader::check(rule, text, depth, &tree)?;
+            crate::prove::prove_equal(&tree, &tree_again)
+        })
+    }
+
+    /// Beginnings, middles and ends that make a tree of any depth.
+    const DEEP: &[(&str, &str, &str)] = &[
+        ("(", "1", ")"),
+        ("", "1", "::int"),
+        ("NOT ", "true", ""),
+        ("- ", "a", ""),
+        ("CASE WHEN true THEN ", "1", " ELSE 2 END"),
+        ("CASE ", "1", " WHEN 1 THEN 2 END"),
+        ("ARRAY[", "1", "]"),
+        ("(SELECT ", "1", ")"),
+        ("f(", "1", ")"),
+        ("f(a => ", "1", ")"),
+        ("ROW(", "1", ")"),
+        ("(", "1", ", 2)"),
+        ("", "1", " + 1"),
+        ("1 + (", "1", ")"),
+        ("", "1", " || 'x'"),
+        ("", "a", " IS NULL"),
+        ("", "a", " COLLATE \"C\""),
+        ("", "a", " AT TIME ZONE 'UTC'"),
+        ("", "1", " UNION ALL SELECT 1"),
+        ("1 UNION ALL (SELECT ", "1", ")"),
+        ("COALESCE(1, ", "1", ")"),
+        ("GREATEST(1, ", "1", ")"),
+        ("a AND (b OR ", "1", ")"),
+        ("1 IN (", "1", ")"),
+        ("1 = ANY (SELECT ", "1", ")"),
+        ("EXISTS (SELECT ", "1", ")"),
+        ("1 FROM (SELECT ", "1", ") AS x"),
+        ("1 FROM a JOIN b ON (SELECT ", "true", ")"),
+        ("", "1 FROM t", " JOIN u ON true"),
+        ("", "1 FROM t", " CROSS JOIN u"),
+        ("", "1 FROM t", " NATURAL JOIN u"),
+        ("x[", "1", "]"),
+        ("(", "x", ").y"),
+        ("(", "1", ")::numeric(3, 2)"),
+        ("sum(1) FILTER (WHERE ", "true", ")"),
+        ("sum(1) OVER (ORDER BY ", "1", ")"),
+        ("xmlelement(name a, ", "1", ")"),
+        ("json_object('a': ", "1", ")"),
+        ("a BETWEEN 1 AND (", "1", ")"),
+        ("a LIKE ", "'x'", ""),
+        ("WITH x AS (", "SELECT 1", ") SELECT 1"),
+    ];
+
+    fn in_a_small_thread(work: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::Builder::new().stack_size(2 << 20);
+        thread.spawn(work).unwrap().join().unwrap();
+    }
+
+    fn deep(shape: &(&str, &str, &str), depth: usize) -> String {
+        let (open, middle, close) = *shape;
+        let prefix = if open.starts_with("WITH") {
+            ""
+        } else {
+            "SELECT "
+        };
+        format!(
+            "{prefix}{}{middle}{}",
+            open.repeat(depth),
+            close.repeat(depth)
+        )
+    }
+
+    #[test]
+    fn hostile_texts_are_refused_soon() {
+        in_a_small_thread(|| {
+            for shape in DEEP {
+                let begun = std::time::Instant::now();
+                for depth in [10_000, 60_000] {
+                    let refused = round_trip(&deep(shape, depth));
+                    assert!(refused.is_err(), "{shape:?}");
+                }
+                assert!(
+                    begun.elapsed().as_millis() < 2_000,
+                    "{shape:?} {:?}",
+                    begun.elapsed()
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn the_deepest_texts_that_pass_fit_the_stack() {
+        in_a_small_thread(|| {
+            for shape in DEEP {
+                let begun = std::time::Instant::now();
+                let mut passed = 0;
+                for depth in [10, 50, 100, 120, 160, 240, 320, 490] {
+                    match round_trip(&deep(shape, depth)) {
+                        Ok(()) => passed = depth,
+                        Err(denial) => assert!(
+                            matches!(
+                                denial.reason,
+                                DenyReason::TooComplex | DenyReason::SyntaxError
+                            ),
+                            "{shape:?} {depth} {denial:?}"
+                        ),
+                    }
+                }
+                println!("{passed:4} {:?} {shape:?}", begun.elapsed());
+            }
+        });
+    }
+
+    #[test]
+    fn long_flat_texts_pass_in_bounded_time() {
+        in_a_small_thread(|| {
+            let begun = std::time::Instant::now();
+            let list = vec!["12345"; 100_000].join(",");
+            assert!(round_trip(&format!("SELECT * FROM t WHERE a IN ({list})")).is_ok());
+            println!("in list {:?}", begun.elapsed());
+            let begun = std::time::Instant::now();
+            let or = vec!["(a = 1 AND b = 'x')"; 20_000].join(" OR ");
+            assert!(round_trip(&format!("SELECT * FROM t WHERE {or}")).is_ok());
+            println!("or list {:?}", begun.elapsed());
+            let begun = std::time::Instant::now();
+            let several = "SELECT 1; ".repeat(50_000);
+            assert!(round_trip(&several).is_ok());
+            println!("statements {:?}", begun.elapsed());
+        });
     }
 }

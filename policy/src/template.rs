@@ -115,10 +115,9 @@ impl Fill {
 pub(crate) fn unlinked(text: &str, scan: &Scan, constants: &[Constant]) -> Vec<u32> {
     let mut linked = vec![false; scan.literals.len()];
     for constant in constants {
-        if let Some((index, _)) = literal_of(text, scan, constant.original, constant.kind) {
-            if let Some(linked) = linked.get_mut(index) {
-                *linked = true;
-            }
+        let literal = literal_of(text, scan, constant.original, constant.kind);
+        if let Some(linked) = literal.and_then(|(index, _)| linked.get_mut(index)) {
+            *linked = true;
         }
     }
     missing(&linked)

@@ -6,7 +6,7 @@ use crate::cache::Judged;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
-use crate::judge::{Bound, Findings, judge};
+use crate::judge::{Bound, Findings, Judge};
 use crate::plan::Plan;
 use crate::prove::{Claims, Paired, prove};
 use crate::rules::Policy;
@@ -21,6 +21,7 @@ pub(crate) struct Judging<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) catalog: &'a Catalog,
     pub(crate) bound: &'a Bound,
+    pub(crate) judge: Judge,
     /// The number of the shape.
     pub(crate) fingerprint: u64,
 }
@@ -50,7 +51,7 @@ impl Judging<'_> {
         let own = own_parameters(request, scan)?;
         let mut parsed = parse::parse(request.text)?;
         let original = tree::of(&parsed).map_err(|_| unreadable_tree())?;
-        let findings = judge(self.bound, request, own, &mut parsed)?;
+        let findings = (self.judge)(self.bound, request, own, &mut parsed)?;
         if findings.hidden.len() > usize::from(u16::MAX - own) {
             return Err(too_many_parameters());
         }

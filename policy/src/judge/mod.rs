@@ -46,6 +46,9 @@ pub(crate) struct Findings {
 #[derive(Debug)]
 pub(crate) struct Bound;
 
+/// A judge.
+pub(crate) type Judge = fn(&Bound, &Request<'_>, u16, &mut ParseResult) -> Result<Findings, Denial>;
+
 pub(crate) fn judge(
     _: &Bound,
     _: &Request<'_>,

@@ -417,11 +417,11 @@ impl<'a> Walk<'a> {
             return true;
         }
         let value = uncast(value);
-        let findings = self.claims.findings;
         match value.kind {
-            "ParamRef" => findings.checks.iter().any(|check| {
-                i64::from(check.parameter) == value.int("number") && check.slot == key.slot
-            }),
+            "ParamRef" => {
+                let check = (value.int("number"), key.slot);
+                self.index.checks.contains(&check)
+            }
             "AConst" => self.is_pinned(value),
             "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {
                 let Some(column) = names.pop() else {
@@ -440,11 +440,10 @@ impl<'a> Walk<'a> {
     /// Whether a constant of the rewritten tree is one that the judge pinned.
     fn is_pinned(&self, constant: &Node) -> bool {
         let there = constant.location();
-        let constants = &self.paired.constants;
-        let paired = constants
-            .iter()
-            .find(|constant| constant.rewritten == there);
-        paired.is_some_and(|paired| self.claims.findings.pinned.contains(&paired.original))
+        // It was walked just now, so it is near the end.
+        let mut constants = self.paired.constants.iter().rev();
+        let paired = constants.find(|constant| constant.rewritten == there);
+        paired.is_some_and(|paired| self.index.pinned.contains(&paired.original))
     }
 }
 

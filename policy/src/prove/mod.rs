@@ -15,6 +15,8 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashMap, HashSet};
+
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::judge::{Decision, Findings, Key};
@@ -80,10 +82,19 @@ pub(crate) fn prove(
     })
 }
 
+/// Whether two trees are equal, locations aside; for tests.
+#[cfg(test)]
+pub(crate) fn prove_equal(one: &Node, other: &Node) -> Result<(), Denial> {
+    let same = forms::same_node(one, other);
+    let failed = || Denial::new(DenyReason::ProofFailed, "trees differ");
+    same.then_some(()).ok_or_else(failed)
+}
+
 fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired, Gap> {
     let mut walk = Walk {
         claims,
-        ctes: Vec::new(),
+        index: Index::new(claims.findings)?,
+        ctes: Ctes::default(),
         levels: Vec::new(),
         paired: Paired::default(),
     };
@@ -91,11 +102,63 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
     Ok(walk.paired)
 }
 
+/// The judge's findings, indexed: a long statement has tens of thousands of each.
+struct Index<'a> {
+    decisions: HashMap<i32, &'a Decision>,
+    pinned: HashSet<i32>,
+    checks: HashSet<(i64, usize)>,
+}
+
+impl<'a> Index<'a> {
+    fn new(findings: &'a Findings) -> Result<Self, Gap> {
+        let decisions = findings.decisions.iter();
+        let decisions: HashMap<_, _> = decisions.map(|(at, decided)| (*at, decided)).collect();
+        need(
+            decisions.len() == findings.decisions.len(),
+            "a relation was decided on twice",
+        )?;
+        let checks = findings.checks.iter();
+        Ok(Self {
+            decisions,
+            pinned: findings.pinned.iter().copied().collect(),
+            checks: checks.map(|c| (c.parameter.into(), c.slot)).collect(),
+        })
+    }
+}
+
+/// The CTEs in scope, innermost last.
+#[derive(Default)]
+struct Ctes<'a> {
+    names: Vec<&'a str>,
+    /// How many of each name there are.
+    counts: HashMap<&'a str, usize>,
+}
+
+impl<'a> Ctes<'a> {
+    fn enter(&mut self, name: &'a str) {
+        self.names.push(name);
+        *self.counts.entry(name).or_default() += 1;
+    }
+
+    fn leave(&mut self, outside: usize) {
+        for name in self.names.drain(outside..) {
+            if let Some(count) = self.counts.get_mut(name) {
+                *count -= 1;
+            }
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.counts.get(name).is_some_and(|count| *count > 0)
+    }
+}
+
 /// The walk's state at a pair of nodes.
 struct Walk<'a> {
     claims: Claims<'a>,
-    /// The CTEs in scope, innermost last.
-    ctes: Vec<&'a str>,
+    index: Index<'a>,
+    /// The CTEs in scope.
+    ctes: Ctes<'a>,
     /// The guardable relations of the queries around, innermost last.
     levels: Vec<Vec<Source<'a>>>,
     paired: Paired,
@@ -193,14 +256,14 @@ impl<'a> Walk<'a> {
         rewritten: &'a Node,
         rest: impl FnOnce(&mut Self) -> Step,
     ) -> Step {
-        let outside = self.ctes.len();
+        let outside = self.ctes.names.len();
         match (original.node("with_clause"), rewritten.node("with_clause")) {
             (None, None) => {}
             (Some(original), Some(rewritten)) => self.with(original, rewritten)?,
             _ => return gap("WITH is on one side only"),
         }
         rest(self)?;
-        self.ctes.truncate(outside);
+        self.ctes.leave(outside);
         Ok(())
     }
 
@@ -212,7 +275,7 @@ impl<'a> Walk<'a> {
         let name = |cte: &'a Value| cte.as_node().map_or("", |cte| cte.text("ctename"));
         let recursive = *original.field("recursive") == Value::True;
         if recursive {
-            self.ctes.extend(before.iter().map(name));
+            before.iter().for_each(|cte| self.ctes.enter(name(cte)));
         }
         for (original, rewritten) in before.iter().zip(after) {
             let (Some(cte), Some(rewritten)) = (original.as_node(), rewritten.as_node()) else {
@@ -220,7 +283,7 @@ impl<'a> Walk<'a> {
             };
             self.cte(cte, rewritten)?;
             if !recursive {
-                self.ctes.push(name(original));
+                self.ctes.enter(name(original));
             }
         }
         Ok(())
@@ -365,7 +428,7 @@ impl<'a> Walk<'a> {
             .checked_sub(rest)
             .ok_or(Gap("a condition is gone"))?;
         let (guards, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
-        guards.iter().try_for_each(|guard| self.guard(guard))?;
+        self.guards(guards)?;
         self.each_conjunct(&before, rest)
     }
 
@@ -403,10 +466,13 @@ impl<'a> Walk<'a> {
     fn behind_barrier(&mut self, case: &'a Node) -> Result<&'a Node, Gap> {
         let (when, then) = forms::barrier(case).ok_or(Gap("not a barrier"))?;
         for predicate in forms::conjuncts(Some(when)) {
-            let known = self.levels.iter().rev().flatten();
-            let own = self.claims;
-            let mut known = known.filter(|source| source.compares(predicate, own).is_some());
-            need(known.next().is_some(), "a barrier does not guard")?;
+            let predicate = forms::predicate(predicate, self.claims);
+            let predicate = predicate.ok_or(Gap("a barrier does not guard"))?;
+            let mut known = self.levels.iter().rev().flatten();
+            need(
+                known.any(|source| source.compares(&predicate).is_some()),
+                "a barrier does not guard",
+            )?;
         }
         Ok(then)
     }
@@ -432,7 +498,7 @@ impl<'a> Walk<'a> {
         }
         let (schema, name) = (original.text("schemaname"), original.text("relname"));
         let unqualified = schema.is_empty() && original.text("catalogname").is_empty();
-        let is_cte = unqualified && self.ctes.contains(&name);
+        let is_cte = unqualified && self.ctes.has(name);
         match self.decision(original.location()) {
             None => Err(Gap("a relation was not decided on")),
             Some(Decision::Cte) => {
@@ -461,12 +527,7 @@ impl<'a> Walk<'a> {
     }
 
     fn decision(&self, location: i32) -> Option<&'a Decision> {
-        let decisions = &self.claims.findings.decisions;
-        let mut found = decisions.iter().filter(|(at, _)| *at == location);
-        match (found.next(), found.next()) {
-            (Some((_, decision)), None) => Some(decision),
-            _ => None,
-        }
+        self.index.decisions.get(&location).copied()
     }
 
     /// Whether the name means the relation of the decided schema, by the search path alone.

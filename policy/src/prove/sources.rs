@@ -5,6 +5,7 @@
 //! FULL nor behind a join's alias, which hides the relation's name. Everywhere else only the guard
 //! join at the relation itself counts. This is worked out here from the client's tree.
 
+use super::forms::Predicate;
 use super::{Claims, Gap, Step, Walk, forms, gap, need};
 use crate::judge::Key;
 use crate::tree::{Node, Value};
@@ -41,15 +42,15 @@ impl<'a> Source<'a> {
 
     /// Notes a predicate that must compare a key of it.
     pub(super) fn note(&mut self, predicate: &Node, claims: Claims<'_>) -> Step {
-        let key = self.compares(predicate, claims);
+        let predicate = forms::predicate(predicate, claims);
+        let key = predicate.and_then(|predicate| self.compares(&predicate));
         let guarded = key.and_then(|key| self.guarded.get_mut(key));
         *guarded.ok_or(Gap("a guard compares something else"))? = true;
         Ok(())
     }
 
     /// The key that a predicate compares with its slot's value.
-    pub(super) fn compares(&self, node: &Node, claims: Claims<'_>) -> Option<usize> {
-        let predicate = forms::predicate(node, claims)?;
+    pub(super) fn compares(&self, predicate: &Predicate<'_>) -> Option<usize> {
         let mine = match predicate.qualifier.as_slice() {
             [name] => *name == self.name,
             [schema, name] => Some(*schema) == self.schema && *name == self.name,
@@ -215,18 +216,27 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// A predicate that the rewriter added to WHERE.
-    pub(super) fn guard(&mut self, predicate: &Node) -> Step {
+    /// The predicates that the rewriter added to WHERE. They come in the order of the relations, as
+    /// a rule, so each search begins where the last one ended.
+    pub(super) fn guards(&mut self, predicates: &[&Node]) -> Step {
         let claims = self.claims;
         let sources = self.levels.last_mut().ok_or(Gap("no query"))?;
-        for source in sources.iter_mut().filter(|source| source.preserved) {
-            if let Some(key) = source.compares(predicate, claims) {
-                if let Some(guarded) = source.guarded.get_mut(key) {
-                    *guarded = true;
-                }
-                return Ok(());
+        let mut next = 0;
+        for predicate in predicates {
+            let predicate = forms::predicate(predicate, claims);
+            let predicate = predicate.ok_or(Gap("a condition was added"))?;
+            let mine = |at: &usize| {
+                let source = sources.get(*at).filter(|source| source.preserved);
+                source.is_some_and(|source| source.compares(&predicate).is_some())
+            };
+            let at = (next..sources.len()).chain(0..next).find(mine);
+            next = at.ok_or(Gap("a predicate guards nothing"))?;
+            let source = sources.get_mut(next).ok_or(Gap("no relation"))?;
+            let key = source.compares(&predicate);
+            if let Some(guarded) = key.and_then(|key| source.guarded.get_mut(key)) {
+                *guarded = true;
             }
         }
-        gap("a predicate guards nothing")
+        Ok(())
     }
 }
