@@ -10,7 +10,7 @@ use crate::error::Error;
 /// Dependencies on objects of initdb are not recorded, so any dependency of a check on a function
 /// or operator is one on somebody's code.
 ///
-/// `rngmultitypid` does not exist before PostgreSQL 14, hence the detour through JSON.
+/// `rngmultitypid` does not exist before PostgreSQL 14, hence the detour through JSON, and NULL there.
 const TYPES: &str = "
 WITH RECURSIVE made_of (whole, part) AS (
   SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typbasetype <> 0
@@ -40,6 +40,7 @@ WITH RECURSIVE made_of (whole, part) AS (
                          'pg_catalog.pg_operator'::pg_catalog.regclass)
   UNION
   SELECT m.whole FROM made_of m JOIN checked c ON c.oid = m.part
+  WHERE m.whole IS NOT NULL
 )
 SELECT t.oid, n.nspname, t.typname, t.typtype::pg_catalog.text AS kind,
        CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END AS element, t.typbasetype,

@@ -167,11 +167,23 @@ fn oracle_name(arena: usize) -> String {
     format!("oracle_{arena}")
 }
 
+/// The server's major version.
+pub fn major_version(client: &Client) -> u32 {
+    let version = client.parameter("server_version").unwrap_or_default();
+    let digits = version.split(|it: char| !it.is_ascii_digit()).next();
+    digits.and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
 fn clone(admin: &mut Client, template: &str, name: &str) {
+    // Older servers know no other way to copy.
+    let strategy = match major_version(admin) {
+        15.. => "STRATEGY file_copy",
+        _ => "",
+    };
     // The template must be free of connections, and the one that built it takes a moment to go.
     for _ in 0..100 {
         let reply = admin.query(&format!(
-            "CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"
+            "CREATE DATABASE {name} TEMPLATE {template} {strategy}"
         ));
         match reply.code() {
             "" => return,
