@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::bind::Bound;
 use crate::cache::{CacheStats, Entry, Judged, PlanCache};
 use crate::catalog::Catalog;
 use crate::deny::Denial;
-use crate::judge::{self, Bound, Judge};
+use crate::judge::{self, JudgeFn};
 use crate::plan::Plan;
 use crate::rules::{ClaimPath, Policy};
 use crate::scan::Scan;
@@ -55,13 +56,10 @@ pub struct BindingProblem {
 /// A policy bound to a catalogue, with its plan cache. Made anew when either changes.
 #[derive(Debug)]
 pub struct Engine {
-    policy: Arc<Policy>,
-    catalog: Arc<Catalog>,
-    limits: Limits,
-    slots: Vec<Slot>,
     bound: Bound,
     /// The judge; the tests put in one whose answers are known.
-    judge: Judge,
+    judge: JudgeFn,
+    limits: Limits,
     cache: PlanCache,
 }
 
@@ -122,16 +120,9 @@ impl Engine {
         catalog: Arc<Catalog>,
         limits: Limits,
     ) -> Result<Self, Vec<BindingProblem>> {
-        let slots = vec![Slot {
-            claim: policy.tenant.claim.clone(),
-            value_type: policy.tenant.value_type,
-        }];
         Ok(Self {
-            policy,
-            catalog,
+            bound: Bound::new(policy, catalog)?,
             limits,
-            slots,
-            bound: Bound,
             judge: judge::judge,
             cache: PlanCache::new(limits.plan_cache_bytes),
         })
@@ -139,17 +130,17 @@ impl Engine {
 
     /// The claims whose values [`ScopeValues`] holds, by slot. Slot 0 is the tenant.
     pub fn slots(&self) -> &[Slot] {
-        &self.slots
+        &self.bound.slots
     }
 
     /// The policy.
     pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+        &self.bound.policy
     }
 
     /// The catalogue.
     pub fn catalog(&self) -> &Arc<Catalog> {
-        &self.catalog
+        &self.bound.catalog
     }
 
     /// What the plan cache did so far.
@@ -247,8 +238,8 @@ impl Engine {
     ) -> Result<verdict::Fresh, Denial> {
         limits::check_depth(scan)?;
         let judging = Judging {
-            policy: &self.policy,
-            catalog: &self.catalog,
+            policy: &self.bound.policy,
+            catalog: &self.bound.catalog,
             bound: &self.bound,
             judge: self.judge,
             fingerprint,

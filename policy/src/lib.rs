@@ -12,6 +12,8 @@
 //! What it lets through gives exactly what PostgreSQL gives under forced row level security; all
 //! else is a [`Denial`]. [`Engine::judge`] is the one decision function of every path.
 
+mod bind;
+pub mod builtin;
 mod cache;
 pub mod catalog;
 pub mod deny;
@@ -22,6 +24,7 @@ mod parse;
 pub mod plan;
 mod positions;
 mod prove;
+mod rewrite;
 pub mod rules;
 mod scan;
 mod second_reader;
@@ -29,6 +32,8 @@ pub mod session;
 mod shape;
 mod template;
 pub mod tenant;
+#[cfg(test)]
+mod testing;
 mod tree;
 mod verdict;
 

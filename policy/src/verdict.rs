@@ -6,7 +6,7 @@ use crate::cache::Judged;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
-use crate::judge::{Bound, Findings, Judge};
+use crate::judge::{Bound, Findings, JudgeFn};
 use crate::plan::Plan;
 use crate::prove::{Claims, Paired, prove};
 use crate::rules::Policy;
@@ -21,7 +21,7 @@ pub(crate) struct Judging<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) catalog: &'a Catalog,
     pub(crate) bound: &'a Bound,
-    pub(crate) judge: Judge,
+    pub(crate) judge: JudgeFn,
     /// The number of the shape.
     pub(crate) fingerprint: u64,
 }

@@ -1,62 +1,323 @@
-//! The judge (a stub until it lands).
+//! Judging: a parse tree is walked once, every node of it deliberately, and edited in place.
+//!
+//! The walk resolves every name ([`names`]), refuses what nobody knows ([`calls`], `builtin`),
+//! places the tenant's predicates ([`from`], [`select`], [`modify`], [`insert`]), and keeps
+//! expressions that can leak from seeing a row before its predicate did ([`barrier`]).
+//!
+//! What the walk may inject is a closed list (`rewrite`), which the proof knows too:
+//!
+//! | form | where |
+//! |---|---|
+//! | I1 guard join | a scoped relation that WHERE can't guard |
+//! | I2 predicate | before WHERE |
+//! | I3 barrier | around a conjunct of WHERE or ON; with `count(*) >= 0` around one of HAVING |
+//! | I4 fence | `OFFSET 0` on a derived table, MATERIALIZED on a CTE |
+//! | I5 fill | tenant column and value of INSERT |
+//! | I6 conflict | WHERE of ON CONFLICT DO UPDATE |
+//! | I7 name | a relation's schema |
 
-use pg_query::protobuf::ParseResult;
+mod barrier;
+mod calls;
+mod compare;
+mod expression;
+mod from;
+mod insert;
+mod json;
+mod modify;
+mod names;
+mod select;
+mod statement;
+mod types;
+mod utility;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, ParseResult};
+
+pub(crate) use crate::bind::{Bound, Key};
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
 use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, Verdict};
-use crate::tenant::ValueType;
+use crate::rewrite;
+use crate::rules::{MissingFilter, MissingValue};
+use names::{Column, Env};
 
-/// A key that scopes a relation.
+/// What a RangeVar of the client's text was resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) column: String,
-    pub(crate) slot: usize,
-    pub(crate) value_type: ValueType,
-}
-
-/// What a RangeVar is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the stub decides nothing"))]
 pub(crate) enum Decision {
-    Cte,
+    /// A relation; the keys that must guard it (none for global and system relations), and the
+    /// schema that its name resolved to.
     Relation {
+        /// Its schema.
         schema: String,
+        /// Its name.
         name: String,
+        /// Its keys.
         scoped: Vec<Key>,
     },
+    /// A common table expression in scope.
+    Cte,
 }
 
-/// What the judge found.
+/// Everything that the walk found out.
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) verdict: Verdict,
     pub(crate) kind: StatementKind,
     pub(crate) statements: usize,
+    /// Slots, in order: the tree names them `$n+1`…
     pub(crate) hidden: Vec<usize>,
     pub(crate) checks: Vec<BindCheck>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) relations: Vec<RelationUse>,
+    /// Byte locations of literals whose value the verdict depends on.
     pub(crate) pinned: Vec<i32>,
+    /// For every RangeVar, by byte location.
     pub(crate) decisions: Vec<(i32, Decision)>,
+    /// Whether the tree was edited.
     pub(crate) changed: bool,
 }
 
-/// What the policy means in this database.
-#[derive(Debug)]
-pub(crate) struct Bound;
+/// A function that judges; tests put in others.
+pub(crate) type JudgeFn =
+    fn(&Bound, &Request<'_>, u16, &mut ParseResult) -> Result<Findings, Denial>;
 
-/// A judge.
-pub(crate) type Judge = fn(&Bound, &Request<'_>, u16, &mut ParseResult) -> Result<Findings, Denial>;
-
+/// Judges a tree and rewrites it in place.
 pub(crate) fn judge(
-    _: &Bound,
-    _: &Request<'_>,
-    _: u16,
-    _: &mut ParseResult,
+    bound: &Bound,
+    request: &Request<'_>,
+    parameters: u16,
+    tree: &mut ParseResult,
 ) -> Result<Findings, Denial> {
-    Err(Denial::new(
-        DenyReason::UnsupportedStatement,
-        "statement is not supported yet",
-    ))
+    let mut judge = Judge::new(bound, request, parameters);
+    judge.findings.statements = tree.stmts.len();
+    let mut kinds = Vec::with_capacity(tree.stmts.len());
+    for raw in &mut tree.stmts {
+        let Some(statement) = raw.stmt.as_mut().and_then(|stmt| stmt.node.as_mut()) else {
+            return Err(unsupported("an empty statement node"));
+        };
+        let kind = if request.facts.enforce {
+            judge.statement(statement)?
+        } else {
+            judge.break_glass(statement)?
+        };
+        kinds.push(kind);
+    }
+    judge.findings.kind = match kinds.as_slice() {
+        [] => StatementKind::Empty,
+        [first, rest @ ..] if rest.iter().all(|kind| kind == first) => *first,
+        _ => StatementKind::Several,
+    };
+    judge.refuse_stale_facts(kinds.len())?;
+    Ok(judge.findings)
+}
+
+/// A relation or derived table that expressions can name.
+#[derive(Debug)]
+struct Entry {
+    /// The name that columns are qualified with; empty for merged columns.
+    name: String,
+    /// The schema of a relation without alias.
+    schema: Option<String>,
+    columns: Vec<Column>,
+    /// Whether there are columns that we don't know.
+    open: bool,
+    kind: EntryKind,
+}
+
+#[derive(Debug)]
+enum EntryKind {
+    /// A scoped relation; the keys' columns have the names that they have in this query.
+    Scoped(Vec<Key>),
+    /// A relation or function without anything of a tenant; `writable` says whether it may be
+    /// locked.
+    Free { writable: bool },
+    /// A subselect; `risky` when a scoped relation is inside, `sealed` when it is a fence already.
+    Derived { risky: bool, sealed: bool },
+    /// A common table expression.
+    Cte { cte: CteId },
+    /// The alias of a join: `(a JOIN b …) AS j`.
+    Join { risky: bool },
+    /// Columns merged by USING or NATURAL, each with the entries that reading it reads.
+    Merged(Vec<(String, Vec<EntryId>)>),
+}
+
+type EntryId = usize;
+type CteId = usize;
+
+/// A common table expression.
+#[derive(Debug)]
+struct Cte {
+    columns: Vec<Column>,
+    open: bool,
+    risky: bool,
+    /// Recursive, data-modifying or MATERIALIZED: never merged into the outer query.
+    sealed: bool,
+}
+
+/// The walk's state.
+struct Judge<'a> {
+    bound: &'a Bound,
+    request: &'a Request<'a>,
+    /// The client's own parameters.
+    parameters: u16,
+    entries: Vec<Entry>,
+    ctes: Vec<Cte>,
+    fenced: HashSet<EntryId>,
+    fenced_ctes: HashSet<CteId>,
+    guard_joins: usize,
+    /// What the policy wishes for a scoped relation.
+    wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
+    /// Equalities that carry the tenant along, for `missing_filter = "reject"`.
+    filters: value::Filters,
+    findings: Findings,
+}
+
+impl<'a> Judge<'a> {
+    fn new(bound: &'a Bound, request: &'a Request<'a>, parameters: u16) -> Self {
+        Self {
+            bound,
+            request,
+            parameters,
+            entries: Vec::new(),
+            ctes: Vec::new(),
+            fenced: HashSet::new(),
+            fenced_ctes: HashSet::new(),
+            guard_joins: 0,
+            wishes: HashMap::new(),
+            filters: value::Filters::default(),
+            findings: Findings {
+                verdict: Verdict::Pass,
+                kind: StatementKind::Empty,
+                statements: 0,
+                hidden: Vec::new(),
+                checks: Vec::new(),
+                effects: Vec::new(),
+                relations: Vec::new(),
+                pinned: Vec::new(),
+                decisions: Vec::new(),
+                changed: false,
+            },
+        }
+    }
+
+    /// Two statements in one message are judged with the same facts: if one changes the
+    /// search_path, another that names relations would be judged with stale ones. Likewise
+    /// nothing may follow what loses the claims.
+    fn refuse_stale_facts(&self, statements: usize) -> Result<(), Denial> {
+        let effects = &self.findings.effects;
+        let moves = effects.contains(&Effect::SearchPath) && !effects.contains(&Effect::ClaimsLost);
+        if statements > 1 && moves && !self.findings.relations.is_empty() {
+            return Err(
+                unsupported("a change of search_path together with other statements")
+                    .hint("Send the SET in a message of its own."),
+            );
+        }
+        let loses = effects.contains(&Effect::ClaimsLost);
+        if statements > 1 && loses && !self.findings.relations.is_empty() {
+            return Err(
+                unsupported("RESET ALL or DISCARD ALL together with statements on tables")
+                    .hint("Send them in messages of their own."),
+            );
+        }
+        Ok(())
+    }
+
+    fn entry(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    fn add_entry(&mut self, entry: Entry) -> EntryId {
+        self.entries.push(entry);
+        self.entries.len() - 1
+    }
+
+    /// Marks the statement as rewritten: something of a tenant is in it.
+    fn rewritten(&mut self) {
+        self.findings.changed = true;
+        self.findings.verdict = Verdict::Rewrite;
+    }
+
+    /// The number of the hidden parameter that carries a slot's value.
+    fn hidden_parameter(&mut self, slot: usize) -> Result<i32, Denial> {
+        if self.request.values.get(slot).is_none() {
+            return Err(Denial::new(
+                DenyReason::MissingClaim,
+                "the token lacks the claim that scopes this table",
+            ));
+        }
+        let hidden = &mut self.findings.hidden;
+        let at = hidden
+            .iter()
+            .position(|known| *known == slot)
+            .unwrap_or_else(|| {
+                hidden.push(slot);
+                hidden.len() - 1
+            });
+        let number = usize::from(self.parameters) + 1 + at;
+        u16::try_from(number)
+            .map(i32::from)
+            .map_err(|_| Denial::new(DenyReason::TooComplex, "statement has too many parameters"))
+    }
+
+    /// The tenant's value as an expression.
+    fn slot_value(&mut self, key: &Key) -> Result<Node, Denial> {
+        let number = self.hidden_parameter(key.slot)?;
+        Ok(rewrite::parameter(number, key.value_type.pg_name()))
+    }
+
+    fn pin(&mut self, location: i32) {
+        self.findings.pinned.push(location);
+    }
+
+    fn decide(&mut self, location: i32, decision: Decision) {
+        self.findings.decisions.push((location, decision));
+    }
+
+    fn uses(&mut self, name: String, write: bool, guard: String) {
+        let uses = &mut self.findings.relations;
+        if let Some(known) = uses.iter_mut().find(|known| known.name == name) {
+            known.write |= write;
+        } else {
+            uses.push(RelationUse { name, write, guard });
+        }
+    }
+
+    /// Judges a statement that may stand in WITH or at the top, with its columns.
+    fn query(
+        &mut self,
+        statement: &mut NodeEnum,
+        outer: Option<&names::Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<select::Output, Denial> {
+        match statement {
+            NodeEnum::SelectStmt(select) => self.select(select, outer, env),
+            NodeEnum::InsertStmt(insert) => self.insert(insert, env),
+            NodeEnum::UpdateStmt(update) => self.update(update, env),
+            NodeEnum::DeleteStmt(delete) => self.delete(delete, env),
+            NodeEnum::MergeStmt(_) => Err(unsupported("MERGE")),
+            _ => Err(unsupported("this statement inside another")),
+        }
+    }
+}
+
+/// A denial for what is not supported: `what` completes "… is not supported".
+fn unsupported(what: &str) -> Denial {
+    Denial::new(
+        DenyReason::UnsupportedConstruct,
+        format!("{what} is not supported"),
+    )
+}
+
+/// Client names must not look like injected ones.
+fn refuse_reserved(name: &str) -> Result<(), Denial> {
+    if name.starts_with(rewrite::RESERVED_PREFIX) {
+        return Err(unsupported("a name that begins with \"pgwarden_\""));
+    }
+    Ok(())
 }

@@ -156,6 +156,21 @@ pub(super) fn case(node: &Node) -> Option<(&Node, &Node, &Node)> {
     ))
 }
 
+/// Reads `pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0`.
+pub(super) fn is_after_grouping(node: &Node) -> bool {
+    let compares = node.kind == "AExpr"
+        && node.int("kind") == AEXPR_OP
+        && names(node.list("name")).is_some_and(|names| names == ["pg_catalog", ">="])
+        && node.node("rexpr").is_some_and(is_zero);
+    let Some(count) = node.node("lexpr").filter(|_| compares) else {
+        return false;
+    };
+    count.kind == "FuncCall"
+        && count.has_only(&["funcname", "agg_star", "funcformat"])
+        && *count.field("agg_star") == Value::True
+        && names(count.list("funcname")).is_some_and(|names| names == ["pg_catalog", "count"])
+}
+
 /// The constant `true` or `false`.
 pub(super) fn is_boolean(node: &Node, expected: bool) -> bool {
     let value = node.node("val").filter(|value| value.kind == "Boolean");

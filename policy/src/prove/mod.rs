@@ -465,6 +465,11 @@ impl<'a> Walk<'a> {
     /// What stands in a barrier: `CASE WHEN <predicates> THEN <this> ELSE false END`.
     fn behind_barrier(&mut self, case: &'a Node) -> Result<&'a Node, Gap> {
         let (when, then) = forms::barrier(case).ok_or(Gap("not a barrier"))?;
+        // An aggregate holds a condition of HAVING back until all rows were admitted; in WHERE and
+        // ON the server refuses it.
+        if forms::is_after_grouping(when) {
+            return Ok(then);
+        }
         for predicate in forms::conjuncts(Some(when)) {
             let predicate = forms::predicate(predicate, self.claims);
             let predicate = predicate.ok_or(Gap("a barrier does not guard"))?;

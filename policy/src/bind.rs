@@ -1,0 +1,370 @@
+//! The policy bound to a catalogue: for every relation, how it is guarded.
+//!
+//! Binding happens once for each policy or catalogue, never for a statement. What doesn't fit (a
+//! listed table that doesn't exist, a tenant column that it lacks) is reported, all of it at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::builtin::system;
+use crate::catalog::{Catalog, Oid, Relation, RelationKind};
+use crate::deny::{Denial, DenyReason};
+use crate::engine::{BindingProblem, Slot};
+use crate::rules::{
+    Access, ClaimPath, MissingFilter, MissingValue, Policy, QualifiedName, Scope, ScopeKey,
+    TableRule,
+};
+use crate::tenant::ValueType;
+
+/// A column that must equal a slot's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The column's name in the table.
+    pub(crate) column: String,
+    /// The slot.
+    pub(crate) slot: usize,
+    /// The type that the predicate casts to.
+    pub(crate) value_type: ValueType,
+}
+
+/// How a relation is guarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Every key must match.
+    Keys(Vec<Key>),
+    /// It holds nothing of a tenant.
+    Global(Access),
+    /// A catalogue relation; these columns of it may not be read.
+    System(&'static [&'static str]),
+    /// It can't be used.
+    Denied(DenyReason, &'static str),
+}
+
+/// A relation's guard and the policy's wishes for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Guarded {
+    pub(crate) guard: Guard,
+    pub(crate) missing_filter: MissingFilter,
+    pub(crate) missing_value: MissingValue,
+}
+
+/// A policy bound to a catalogue.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) slots: Vec<Slot>,
+    relations: HashMap<Oid, Guarded>,
+}
+
+impl Bound {
+    /// Binds, or says everything that doesn't fit.
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        catalog: Arc<Catalog>,
+    ) -> Result<Self, Vec<BindingProblem>> {
+        let mut binder = Binder {
+            catalog: &catalog,
+            policy: &policy,
+            slots: vec![Slot {
+                claim: policy.tenant.claim.clone(),
+                value_type: policy.tenant.value_type,
+            }],
+            problems: Vec::new(),
+            listed: HashMap::new(),
+        };
+        binder.bind_listed();
+        let relations = binder.bind_all();
+        let Binder {
+            slots, problems, ..
+        } = binder;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            policy,
+            catalog,
+            slots,
+            relations,
+        })
+    }
+
+    /// How a relation is guarded.
+    pub(crate) fn guarded(&self, relation: &Relation) -> Result<&Guarded, Denial> {
+        let name = format!("{}.{}", relation.schema, relation.name);
+        let Some(guarded) = self.relations.get(&relation.oid) else {
+            return Err(Denial::new(
+                DenyReason::UnknownRelation,
+                format!("relation \"{name}\" is not known"),
+            )
+            .table(name));
+        };
+        if let Guard::Denied(reason, why) = guarded.guard {
+            return Err(Denial::new(reason, format!("relation \"{name}\" {why}"))
+                .table(name)
+                .hint("List the relation in policy.toml if clients may use it."));
+        }
+        Ok(guarded)
+    }
+}
+
+struct Binder<'a> {
+    catalog: &'a Catalog,
+    policy: &'a Policy,
+    slots: Vec<Slot>,
+    problems: Vec<BindingProblem>,
+    listed: HashMap<Oid, Guarded>,
+}
+
+impl Binder<'_> {
+    fn bind_listed(&mut self) {
+        for rule in &self.policy.tables {
+            let Some(relation) = self.catalog.relation(&rule.name.schema, &rule.name.name) else {
+                self.unknown_table(&rule.name);
+                continue;
+            };
+            if let Some(guard) = self.listed_guard(rule, relation) {
+                let guarded = self.with_wishes(guard, rule);
+                self.listed.insert(relation.oid, guarded);
+            }
+        }
+    }
+
+    fn with_wishes(&self, guard: Guard, rule: &TableRule) -> Guarded {
+        let defaults = &self.policy.defaults;
+        Guarded {
+            guard,
+            missing_filter: rule.missing_filter.unwrap_or(defaults.missing_filter),
+            missing_value: rule.missing_value.unwrap_or(defaults.missing_value),
+        }
+    }
+
+    fn listed_guard(&mut self, rule: &TableRule, relation: &Relation) -> Option<Guard> {
+        match &rule.scope {
+            Scope::Keys(keys) => self.keys(keys, relation),
+            Scope::Global(access) => Some(Guard::Global(*access)),
+            Scope::Via { .. } => Some(Guard::Denied(
+                DenyReason::UnsupportedConstruct,
+                "is reached through a parent table, which is not supported yet",
+            )),
+            Scope::Discovered => {
+                let tenant = ScopeKey {
+                    column: self.policy.tenant.column.clone(),
+                    claim: self.policy.tenant.claim.clone(),
+                    value_type: self.policy.tenant.value_type,
+                };
+                self.keys(std::slice::from_ref(&tenant), relation)
+            }
+        }
+    }
+
+    fn keys(&mut self, keys: &[ScopeKey], relation: &Relation) -> Option<Guard> {
+        let mut bound = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(column) = relation.column(&key.column) else {
+                self.problem(
+                    relation,
+                    format!("table has no column \"{}\"", key.column),
+                    nearest(
+                        &key.column,
+                        relation.columns.iter().map(|c| c.name.as_str()),
+                    ),
+                );
+                continue;
+            };
+            if !self.fits(key.value_type, column.type_oid) {
+                let found = self.catalog.type_by_oid(column.type_oid);
+                let found = found
+                    .map_or("another type", |ty| ty.name.as_str())
+                    .to_owned();
+                self.problem(
+                    relation,
+                    format!(
+                        "column \"{}\" is {found}, but its claim is {}",
+                        key.column,
+                        key.value_type.pg_name()
+                    ),
+                    None,
+                );
+                continue;
+            }
+            let slot = self.slot(&key.claim, key.value_type);
+            bound.push(Key {
+                column: key.column.clone(),
+                slot,
+                value_type: key.value_type,
+            });
+        }
+        (bound.len() == keys.len()).then_some(Guard::Keys(bound))
+    }
+
+    /// int2 and int4 columns compare with int8, varchar with text, through leakproof operators.
+    fn fits(&self, value_type: ValueType, column: Oid) -> bool {
+        match value_type {
+            ValueType::Uuid => column == 2950,
+            ValueType::Bigint => matches!(column, 20 | 21 | 23),
+            ValueType::Text => matches!(column, 25 | 1043),
+        }
+    }
+
+    fn slot(&mut self, claim: &ClaimPath, value_type: ValueType) -> usize {
+        let wanted = Slot {
+            claim: claim.clone(),
+            value_type,
+        };
+        if let Some(at) = self.slots.iter().position(|slot| *slot == wanted) {
+            return at;
+        }
+        self.slots.push(wanted);
+        self.slots.len() - 1
+    }
+
+    fn problem(&mut self, relation: &Relation, message: String, suggestion: Option<String>) {
+        self.problems.push(BindingProblem {
+            object: format!("{}.{}", relation.schema, relation.name),
+            message,
+            suggestion,
+        });
+    }
+
+    fn unknown_table(&mut self, name: &QualifiedName) {
+        let known = self.catalog.parts().relations.iter();
+        let near = nearest(
+            &name.name,
+            known
+                .filter(|r| r.schema == name.schema)
+                .map(|r| r.name.as_str()),
+        );
+        self.problems.push(BindingProblem {
+            object: name.to_string(),
+            message: format!("table \"{name}\" does not exist"),
+            suggestion: near.map(|near| format!("{}.{near}", name.schema)),
+        });
+    }
+
+    fn bind_all(&mut self) -> HashMap<Oid, Guarded> {
+        let catalog = self.catalog;
+        let relations = &catalog.parts().relations;
+        relations
+            .iter()
+            .map(|relation| (relation.oid, self.guarded(relation)))
+            .collect()
+    }
+
+    fn guarded(&mut self, relation: &Relation) -> Guarded {
+        if let Some(listed) = self.listed.get(&relation.oid) {
+            return listed.clone();
+        }
+        let defaults = &self.policy.defaults;
+        let (missing_filter, missing_value) = (defaults.missing_filter, defaults.missing_value);
+        let guard = self.unlisted_guard(relation);
+        Guarded {
+            guard,
+            missing_filter,
+            missing_value,
+        }
+    }
+
+    fn unlisted_guard(&mut self, relation: &Relation) -> Guard {
+        if matches!(
+            relation.schema.as_str(),
+            "pg_catalog" | "information_schema"
+        ) {
+            return match system::readable(&relation.schema, &relation.name) {
+                Some(hidden) => Guard::System(hidden),
+                None => Guard::Denied(
+                    DenyReason::SystemRelation,
+                    "shows what belongs to other sessions or tenants",
+                ),
+            };
+        }
+        match relation.kind {
+            RelationKind::Table | RelationKind::PartitionedTable => self.table_guard(relation),
+            RelationKind::View | RelationKind::MaterializedView | RelationKind::ForeignTable => {
+                Guard::Denied(
+                    DenyReason::OpaqueRelation,
+                    "is a view, materialised view or foreign table that the policy does not list",
+                )
+            }
+            RelationKind::Sequence | RelationKind::Other => {
+                Guard::Denied(DenyReason::UnlistedRelation, "is not a table")
+            }
+        }
+    }
+
+    fn table_guard(&mut self, relation: &Relation) -> Guard {
+        if let Some(inherited) = self.inherited(relation) {
+            return inherited;
+        }
+        let tenant = &self.policy.tenant;
+        let discovered = self.policy.defaults.discover.contains(&relation.schema);
+        if let Some(column) = relation.column(&tenant.column).filter(|_| discovered) {
+            if !self.fits(tenant.value_type, column.type_oid) {
+                return Guard::Denied(
+                    DenyReason::UnlistedRelation,
+                    "has a tenant column of another type than the claim",
+                );
+            }
+            let key = Key {
+                column: tenant.column.clone(),
+                slot: 0,
+                value_type: tenant.value_type,
+            };
+            return Guard::Keys(vec![key]);
+        }
+        match self.policy.defaults.unlisted {
+            Access::Deny => Guard::Denied(
+                DenyReason::UnlistedRelation,
+                "is neither scoped nor listed in the policy",
+            ),
+            access => Guard::Global(access),
+        }
+    }
+
+    /// A partition or inheritance child of a listed table is guarded as its parent is.
+    fn inherited(&mut self, relation: &Relation) -> Option<Guard> {
+        let mut seen = HashSet::new();
+        let mut queue = relation.parents.clone();
+        while let Some(parent) = queue.pop() {
+            if !seen.insert(parent) {
+                continue;
+            }
+            if let Some(listed) = self.listed.get(&parent) {
+                return Some(listed.guard.clone());
+            }
+            if let Some(parent) = self.catalog.relation_by_oid(parent) {
+                queue.extend(&parent.parents);
+            }
+        }
+        None
+    }
+}
+
+/// The nearest of some names, if one is near enough to be a slip.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    names
+        .map(|name| (distance(wanted, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name.to_owned())
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
+            let cost = diagonal + usize::from(x != *y);
+            diagonal = *cell;
+            left = cost.min(*cell + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,177 @@
+//! The functions of pg_catalog, by name.
+//!
+//! `functions.txt` is made from the live `pg_proc` by `functions.sql`, whose rules say what is denied:
+//! whatever runs SQL text, reads files, statistics, locks or other sessions, waits, or belongs to
+//! the server's own machinery. Volatile functions are denied unless named.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// What may be done with a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// It may be called.
+    Allowed,
+    /// It may be called, and every overload is leakproof.
+    Leakproof,
+    /// An aggregate or window function that may be called.
+    Aggregate,
+    /// Its arguments decide.
+    Checked,
+    /// It may not be called.
+    Denied,
+}
+
+/// Names that PostgreSQL 16 to 18 added and that are harmless, beside those of `functions.txt`.
+const NEWER: &[(&str, Class)] = &[
+    ("any_value", Class::Aggregate),
+    ("array_reverse", Class::Allowed),
+    ("array_sample", Class::Allowed),
+    ("array_shuffle", Class::Allowed),
+    ("array_sort", Class::Allowed),
+    ("casefold", Class::Allowed),
+    ("crc32", Class::Allowed),
+    ("crc32c", Class::Allowed),
+    ("date_add", Class::Allowed),
+    ("date_subtract", Class::Allowed),
+    ("erf", Class::Allowed),
+    ("erfc", Class::Allowed),
+    ("gamma", Class::Allowed),
+    ("json_array", Class::Allowed),
+    ("json_arrayagg", Class::Aggregate),
+    ("json_object_agg_strict", Class::Aggregate),
+    ("json_object_agg_unique", Class::Aggregate),
+    ("json_object_agg_unique_strict", Class::Aggregate),
+    ("json_objectagg", Class::Aggregate),
+    ("json_agg_strict", Class::Aggregate),
+    ("jsonb_agg_strict", Class::Aggregate),
+    ("jsonb_object_agg_strict", Class::Aggregate),
+    ("jsonb_object_agg_unique", Class::Aggregate),
+    ("jsonb_object_agg_unique_strict", Class::Aggregate),
+    ("lgamma", Class::Allowed),
+    ("pg_basetype", Class::Allowed),
+    ("pg_input_error_info", Class::Allowed),
+    ("pg_input_is_valid", Class::Allowed),
+    ("random_normal", Class::Allowed),
+    ("system_user", Class::Allowed),
+    ("to_bin", Class::Allowed),
+    ("to_oct", Class::Allowed),
+    ("to_regtypemod", Class::Allowed),
+    ("unicode_assigned", Class::Allowed),
+    ("unicode_version", Class::Allowed),
+    ("uuid_extract_timestamp", Class::Allowed),
+    ("uuid_extract_version", Class::Allowed),
+    ("uuidv4", Class::Allowed),
+    ("uuidv7", Class::Allowed),
+    ("xmltext", Class::Allowed),
+];
+
+/// Functions of extensions that run SQL or reach out, whatever allows their extension.
+const RUN_SQL: &[&str] = &[
+    "connectby",
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "crosstabn",
+    "pg_stat_statements",
+    "pg_stat_statements_info",
+    "pg_stat_statements_reset",
+    "xpath_table",
+    "xpath_nodeset",
+    "pgstattuple",
+    "pgstatindex",
+    "pg_buffercache_pages",
+    "get_raw_page",
+    "heap_page_items",
+    "lo_manage",
+    "postgres_fdw_disconnect",
+    "postgres_fdw_disconnect_all",
+    "postgres_fdw_get_connections",
+    "cron_schedule",
+];
+
+/// What is known of a function of pg_catalog; `None` means nothing.
+pub(crate) fn class(name: &str) -> Option<Class> {
+    static CLASSES: OnceLock<HashMap<&'static str, Class>> = OnceLock::new();
+    CLASSES.get_or_init(read).get(name).copied()
+}
+
+/// Whether a function of an allowed extension is denied all the same.
+pub(crate) fn runs_sql(name: &str) -> bool {
+    RUN_SQL.contains(&name) || name.starts_with("dblink") || name.starts_with("http")
+}
+
+fn read() -> HashMap<&'static str, Class> {
+    entries().chain(NEWER.iter().copied()).collect()
+}
+
+fn entries() -> impl Iterator<Item = (&'static str, Class)> {
+    include_str!("functions.txt").lines().filter_map(|line| {
+        let (class, name) = line.split_once(' ')?;
+        let class = match class {
+            "a" => Class::Allowed,
+            "l" => Class::Leakproof,
+            "g" => Class::Aggregate,
+            "c" => Class::Checked,
+            _ => Class::Denied,
+        };
+        Some((name, class))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_sql_or_reads_other_sessions_is_denied() {
+        for name in [
+            "query_to_xml",
+            "table_to_xml",
+            "schema_to_xmlschema",
+            "database_to_xml_and_xmlschema",
+            "cursor_to_xml",
+            "ts_stat",
+            "lo_get",
+            "lo_import",
+            "loread",
+            "pg_read_file",
+            "pg_ls_dir",
+            "pg_stat_file",
+            "pg_logical_emit_message",
+            "currval",
+            "lastval",
+            "setval",
+            "pg_cancel_backend",
+            "pg_terminate_backend",
+            "pg_notify",
+            "pg_advisory_lock",
+            "pg_try_advisory_xact_lock",
+            "pg_sleep",
+            "pg_sleep_for",
+            "pg_relation_size",
+            "pg_total_relation_size",
+            "pg_database_size",
+            "pg_stat_get_activity",
+            "pg_stat_get_live_tuples",
+            "pg_mcv_list_items",
+            "pg_reload_conf",
+            "pg_switch_wal",
+            "pg_export_snapshot",
+            "pg_lock_status",
+            "pg_prepared_statement",
+            "pg_cursor",
+            "pg_sequence_last_value",
+            "pg_get_multixact_members",
+            "textin",
+            "pg_show_all_settings",
+        ] {
+            assert_eq!(class(name), Some(Class::Denied), "{name}");
+        }
+        assert_eq!(class("dblink"), None);
+        assert_eq!(class("set_config"), Some(Class::Checked));
+        assert_eq!(class("count"), Some(Class::Aggregate));
+        assert_eq!(class("lower"), Some(Class::Allowed));
+    }
+}

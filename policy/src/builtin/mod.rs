@@ -1,0 +1,6 @@
+//! What the engine knows of PostgreSQL itself: functions, settings and system relations, by name.
+//! A name that is not listed is unknown, hence denied; a new server version adds nothing by itself.
+
+pub(crate) mod functions;
+pub mod settings;
+pub(crate) mod system;

@@ -1,0 +1,157 @@
+//! Settings: which ones a client may change, by SET or at start-up.
+//!
+//! The claims, the role and everything that decides who a session is are refused whatever the policy
+//! says; so are settings that would make the server read text otherwise than the engine does.
+
+use crate::deny::{Denial, DenyReason};
+use crate::plan::Effect;
+use crate::rules::Policy;
+
+/// Settings that drivers send and that change nothing but the client's own convenience.
+const ALWAYS: &[&str] = &[
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "geqo",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "intervalstyle",
+    "jit",
+    "lock_timeout",
+    "search_path",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "timezone",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+    "transaction_timeout",
+    "tcp_user_timeout",
+    "xmlbinary",
+    "xmloption",
+];
+
+/// Settings that no policy can allow: they would change how text is read, what runs, or what is
+/// written to the log.
+const NEVER: &[&str] = &[
+    "backslash_quote",
+    "default_tablespace",
+    "dynamic_library_path",
+    "escape_string_warning",
+    "local_preload_libraries",
+    "log_statement",
+    "quote_all_identifiers",
+    "session_preload_libraries",
+    "session_replication_role",
+    "temp_tablespaces",
+    "transform_null_equals",
+    "allow_in_place_tablespaces",
+    "allow_system_table_mods",
+    "array_nulls",
+    "default_text_search_config",
+    "plan_cache_mode",
+    "restrict_nonsystem_relation_kind",
+];
+
+/// Whether a setting decides who the session is.
+pub fn is_identity(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("request.")
+        || name.starts_with("pgwarden.")
+        || matches!(
+            name.as_str(),
+            "role" | "session_authorization" | "row_security" | "is_superuser"
+        )
+}
+
+/// The denial of such a setting.
+pub fn identity(name: &str) -> Denial {
+    Denial::new(
+        DenyReason::IdentityGuard,
+        format!("setting \"{name}\" belongs to the session's identity"),
+    )
+    .hint("The identity comes from the token alone.")
+}
+
+/// Judges a change of a setting; `None` resets it to its default.
+///
+/// # Errors
+/// 42501, and 0A000 for values that pgwarden can't work with.
+pub fn check(policy: &Policy, name: &str, value: Option<&str>) -> Result<Option<Effect>, Denial> {
+    if is_identity(name) {
+        return Err(identity(name));
+    }
+    let lower = name.to_ascii_lowercase();
+    let listed = policy
+        .settings
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(name));
+    let allowed = ALWAYS.contains(&lower.as_str()) || listed;
+    if !allowed || NEVER.contains(&lower.as_str()) {
+        return Err(Denial::new(
+            DenyReason::SettingDenied,
+            format!("setting \"{name}\" can't be changed"),
+        )
+        .hint("The security team can list it under [settings] in policy.toml."));
+    }
+    match lower.as_str() {
+        "search_path" => search_path(value).map(|()| Some(Effect::SearchPath)),
+        "client_encoding" => encoding(value).map(|()| None),
+        "standard_conforming_strings" => strings(value).map(|()| None),
+        _ => Ok(None),
+    }
+}
+
+/// Temporary schemas are not supported, and pg_catalog stays in front.
+fn search_path(value: Option<&str>) -> Result<(), Denial> {
+    let Some(value) = value else { return Ok(()) };
+    let schemas = value
+        .split(',')
+        .map(|part| part.trim().trim_matches('"').to_ascii_lowercase());
+    for (at, schema) in schemas.enumerate() {
+        let moved = schema == "pg_catalog" && at > 0;
+        if schema.starts_with("pg_temp") || moved {
+            return Err(Denial::new(
+                DenyReason::SettingDenied,
+                "search_path can't name pg_temp, and pg_catalog only in front",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn encoding(value: Option<&str>) -> Result<(), Denial> {
+    let Some(value) = value else { return Ok(()) };
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    if matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode") {
+        return Ok(());
+    }
+    Err(unsupported("client_encoding other than UTF8"))
+}
+
+fn strings(value: Option<&str>) -> Result<(), Denial> {
+    let on = value.is_none_or(|value| {
+        matches!(
+            value.to_ascii_lowercase().as_str(),
+            "on" | "true" | "yes" | "1" | "t" | "y"
+        )
+    });
+    if on {
+        Ok(())
+    } else {
+        Err(unsupported("standard_conforming_strings other than on"))
+    }
+}
+
+fn unsupported(what: &str) -> Denial {
+    Denial::new(
+        DenyReason::UnsupportedConstruct,
+        format!("{what} is not supported"),
+    )
+}

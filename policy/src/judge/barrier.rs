@@ -1,0 +1,171 @@
+//! The barrier: no expression that can raise an error, or that calls a function which is not
+//! leakproof, sees a row before the tenant's predicate has admitted it.
+//!
+//! PostgreSQL evaluates the conjuncts of WHERE and ON in an order of its own choice, so an added
+//! predicate alone does not protect a row from `1/(amount-777)`. Only such conjuncts can run
+//! early; select lists, GROUP BY, ORDER BY and aggregates run on rows that passed. So a conjunct
+//! that is not leakproof is wrapped:
+//!
+//! * over a scoped relation, `CASE WHEN <predicate> THEN <conjunct> ELSE false END`;
+//! * over a derived table or CTE, whose columns the planner would replace by their definitions and
+//!   evaluate inside, the derived table becomes a fence (`OFFSET 0`, MATERIALIZED);
+//! * in HAVING, which the planner may move into WHERE, `count(*) >= 0` holds it back.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{BoolExprType, Node};
+
+use super::expression::Facts;
+use super::names::Scope;
+use super::{EntryId, EntryKind, Judge, unsupported};
+use crate::deny::Denial;
+use crate::rewrite;
+
+/// Where a condition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clause {
+    Where,
+    On,
+    Having,
+}
+
+impl Judge<'_> {
+    /// Judges a condition, conjunct by conjunct, and puts the barrier where it is needed.
+    pub(super) fn quals(
+        &mut self,
+        clause: &mut Option<Box<Node>>,
+        scope: &Scope<'_>,
+        env: &super::Env<'_>,
+        place: Clause,
+    ) -> Result<(), Denial> {
+        let Some(condition) = clause.as_deref_mut() else {
+            return Ok(());
+        };
+        if let Some(NodeEnum::BoolExpr(expr)) = condition.node.as_mut()
+            && expr.boolop == BoolExprType::AndExpr as i32
+        {
+            for conjunct in &mut expr.args {
+                self.conjunct(conjunct, scope, env, place)?;
+            }
+            return Ok(());
+        }
+        self.conjunct(condition, scope, env, place)
+    }
+
+    fn conjunct(
+        &mut self,
+        conjunct: &mut Node,
+        scope: &Scope<'_>,
+        env: &super::Env<'_>,
+        place: Clause,
+    ) -> Result<(), Denial> {
+        if place != Clause::Having {
+            self.note_filter(conjunct, scope)?;
+        }
+        let facts = self.expression(conjunct, scope, env)?;
+        if !facts.leaky || facts.reads.is_empty() {
+            return Ok(());
+        }
+        if place == Clause::Having {
+            if !facts.aggregate && self.reads_tenant(&facts) {
+                let held = rewrite::take(conjunct);
+                let always = rewrite::after_grouping();
+                *conjunct = rewrite::case(always, held, rewrite::boolean(false));
+                self.rewritten();
+            }
+            return Ok(());
+        }
+        let predicates = self.admissions(&facts, scope)?;
+        if let Some(admitted) = rewrite::and(predicates) {
+            let guarded = rewrite::take(conjunct);
+            *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
+            self.rewritten();
+        }
+        Ok(())
+    }
+
+    fn reads_tenant(&self, facts: &Facts) -> bool {
+        facts
+            .reads
+            .iter()
+            .any(|id| match self.entry(*id).map(|entry| &entry.kind) {
+                Some(EntryKind::Free { .. }) | None => false,
+                Some(EntryKind::Derived { risky, .. } | EntryKind::Join { risky }) => *risky,
+                Some(EntryKind::Cte { cte }) => self.cte(*cte).is_some_and(|cte| cte.risky),
+                Some(EntryKind::Scoped(_) | EntryKind::Merged(_)) => true,
+            })
+    }
+
+    /// The predicates that admit the rows which a leaky conjunct reads. Derived tables and CTEs
+    /// among them become fences.
+    fn admissions(&mut self, facts: &Facts, scope: &Scope<'_>) -> Result<Vec<Node>, Denial> {
+        let mut predicates = Vec::new();
+        for id in &facts.reads {
+            match self.entry(*id).map(|entry| &entry.kind) {
+                Some(EntryKind::Scoped(_)) => {
+                    self.refuse_shadowed(*id, scope)?;
+                    predicates.extend(self.predicate(*id)?);
+                }
+                Some(EntryKind::Derived {
+                    risky: true,
+                    sealed: false,
+                }) => {
+                    self.fenced.insert(*id);
+                }
+                Some(EntryKind::Cte { cte }) => {
+                    let cte = *cte;
+                    if self.cte(cte).is_some_and(|cte| cte.risky && !cte.sealed) {
+                        self.fenced_ctes.insert(cte);
+                    }
+                }
+                Some(EntryKind::Join { risky: true }) => {
+                    return Err(unsupported(
+                        "a condition that may raise an error on columns of a join alias",
+                    )
+                    .hint("Name the joined tables themselves instead of an alias for the join."));
+                }
+                Some(
+                    EntryKind::Derived { .. }
+                    | EntryKind::Join { .. }
+                    | EntryKind::Merged(_)
+                    | EntryKind::Free { .. },
+                )
+                | None => {}
+            }
+        }
+        Ok(predicates)
+    }
+
+    /// The predicate names its relation; if the conjunct's query has another of that name, the
+    /// predicate would mean that one.
+    fn refuse_shadowed(&self, id: EntryId, scope: &Scope<'_>) -> Result<(), Denial> {
+        let Some(entry) = self.entry(id) else {
+            return Ok(());
+        };
+        if self.find_item(None, &entry.name, scope) == Some(id) {
+            return Ok(());
+        }
+        Err(
+            unsupported("a condition on a table of an outer query whose name is shadowed")
+                .hint("Give the tables different aliases."),
+        )
+    }
+
+    /// The tenant's predicate for a scoped relation: one comparison for each key.
+    pub(super) fn predicate(&mut self, id: EntryId) -> Result<Vec<Node>, Denial> {
+        let Some(entry) = self.entry(id) else {
+            return Ok(Vec::new());
+        };
+        let EntryKind::Scoped(keys) = &entry.kind else {
+            return Ok(Vec::new());
+        };
+        let (name, keys) = (entry.name.clone(), keys.clone());
+        let mut predicates = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let column = rewrite::column(&[&name, &key.column]);
+            let value = self.slot_value(key)?;
+            predicates.push(rewrite::operator(column, "=", value));
+        }
+        self.rewritten();
+        Ok(predicates)
+    }
+}

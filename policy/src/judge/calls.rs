@@ -1,0 +1,247 @@
+//! Functions and operators: what a name may run.
+//!
+//! Names are judged, not signatures: where a name exists in pg_catalog and in a schema of the
+//! search_path, the server's overload resolution may choose either, so both must be allowed.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{FuncCall, Node, a_const};
+
+use super::names::strings;
+use super::{Judge, unsupported};
+use crate::builtin::functions::{self, Class};
+use crate::builtin::settings;
+use crate::catalog::Function;
+use crate::deny::{Denial, DenyReason};
+use crate::rules::QualifiedName;
+
+/// What the rest of the judgement must know of a function.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Called {
+    pub(super) leakproof: bool,
+    /// An aggregate or window function: it runs on rows that passed WHERE.
+    pub(super) aggregate: bool,
+}
+
+impl Judge<'_> {
+    /// Judges the function of a call, its name and whatever of its arguments matters.
+    pub(super) fn function(&mut self, call: &FuncCall) -> Result<Called, Denial> {
+        let parts = strings(&call.funcname)?;
+        let (schema, name) = match parts.as_slice() {
+            [name] => (None, *name),
+            [schema, name] => (Some(*schema), *name),
+            _ => return Err(unsupported("a function name with a database")),
+        };
+        let called = self.function_named(schema, name)?;
+        if schema.is_none_or(|schema| schema == "pg_catalog")
+            && functions::class(name) == Some(Class::Checked)
+        {
+            self.checked_call(name, call)?;
+        }
+        let aggregate = called.aggregate || call.agg_star || call.over.is_some();
+        Ok(Called {
+            aggregate,
+            ..called
+        })
+    }
+
+    /// Judges a function by name alone (a call, an operator's function, a cast's).
+    pub(super) fn function_named(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Result<Called, Denial> {
+        let builtin = match schema {
+            None | Some("pg_catalog") => functions::class(name),
+            Some(_) => None,
+        };
+        let path = &self.request.facts.search_path;
+        let users: Vec<&Function> = self
+            .bound
+            .catalog
+            .functions_named(name)
+            .filter(|function| match schema {
+                Some(schema) => function.schema == schema,
+                None => path.contains(&function.schema),
+            })
+            .collect();
+        if builtin.is_none() && users.is_empty() {
+            return Err(Denial::new(
+                DenyReason::UnknownFunction,
+                format!("function \"{name}\" is not known"),
+            ));
+        }
+        let mut called = Called {
+            leakproof: true,
+            aggregate: true,
+        };
+        if let Some(class) = builtin {
+            let found = self.builtin_call(name, class)?;
+            called.leakproof &= found.leakproof;
+            called.aggregate &= found.aggregate;
+        }
+        for function in users {
+            self.user_call(function)?;
+            called.leakproof = false;
+            called.aggregate &= function.kind == crate::catalog::FunctionKind::Aggregate;
+        }
+        Ok(called)
+    }
+
+    fn builtin_call(&self, name: &str, class: Class) -> Result<Called, Denial> {
+        let qualified = QualifiedName {
+            schema: "pg_catalog".to_owned(),
+            name: name.to_owned(),
+        };
+        let rules = &self.bound.policy.functions;
+        if class == Class::Denied || rules.deny.contains(&qualified) {
+            return Err(denied(name));
+        }
+        Ok(Called {
+            leakproof: class == Class::Leakproof,
+            aggregate: class == Class::Aggregate,
+        })
+    }
+
+    fn user_call(&self, function: &Function) -> Result<(), Denial> {
+        let qualified = QualifiedName {
+            schema: function.schema.clone(),
+            name: function.name.clone(),
+        };
+        let rules = &self.bound.policy.functions;
+        let by_extension = function
+            .extension
+            .as_ref()
+            .is_some_and(|extension| rules.extensions.contains(extension))
+            && !functions::runs_sql(&function.name);
+        let allowed = rules.allow.contains(&qualified) || by_extension;
+        if rules.deny.contains(&qualified) || !allowed {
+            return Err(denied(&qualified.to_string()).hint(
+                "A user-defined function runs without the tenant's predicates; the security team \
+                 can list it under [functions] in policy.toml.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether `row.name` could call a function of that name.
+    pub(super) fn may_be_function(&self, name: &str) -> bool {
+        functions::class(name).is_some_and(|class| class == Class::Denied)
+            || self.bound.catalog.functions_named(name).next().is_some()
+    }
+
+    /// Functions whose arguments decide.
+    fn checked_call(&mut self, name: &str, call: &FuncCall) -> Result<(), Denial> {
+        match name {
+            "set_config" => self.set_config(call),
+            "ts_rewrite" if call.args.len() == 2 => Err(denied(name)
+                .hint("The form with a query runs SQL; use the one with three arguments.")),
+            "ts_rewrite" => Ok(()),
+            "nextval" => self.nextval(call),
+            _ => Err(denied(name)),
+        }
+    }
+
+    fn set_config(&mut self, call: &FuncCall) -> Result<(), Denial> {
+        let (Some(name), Some(value)) = (
+            call.args.first().and_then(|arg| self.pinned_text(arg)),
+            call.args.get(1).and_then(|arg| self.pinned_text(arg)),
+        ) else {
+            return Err(Denial::new(
+                DenyReason::IdentityGuard,
+                "set_config needs a literal name and value",
+            )
+            .hint("Use SET, or write the setting's name as a literal."));
+        };
+        let effect = settings::check(&self.bound.policy, &name, Some(&value))?;
+        self.findings.effects.extend(effect);
+        Ok(())
+    }
+
+    /// A sequence that belongs to a table which the client may write: `nextval('t_id_seq')`. The
+    /// snapshot does not tell the owner, so the schema must be one that the policy discovers.
+    fn nextval(&mut self, call: &FuncCall) -> Result<(), Denial> {
+        let name = call.args.first().and_then(|arg| self.pinned_text(arg));
+        let Some(name) = name else {
+            return Err(denied("nextval"));
+        };
+        let (schema, name) = match name.split_once('.') {
+            Some((schema, name)) => (schema.to_owned(), name.to_owned()),
+            None => (String::new(), name),
+        };
+        let schema = schema.trim_matches('"');
+        let relation = self.find_relation(schema, name.trim_matches('"'))?;
+        let known = relation.kind == crate::catalog::RelationKind::Sequence
+            && self
+                .bound
+                .policy
+                .defaults
+                .discover
+                .contains(&relation.schema);
+        if known {
+            Ok(())
+        } else {
+            Err(denied("nextval"))
+        }
+    }
+
+    /// The text of a string literal, perhaps cast, whose value becomes part of the verdict.
+    pub(super) fn pinned_text(&mut self, node: &Node) -> Option<String> {
+        match node.node.as_ref()? {
+            NodeEnum::AConst(constant) => {
+                let Some(a_const::Val::Sval(text)) = constant.val.as_ref() else {
+                    return None;
+                };
+                self.pin(constant.location);
+                Some(text.sval.clone())
+            }
+            NodeEnum::TypeCast(cast) => self.pinned_text(cast.arg.as_deref()?),
+            _ => None,
+        }
+    }
+
+    /// Judges an operator's name. `Ok(Some(name))` is a comparison of pg_catalog's own.
+    pub(super) fn operator<'n>(&self, name: &'n [Node]) -> Result<Option<&'n str>, Denial> {
+        let parts = strings(name)?;
+        let (schema, operator) = match parts.as_slice() {
+            [operator] => (None, *operator),
+            [schema, operator] => (Some(*schema), *operator),
+            _ => return Err(unsupported("an operator name with a database")),
+        };
+        let path = &self.request.facts.search_path;
+        let mut own = true;
+        for user in self.bound.catalog.operators_named(operator) {
+            let visible = match schema {
+                Some(schema) => user.schema == schema,
+                None => path.contains(&user.schema),
+            };
+            if visible {
+                own = false;
+                self.function_named(Some(&user.function_schema), &user.function)
+                    .map_err(|_| {
+                        Denial::new(
+                            DenyReason::UnknownOperator,
+                            format!(
+                                "operator \"{operator}\" of schema \"{}\" is not allowed",
+                                user.schema
+                            ),
+                        )
+                    })?;
+            }
+        }
+        let builtin = schema.is_none_or(|schema| schema == "pg_catalog");
+        if own && !builtin {
+            return Err(Denial::new(
+                DenyReason::UnknownOperator,
+                format!("operator \"{operator}\" is not known"),
+            ));
+        }
+        Ok((own && super::compare::is_comparison(operator)).then_some(operator))
+    }
+}
+
+fn denied(name: &str) -> Denial {
+    Denial::new(
+        DenyReason::FunctionDenied,
+        format!("function \"{name}\" is not allowed"),
+    )
+}

@@ -1,0 +1,556 @@
+//! Expressions: every node is known, and what reading it could leak is worked out on the way.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    AConst, AExpr, AExprKind, FuncCall, Node, SubLink, SubLinkType, WindowDef, a_const,
+};
+
+use super::compare;
+use super::names::{Scope, Ty};
+use super::{EntryId, Env, Judge, unsupported};
+use crate::deny::Denial;
+
+/// What is known of a judged expression.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) ty: Ty,
+    /// Evaluating it on a row may raise an error or call what isn't leakproof.
+    pub(super) leaky: bool,
+    /// The FROM items whose rows it depends on.
+    pub(super) reads: Vec<EntryId>,
+    /// An aggregate or window function is inside.
+    pub(super) aggregate: bool,
+    /// Everything that it reads exists only after filtering.
+    pub(super) sealed: bool,
+    /// It is the tenant column of a guarded relation, for this slot.
+    pub(super) tenant: Option<usize>,
+}
+
+impl Facts {
+    /// A value that depends on no row.
+    fn constant(ty: Ty) -> Self {
+        Self {
+            ty,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what another expression reads and leaks.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.leaky |= other.leaky;
+        self.aggregate |= other.aggregate;
+        for entry in &other.reads {
+            if !self.reads.contains(entry) {
+                self.reads.push(*entry);
+            }
+        }
+    }
+
+    /// The facts of something that computes from these and may fail.
+    fn risky(mut self) -> Self {
+        self.leaky |= !self.reads.is_empty();
+        self.ty = Ty::Unknown;
+        self.tenant = None;
+        self
+    }
+}
+
+impl Judge<'_> {
+    /// Judges an optional expression.
+    pub(super) fn optional(
+        &mut self,
+        node: Option<&mut Box<Node>>,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        match node {
+            Some(node) => self.expression(node, scope, env),
+            None => Ok(Facts::default()),
+        }
+    }
+
+    /// Judges a list of expressions and adds up their facts.
+    pub(super) fn expressions(
+        &mut self,
+        nodes: &mut [Node],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut all = Facts::default();
+        for node in nodes {
+            let facts = self.expression(node, scope, env)?;
+            all.absorb(&facts);
+        }
+        Ok(all)
+    }
+
+    /// Judges an expression.
+    pub(super) fn expression(
+        &mut self,
+        node: &mut Node,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let Some(inner) = node.node.as_mut() else {
+            return Err(unsupported("an empty expression"));
+        };
+        match inner {
+            NodeEnum::AConst(constant) => Ok(Facts::constant(constant_type(constant))),
+            NodeEnum::ParamRef(parameter) => self.parameter(parameter.number),
+            NodeEnum::ColumnRef(reference) => {
+                let read = self.resolve(reference, scope)?;
+                Ok(Facts {
+                    ty: read.ty,
+                    leaky: !read.plain && !read.entries.is_empty(),
+                    sealed: read.sealed,
+                    tenant: read.tenant,
+                    reads: read.entries,
+                    aggregate: false,
+                })
+            }
+            NodeEnum::AExpr(expr) => self.operation(expr, scope, env),
+            NodeEnum::BoolExpr(expr) => {
+                let mut facts = self.expressions(&mut expr.args, scope, env)?;
+                facts.ty = Ty::Known(16);
+                Ok(facts)
+            }
+            NodeEnum::NullTest(test) => self.test(test.arg.as_mut(), scope, env),
+            NodeEnum::BooleanTest(test) => self.test(test.arg.as_mut(), scope, env),
+            NodeEnum::FuncCall(call) => self.call(call, scope, env),
+            NodeEnum::SubLink(link) => self.sublink(link, scope, env),
+            NodeEnum::TypeCast(cast) => {
+                let to = cast
+                    .type_name
+                    .as_ref()
+                    .ok_or_else(|| unsupported("a cast to nothing"))?;
+                let to = self.type_name(to)?;
+                let facts = self.optional(cast.arg.as_mut(), scope, env)?;
+                let harmless = facts.ty == to;
+                let tenant = facts.tenant.filter(|_| harmless);
+                let facts = if harmless { facts } else { facts.risky() };
+                Ok(Facts {
+                    ty: to,
+                    tenant,
+                    ..facts
+                })
+            }
+            NodeEnum::CollateClause(collate) => {
+                super::names::strings(&collate.collname)?;
+                let facts = self.optional(collate.arg.as_mut(), scope, env)?;
+                Ok(Facts {
+                    tenant: None,
+                    ..facts
+                })
+            }
+            NodeEnum::CaseExpr(case) => {
+                let mut facts = self.optional(case.arg.as_mut(), scope, env)?;
+                let compares = case.arg.is_some();
+                for when in &mut case.args {
+                    let Some(NodeEnum::CaseWhen(when)) = when.node.as_mut() else {
+                        return Err(unsupported("this form of CASE"));
+                    };
+                    facts.absorb(&self.optional(when.expr.as_mut(), scope, env)?);
+                    facts.absorb(&self.optional(when.result.as_mut(), scope, env)?);
+                }
+                facts.absorb(&self.optional(case.defresult.as_mut(), scope, env)?);
+                Ok(if compares {
+                    facts.risky()
+                } else {
+                    computed(facts)
+                })
+            }
+            NodeEnum::CoalesceExpr(expr) => {
+                let facts = self.expressions(&mut expr.args, scope, env)?;
+                Ok(computed(facts))
+            }
+            NodeEnum::MinMaxExpr(expr) => Ok(self.expressions(&mut expr.args, scope, env)?.risky()),
+            NodeEnum::RowExpr(row) => Ok(computed(self.expressions(&mut row.args, scope, env)?)),
+            NodeEnum::AArrayExpr(array) => Ok(computed(self.expressions(
+                &mut array.elements,
+                scope,
+                env,
+            )?)),
+            NodeEnum::List(list) => Ok(computed(self.expressions(&mut list.items, scope, env)?)),
+            NodeEnum::AIndirection(indirection) => {
+                let mut facts = self.optional(indirection.arg.as_mut(), scope, env)?;
+                facts.absorb(&self.indirection(&mut indirection.indirection, scope, env)?);
+                Ok(facts.risky())
+            }
+            NodeEnum::NamedArgExpr(argument) => {
+                let facts = self.optional(argument.arg.as_mut(), scope, env)?;
+                Ok(computed(facts))
+            }
+            NodeEnum::GroupingFunc(grouping) => {
+                self.expressions(&mut grouping.args, scope, env)?;
+                Ok(Facts {
+                    aggregate: true,
+                    sealed: true,
+                    ..Facts::default()
+                })
+            }
+            // current_user, current_date and their kind.
+            NodeEnum::SqlvalueFunction(_) => Ok(Facts::constant(Ty::Unknown)),
+            NodeEnum::XmlExpr(xml) => {
+                let mut facts = self.expressions(&mut xml.named_args, scope, env)?;
+                facts.absorb(&self.expressions(&mut xml.args, scope, env)?);
+                Ok(facts.risky())
+            }
+            NodeEnum::XmlSerialize(xml) => {
+                if let Some(to) = xml.type_name.as_ref() {
+                    self.type_name(to)?;
+                }
+                Ok(self.optional(xml.expr.as_mut(), scope, env)?.risky())
+            }
+            NodeEnum::ResTarget(target) => {
+                // XMLELEMENT's attributes and XMLFOREST's members are named this way.
+                self.indirection(&mut target.indirection, scope, env)?;
+                self.optional(target.val.as_mut(), scope, env)
+            }
+            NodeEnum::SetToDefault(_) => Err(unsupported("DEFAULT in this place")),
+            NodeEnum::CurrentOfExpr(_) => Err(unsupported("WHERE CURRENT OF")),
+            other => self.json(other, scope, env),
+        }
+    }
+
+    fn parameter(&self, number: i32) -> Result<Facts, Denial> {
+        let within = u16::try_from(number).is_ok_and(|n| n > 0 && n <= self.parameters);
+        if !within {
+            return Err(unsupported("this parameter number"));
+        }
+        let at = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        Ok(Facts::constant(match self.request.declared.get(at) {
+            None | Some(0 | 705) => Ty::Adaptable,
+            Some(oid) => Ty::Known(*oid),
+        }))
+    }
+
+    fn test(
+        &mut self,
+        arg: Option<&mut Box<Node>>,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let facts = self.optional(arg, scope, env)?;
+        Ok(Facts {
+            ty: Ty::Known(16),
+            ..computed(facts)
+        })
+    }
+
+    /// `.field`, `[subscript]`, `[from:to]`, `.*`.
+    pub(super) fn indirection(
+        &mut self,
+        steps: &mut [Node],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut facts = Facts::default();
+        for step in steps {
+            match step.node.as_mut() {
+                Some(NodeEnum::String(name)) => {
+                    // `(row).name` calls a function of that name if there is no such field.
+                    if self.may_be_function(&name.sval) {
+                        self.function_named(None, &name.sval)?;
+                    }
+                }
+                Some(NodeEnum::AStar(_)) => {}
+                Some(NodeEnum::AIndices(indices)) => {
+                    facts.absorb(&self.optional(indices.lidx.as_mut(), scope, env)?);
+                    facts.absorb(&self.optional(indices.uidx.as_mut(), scope, env)?);
+                }
+                _ => return Err(unsupported("this kind of subscript")),
+            }
+        }
+        Ok(facts)
+    }
+
+    fn call(
+        &mut self,
+        call: &mut FuncCall,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let called = self.function(call)?;
+        let mut facts = self.expressions(&mut call.args, scope, env)?;
+        facts.absorb(&self.sort(&mut call.agg_order, scope, env)?);
+        facts.absorb(&self.optional(call.agg_filter.as_mut(), scope, env)?);
+        if let Some(window) = call.over.as_mut() {
+            facts.absorb(&self.window(window, scope, env)?);
+        }
+        if called.aggregate {
+            // Runs on rows that passed; only what an outer query's rows feed into it stays.
+            return Ok(Facts {
+                aggregate: true,
+                sealed: true,
+                reads: facts.reads,
+                leaky: facts.leaky,
+                ..Facts::default()
+            });
+        }
+        let leaky = facts.leaky || (!called.leakproof && !facts.reads.is_empty());
+        Ok(Facts {
+            leaky,
+            ..computed(facts)
+        })
+    }
+
+    /// ORDER BY items.
+    pub(super) fn sort(
+        &mut self,
+        items: &mut [Node],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut facts = Facts::default();
+        for item in items {
+            let Some(NodeEnum::SortBy(sort)) = item.node.as_mut() else {
+                return Err(unsupported("this kind of ORDER BY"));
+            };
+            if !sort.use_op.is_empty() {
+                self.operator(&sort.use_op)?;
+            }
+            facts.absorb(&self.optional(sort.node.as_mut(), scope, env)?);
+        }
+        Ok(facts)
+    }
+
+    /// An OVER clause or an item of WINDOW.
+    pub(super) fn window(
+        &mut self,
+        window: &mut WindowDef,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut facts = self.expressions(&mut window.partition_clause, scope, env)?;
+        facts.absorb(&self.sort(&mut window.order_clause, scope, env)?);
+        facts.absorb(&self.optional(window.start_offset.as_mut(), scope, env)?);
+        facts.absorb(&self.optional(window.end_offset.as_mut(), scope, env)?);
+        Ok(facts)
+    }
+
+    fn operation(
+        &mut self,
+        expr: &mut AExpr,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let kind = AExprKind::try_from(expr.kind).unwrap_or(AExprKind::Undefined);
+        // LIKE and BETWEEN carry names such as `~~` and `BETWEEN`; only true operators are looked up.
+        let comparison = match kind {
+            AExprKind::AexprBetween
+            | AExprKind::AexprNotBetween
+            | AExprKind::AexprBetweenSym
+            | AExprKind::AexprNotBetweenSym => Some("<"),
+            AExprKind::AexprOp
+            | AExprKind::AexprOpAny
+            | AExprKind::AexprOpAll
+            | AExprKind::AexprDistinct
+            | AExprKind::AexprNotDistinct
+            | AExprKind::AexprNullif
+            | AExprKind::AexprIn
+            | AExprKind::AexprLike
+            | AExprKind::AexprIlike
+            | AExprKind::AexprSimilar => self.operator(&expr.name)?,
+            AExprKind::Undefined => return Err(unsupported("this kind of operator")),
+        };
+        let compares = comparison.is_some();
+        let safe = compares && self.safe_operands(kind, expr, scope, env)?;
+        let mut facts = self.optional(expr.lexpr.as_mut(), scope, env)?;
+        facts.absorb(&self.optional(expr.rexpr.as_mut(), scope, env)?);
+        let mut facts = if safe { computed(facts) } else { facts.risky() };
+        if compares && kind != AExprKind::AexprNullif {
+            facts.ty = Ty::Known(16);
+        }
+        Ok(facts)
+    }
+
+    /// Whether a comparison's operands have types that compare without a leak. The operands are
+    /// judged on copies: the judgement proper follows and counts.
+    fn safe_operands(
+        &mut self,
+        kind: AExprKind,
+        expr: &AExpr,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<bool, Denial> {
+        let (Some(left), Some(right)) = (expr.lexpr.as_deref(), expr.rexpr.as_deref()) else {
+            return Ok(false);
+        };
+        if let (Some(NodeEnum::RowExpr(left)), Some(NodeEnum::RowExpr(right))) =
+            (left.node.as_ref(), right.node.as_ref())
+        {
+            let pairs = left.args.iter().zip(&right.args);
+            let mut safe = left.args.len() == right.args.len();
+            for (left, right) in pairs {
+                safe &= self.safe_pair(left, right, scope, env);
+            }
+            return Ok(safe);
+        }
+        Ok(match (kind, right.node.as_ref()) {
+            (_, Some(NodeEnum::List(list))) => list
+                .items
+                .iter()
+                .all(|item| self.safe_pair(left, item, scope, env)),
+            (AExprKind::AexprOpAny | AExprKind::AexprOpAll, Some(NodeEnum::AArrayExpr(array))) => {
+                array
+                    .elements
+                    .iter()
+                    .all(|item| self.safe_pair(left, item, scope, env))
+            }
+            (AExprKind::AexprOpAny | AExprKind::AexprOpAll, _) => {
+                let catalog = std::sync::Arc::clone(&self.bound.catalog);
+                let array = self.static_type(right, scope, env);
+                let element = compare::element(&catalog, array);
+                compare::leakproof(&catalog, self.static_type(left, scope, env), element)
+            }
+            _ => self.safe_pair(left, right, scope, env),
+        })
+    }
+
+    fn safe_pair(&self, left: &Node, right: &Node, scope: &Scope<'_>, env: &Env<'_>) -> bool {
+        let (left, right) = (
+            self.static_type(left, scope, env),
+            self.static_type(right, scope, env),
+        );
+        compare::leakproof(&self.bound.catalog, left, right)
+    }
+
+    /// The type of a simple expression, without judging it.
+    fn static_type(&self, node: &Node, scope: &Scope<'_>, env: &Env<'_>) -> Ty {
+        match node.node.as_ref() {
+            Some(NodeEnum::AConst(constant)) => constant_type(constant),
+            Some(NodeEnum::ParamRef(parameter)) => self
+                .parameter(parameter.number)
+                .map_or(Ty::Unknown, |facts| facts.ty),
+            Some(NodeEnum::ColumnRef(reference)) => self
+                .resolve(reference, scope)
+                .map_or(Ty::Unknown, |read| read.ty),
+            Some(NodeEnum::TypeCast(cast)) => {
+                let to = cast.type_name.as_ref();
+                to.and_then(|to| self.type_name(to).ok())
+                    .unwrap_or(Ty::Unknown)
+            }
+            Some(NodeEnum::CollateClause(collate)) => collate
+                .arg
+                .as_deref()
+                .map_or(Ty::Unknown, |arg| self.static_type(arg, scope, env)),
+            _ => Ty::Unknown,
+        }
+    }
+
+    fn sublink(
+        &mut self,
+        link: &mut SubLink,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let kind = SubLinkType::try_from(link.sub_link_type).unwrap_or(SubLinkType::Undefined);
+        let compares = match kind {
+            SubLinkType::AnySublink | SubLinkType::AllSublink => {
+                if link.oper_name.is_empty() {
+                    true
+                } else {
+                    self.operator(&link.oper_name)?.is_some()
+                }
+            }
+            SubLinkType::ExistsSublink | SubLinkType::ExprSublink | SubLinkType::ArraySublink => {
+                true
+            }
+            SubLinkType::Undefined
+            | SubLinkType::RowcompareSublink
+            | SubLinkType::MultiexprSublink
+            | SubLinkType::CteSublink => return Err(unsupported("this kind of subquery")),
+        };
+        let tests = self.test_types(link.testexpr.as_deref(), scope, env);
+        let mut facts = self.optional(link.testexpr.as_mut(), scope, env)?;
+        let mark = self.entries.len();
+        let Some(NodeEnum::SelectStmt(select)) =
+            link.subselect.as_mut().and_then(|node| node.node.as_mut())
+        else {
+            return Err(unsupported("this kind of subquery"));
+        };
+        let output = self.select(select, Some(scope), env)?;
+        let outer: Vec<EntryId> = output
+            .reads
+            .iter()
+            .copied()
+            .filter(|entry| *entry < mark)
+            .collect();
+        // What is computed inside depends on rows outside only through correlation.
+        let inside = Facts {
+            leaky: output.leaky && !outer.is_empty(),
+            reads: outer,
+            ..Facts::default()
+        };
+        facts.absorb(&inside);
+        if matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink) {
+            let catalog = &self.bound.catalog;
+            let safe = compares
+                && tests.len() == output.columns.len()
+                && tests
+                    .iter()
+                    .zip(&output.columns)
+                    .all(|(test, column)| compare::leakproof(catalog, *test, column.ty));
+            if !safe {
+                facts = facts.risky();
+            }
+            return Ok(Facts {
+                ty: Ty::Known(16),
+                ..computed(facts)
+            });
+        }
+        let ty = match (kind, output.columns.as_slice()) {
+            (SubLinkType::ExistsSublink, _) => Ty::Known(16),
+            (SubLinkType::ExprSublink, [only]) => only.ty,
+            _ => Ty::Unknown,
+        };
+        // A subquery of one row that gives two is an error: it must not depend on a foreign row.
+        if kind == SubLinkType::ExprSublink && !output.single_row {
+            facts = facts.risky();
+        }
+        Ok(Facts {
+            ty,
+            ..computed(facts)
+        })
+    }
+
+    fn test_types(&self, test: Option<&Node>, scope: &Scope<'_>, env: &Env<'_>) -> Vec<Ty> {
+        match test.and_then(|node| node.node.as_ref()) {
+            Some(NodeEnum::RowExpr(row)) => row
+                .args
+                .iter()
+                .map(|arg| self.static_type(arg, scope, env))
+                .collect(),
+            Some(_) => test
+                .map(|node| vec![self.static_type(node, scope, env)])
+                .unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// The facts of something that merely combines its parts.
+pub(super) fn computed(facts: Facts) -> Facts {
+    Facts {
+        ty: Ty::Unknown,
+        tenant: None,
+        ..facts
+    }
+}
+
+fn constant_type(constant: &AConst) -> Ty {
+    match constant.val.as_ref() {
+        Some(a_const::Val::Ival(_)) => Ty::Known(23),
+        Some(a_const::Val::Fval(float)) => {
+            // An integer too large for int4 scans as a float: PostgreSQL makes it int8 if it fits.
+            if float.fval.parse::<i64>().is_ok() {
+                Ty::Known(20)
+            } else {
+                Ty::Known(1700)
+            }
+        }
+        Some(a_const::Val::Boolval(_)) => Ty::Known(16),
+        Some(a_const::Val::Sval(_)) | None => Ty::Adaptable,
+        Some(a_const::Val::Bsval(_)) => Ty::Unknown,
+    }
+}

@@ -1,0 +1,776 @@
+//! FROM: which rows a query reads, and where each scoped relation gets its predicate.
+//!
+//! A relation that only inner joins and the preserved sides of outer joins separate from the top is
+//! guarded in WHERE. Any other (the nullable side of an outer join, FULL, inside the alias of a
+//! join) becomes a guard join: `(t JOIN (SELECT) AS pgwarden_1 ON <predicate>)`.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    Alias, JoinExpr, JoinType, Node, RangeFunction, RangeSubselect, RangeTableFunc, RangeVar,
+};
+
+use super::barrier::Clause;
+use super::compare;
+use super::names::{Column, Item, Scope, Ty, strings};
+use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use crate::bind::{Guard, Key};
+use crate::catalog::Relation;
+use crate::deny::{Denial, DenyReason};
+use crate::rewrite;
+use crate::rules::Access;
+
+/// What a query level collects from its FROM clause.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    pub(super) items: Vec<Item>,
+    /// Scoped relations that WHERE guards.
+    pub(super) guarded_in_where: Vec<EntryId>,
+    /// The subselects of FROM, in the order of the text.
+    pub(super) derived: Vec<EntryId>,
+    /// Every relation and CTE of the level.
+    pub(super) relations: Vec<EntryId>,
+    /// Whether anything of a tenant is read.
+    pub(super) risky: bool,
+    /// Entries of outer queries that lateral items read.
+    pub(super) reads: Vec<EntryId>,
+}
+
+impl Judge<'_> {
+    /// Judges the items of FROM or USING into a level.
+    pub(super) fn from_items(
+        &mut self,
+        items: &mut [Node],
+        level: &mut Level,
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        for node in items {
+            let left = level.items.clone();
+            let found = self.from_item(node, level, &left, outer, env, true)?;
+            level.items.extend(found);
+        }
+        Ok(())
+    }
+
+    /// Judges one item. `left` are the items that LATERAL may name.
+    fn from_item(
+        &mut self,
+        node: &mut Node,
+        level: &mut Level,
+        left: &[Item],
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+        in_where: bool,
+    ) -> Result<Vec<Item>, Denial> {
+        let lateral = Scope { items: left, outer };
+        match node.node.as_mut() {
+            Some(NodeEnum::RangeVar(range)) => {
+                let id = self.range_var(range, level, env)?;
+                self.guard(node, id, level, in_where)?;
+                Ok(vec![Item::new(id)])
+            }
+            Some(NodeEnum::RangeTableSample(sample)) => {
+                strings(&sample.method).and_then(|method| match method.as_slice() {
+                    ["bernoulli" | "system"] | ["pg_catalog", "bernoulli" | "system"] => Ok(()),
+                    _ => Err(unsupported("this TABLESAMPLE method")),
+                })?;
+                let nothing = Scope { items: &[], outer };
+                self.expressions(&mut sample.args, &nothing, env)?;
+                self.optional(sample.repeatable.as_mut(), &nothing, env)?;
+                let Some(NodeEnum::RangeVar(range)) = sample
+                    .relation
+                    .as_mut()
+                    .and_then(|relation| relation.node.as_mut())
+                else {
+                    return Err(unsupported("TABLESAMPLE on what is not a table"));
+                };
+                let id = self.range_var(range, level, env)?;
+                self.guard(node, id, level, in_where)?;
+                Ok(vec![Item::new(id)])
+            }
+            Some(NodeEnum::RangeSubselect(range)) => {
+                let sees = if range.lateral { Some(&lateral) } else { outer };
+                let id = self.derived_table(range, level, sees, env)?;
+                Ok(vec![Item::new(id)])
+            }
+            Some(NodeEnum::RangeFunction(range)) => {
+                let id = self.range_function(range, level, &lateral, env)?;
+                Ok(vec![Item::new(id)])
+            }
+            Some(NodeEnum::RangeTableFunc(range)) => {
+                let id = self.xml_table(range, level, &lateral, env)?;
+                Ok(vec![Item::new(id)])
+            }
+            Some(NodeEnum::JsonTable(table)) => {
+                let mut facts =
+                    self.json_value(table.context_item.as_deref_mut(), &lateral, env)?;
+                facts.absorb(&self.json_members(&mut table.passing, &lateral, env)?);
+                let mut columns = Vec::new();
+                self.json_table_columns(&mut table.columns, &mut columns, &lateral, env)?;
+                self.json_behavior(table.on_error.as_deref_mut(), &lateral, env)?;
+                note_lateral(level, &facts.reads);
+                let id = self.function_entry(table.alias.as_ref(), columns, false)?;
+                Ok(vec![Item::new(id)])
+            }
+            Some(NodeEnum::JoinExpr(join)) => self.join(join, level, left, outer, env, in_where),
+            _ => Err(unsupported("this kind of FROM item")),
+        }
+    }
+
+    /// Places the predicate of a relation.
+    fn guard(
+        &mut self,
+        node: &mut Node,
+        id: EntryId,
+        level: &mut Level,
+        in_where: bool,
+    ) -> Result<(), Denial> {
+        if !matches!(
+            self.entry(id).map(|entry| &entry.kind),
+            Some(EntryKind::Scoped(_))
+        ) {
+            return Ok(());
+        }
+        if in_where {
+            level.guarded_in_where.push(id);
+            return Ok(());
+        }
+        let predicates = self.predicate(id)?;
+        let Some(predicate) = rewrite::and(predicates) else {
+            return Ok(());
+        };
+        self.guard_joins += 1;
+        let relation = rewrite::take(node);
+        *node = rewrite::guard_join(relation, self.guard_joins, predicate);
+        Ok(())
+    }
+
+    /// Resolves a name in FROM: a CTE in sight, or a relation.
+    fn range_var(
+        &mut self,
+        range: &mut RangeVar,
+        level: &mut Level,
+        env: &Env<'_>,
+    ) -> Result<EntryId, Denial> {
+        if range.catalogname.is_empty()
+            && range.schemaname.is_empty()
+            && let Some(cte) = env.find(&range.relname)
+        {
+            return self.cte_reference(range, cte, level);
+        }
+        let id = self.relation_reference(range, false)?;
+        level.risky |= matches!(
+            self.entry(id).map(|entry| &entry.kind),
+            Some(EntryKind::Scoped(_))
+        );
+        level.relations.push(id);
+        Ok(id)
+    }
+
+    fn cte_reference(
+        &mut self,
+        range: &RangeVar,
+        cte: super::CteId,
+        level: &mut Level,
+    ) -> Result<EntryId, Denial> {
+        self.decide(range.location, Decision::Cte);
+        let Some(found) = self.cte(cte) else {
+            return Err(unsupported("this CTE"));
+        };
+        let (mut columns, open, risky) = (found.columns.clone(), found.open, found.risky);
+        let name = alias_name(range.alias.as_ref(), &range.relname)?;
+        rename(&mut columns, range.alias.as_ref())?;
+        let kind = EntryKind::Cte { cte };
+        let id = self.add_entry(Entry {
+            name,
+            schema: None,
+            columns,
+            open,
+            kind,
+        });
+        level.risky |= risky;
+        level.relations.push(id);
+        Ok(id)
+    }
+
+    /// Resolves a relation's name, writes its schema into the tree, and makes its entry.
+    pub(super) fn relation_reference(
+        &mut self,
+        range: &mut RangeVar,
+        write: bool,
+    ) -> Result<EntryId, Denial> {
+        if !range.catalogname.is_empty() {
+            return Err(unsupported("a table name with a database"));
+        }
+        let relation = self
+            .find_relation(&range.schemaname, &range.relname)?
+            .clone();
+        let guarded = self.bound.guarded(&relation)?.clone();
+        let shown = format!("{}.{}", relation.schema, relation.name);
+        let (kind, hidden, guard) = self.entry_kind(&guarded.guard, &relation, write)?;
+        let keys = match &guarded.guard {
+            Guard::Keys(keys) => keys.clone(),
+            Guard::Global(_) | Guard::System(_) | Guard::Denied(..) => Vec::new(),
+        };
+        let mut columns: Vec<Column> = relation
+            .columns
+            .iter()
+            .map(|column| base_column(column, &keys, hidden))
+            .collect();
+        let aliased = range.alias.is_some();
+        let name = alias_name(range.alias.as_ref(), &range.relname)?;
+        rename(&mut columns, range.alias.as_ref())?;
+        let kind = self.rename_keys(kind, &relation, &columns)?;
+        self.decide(
+            range.location,
+            Decision::Relation {
+                schema: relation.schema.clone(),
+                name: relation.name.clone(),
+                scoped: keys,
+            },
+        );
+        self.uses(shown, write, guard);
+        if range.schemaname.is_empty() && relation.schema != "pg_catalog" {
+            range.schemaname.clone_from(&relation.schema);
+            self.findings.changed = true;
+        }
+        let schema = (!aliased).then(|| relation.schema.clone());
+        let id = self.add_entry(Entry {
+            name,
+            schema,
+            columns,
+            open: false,
+            kind,
+        });
+        self.wishes
+            .insert(id, (guarded.missing_filter, guarded.missing_value));
+        Ok(id)
+    }
+
+    fn entry_kind(
+        &self,
+        guard: &Guard,
+        relation: &Relation,
+        write: bool,
+    ) -> Result<(EntryKind, &'static [&'static str], String), Denial> {
+        let shown = || format!("{}.{}", relation.schema, relation.name);
+        let read_only = || {
+            Denial::new(
+                DenyReason::ReadOnlyRelation,
+                format!("relation \"{}\" may only be read", shown()),
+            )
+            .table(shown())
+        };
+        match guard {
+            Guard::Keys(keys) => {
+                let names: Vec<&str> = keys.iter().map(|key| key.column.as_str()).collect();
+                Ok((EntryKind::Scoped(keys.clone()), &[], names.join(", ")))
+            }
+            Guard::Global(Access::Write) => {
+                Ok((EntryKind::Free { writable: true }, &[], "global".to_owned()))
+            }
+            Guard::Global(Access::Read) if !write => Ok((
+                EntryKind::Free { writable: false },
+                &[],
+                "global".to_owned(),
+            )),
+            Guard::System(hidden) if !write => Ok((
+                EntryKind::Free { writable: false },
+                hidden,
+                "system".to_owned(),
+            )),
+            Guard::System(_) => Err(Denial::new(
+                DenyReason::IdentityGuard,
+                format!("relation \"{}\" can't be written", shown()),
+            )
+            .table(shown())),
+            Guard::Global(Access::Deny) => Err(Denial::new(
+                DenyReason::UnlistedRelation,
+                format!("relation \"{}\" can't be used", shown()),
+            )
+            .table(shown())),
+            Guard::Global(Access::Read) => Err(read_only()),
+            Guard::Denied(reason, why) => Err(Denial::new(
+                *reason,
+                format!("relation \"{}\" {why}", shown()),
+            )),
+        }
+    }
+
+    /// The keys' columns under the names that a column alias list gives them.
+    fn rename_keys(
+        &self,
+        kind: EntryKind,
+        relation: &Relation,
+        columns: &[Column],
+    ) -> Result<EntryKind, Denial> {
+        let EntryKind::Scoped(mut keys) = kind else {
+            return Ok(kind);
+        };
+        for key in &mut keys {
+            let at = relation
+                .columns
+                .iter()
+                .position(|column| column.name == key.column);
+            let renamed = at.and_then(|at| columns.get(at));
+            let Some(renamed) = renamed else {
+                return Err(unsupported("a scoped relation without its tenant column"));
+            };
+            let twice = columns
+                .iter()
+                .filter(|column| column.name == renamed.name)
+                .count()
+                > 1;
+            if twice {
+                return Err(unsupported(
+                    "a column alias list with the tenant column's name twice",
+                ));
+            }
+            key.column.clone_from(&renamed.name);
+        }
+        Ok(EntryKind::Scoped(keys))
+    }
+
+    fn derived_table(
+        &mut self,
+        range: &mut RangeSubselect,
+        level: &mut Level,
+        sees: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<EntryId, Denial> {
+        let mark = self.entries.len();
+        let Some(NodeEnum::SelectStmt(select)) = range
+            .subquery
+            .as_mut()
+            .and_then(|query| query.node.as_mut())
+        else {
+            return Err(unsupported("this kind of derived table"));
+        };
+        let output = self.select(select, sees, env)?;
+        let outer: Vec<EntryId> = output.reads.iter().copied().filter(|e| *e < mark).collect();
+        let lateral_tenant = outer.iter().any(|id| {
+            !matches!(
+                self.entry(*id).map(|entry| &entry.kind),
+                Some(EntryKind::Free { .. }) | None
+            )
+        });
+        note_lateral(level, &outer);
+        let risky = output.risky || lateral_tenant;
+        let mut columns = output.columns;
+        rename(&mut columns, range.alias.as_ref())?;
+        let name = alias_name(range.alias.as_ref(), "")?;
+        let kind = EntryKind::Derived {
+            risky,
+            sealed: output.sealed,
+        };
+        let id = self.add_entry(Entry {
+            name,
+            schema: None,
+            columns,
+            open: output.open,
+            kind,
+        });
+        level.risky |= risky;
+        level.derived.push(id);
+        Ok(id)
+    }
+
+    fn range_function(
+        &mut self,
+        range: &mut RangeFunction,
+        level: &mut Level,
+        lateral: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<EntryId, Denial> {
+        let mut defined = Vec::new();
+        let mut default_name = String::new();
+        for function in &mut range.functions {
+            let Some(NodeEnum::List(pair)) = function.node.as_mut() else {
+                return Err(unsupported("this kind of function in FROM"));
+            };
+            let mut parts = pair.items.iter_mut();
+            if let Some(call) = parts.next() {
+                if let Some(NodeEnum::FuncCall(call)) = call.node.as_ref()
+                    && let Some(last) = strings(&call.funcname)?.last()
+                {
+                    default_name = (*last).to_owned();
+                }
+                let facts = self.expression(call, lateral, env)?;
+                note_lateral(level, &facts.reads);
+            }
+            for rest in parts {
+                match rest.node.as_ref() {
+                    Some(NodeEnum::List(definitions)) => {
+                        self.column_definitions(&definitions.items, &mut defined)?;
+                    }
+                    None => {}
+                    Some(_) => return Err(unsupported("this kind of function in FROM")),
+                }
+            }
+        }
+        self.column_definitions(&range.coldeflist, &mut defined)?;
+        let alias = range.alias.clone();
+        let alias_given = alias
+            .as_ref()
+            .is_some_and(|alias| !alias.aliasname.is_empty());
+        let name = alias_name(alias.as_ref(), &default_name)?;
+        let listed = alias
+            .as_ref()
+            .is_some_and(|alias| !alias.colnames.is_empty());
+        let mut columns = if !defined.is_empty() {
+            defined
+        } else if listed {
+            Vec::new()
+        } else if alias_given || !range.is_rowsfrom {
+            // A function that returns one value names its column after itself or its alias.
+            vec![Column::opaque(&name)]
+        } else {
+            Vec::new()
+        };
+        rename(&mut columns, alias.as_ref())?;
+        if range.ordinality {
+            columns.push(Column {
+                ty: Ty::Known(20),
+                plain: true,
+                ..Column::opaque("ordinality")
+            });
+        }
+        let kind = EntryKind::Free { writable: true };
+        Ok(self.add_entry(Entry {
+            name,
+            schema: None,
+            columns,
+            open: true,
+            kind,
+        }))
+    }
+
+    fn column_definitions(
+        &self,
+        definitions: &[Node],
+        columns: &mut Vec<Column>,
+    ) -> Result<(), Denial> {
+        for definition in definitions {
+            let Some(NodeEnum::ColumnDef(column)) = definition.node.as_ref() else {
+                return Err(unsupported("this kind of column definition"));
+            };
+            let name = column.type_name.as_ref();
+            let ty = name.map_or(Ok(Ty::Unknown), |name| self.type_name(name))?;
+            columns.push(Column {
+                ty,
+                plain: true,
+                ..Column::opaque(&column.colname)
+            });
+        }
+        Ok(())
+    }
+
+    fn xml_table(
+        &mut self,
+        range: &mut RangeTableFunc,
+        level: &mut Level,
+        lateral: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<EntryId, Denial> {
+        let mut facts = self.optional(range.docexpr.as_mut(), lateral, env)?;
+        facts.absorb(&self.optional(range.rowexpr.as_mut(), lateral, env)?);
+        facts.absorb(&self.expressions(&mut range.namespaces, lateral, env)?);
+        let mut columns = Vec::new();
+        for column in &mut range.columns {
+            let Some(NodeEnum::RangeTableFuncCol(column)) = column.node.as_mut() else {
+                return Err(unsupported("this kind of XMLTABLE column"));
+            };
+            if let Some(name) = column.type_name.as_ref() {
+                self.type_name(name)?;
+            }
+            facts.absorb(&self.optional(column.colexpr.as_mut(), lateral, env)?);
+            facts.absorb(&self.optional(column.coldefexpr.as_mut(), lateral, env)?);
+            columns.push(Column {
+                plain: true,
+                ..Column::opaque(&column.colname)
+            });
+        }
+        note_lateral(level, &facts.reads);
+        self.function_entry(range.alias.as_ref(), columns, false)
+    }
+
+    fn json_table_columns(
+        &mut self,
+        nodes: &mut [Node],
+        columns: &mut Vec<Column>,
+        lateral: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        for node in nodes {
+            let Some(NodeEnum::JsonTableColumn(column)) = node.node.as_mut() else {
+                return Err(unsupported("this kind of JSON_TABLE column"));
+            };
+            if let Some(name) = column.type_name.as_ref() {
+                self.type_name(name)?;
+            }
+            self.json_behavior(column.on_empty.as_deref_mut(), lateral, env)?;
+            self.json_behavior(column.on_error.as_deref_mut(), lateral, env)?;
+            if column.columns.is_empty() {
+                columns.push(Column {
+                    plain: true,
+                    ..Column::opaque(&column.name)
+                });
+            }
+            self.json_table_columns(&mut column.columns, columns, lateral, env)?;
+        }
+        Ok(())
+    }
+
+    fn function_entry(
+        &mut self,
+        alias: Option<&Alias>,
+        mut columns: Vec<Column>,
+        open: bool,
+    ) -> Result<EntryId, Denial> {
+        let name = alias_name(alias, "")?;
+        rename(&mut columns, alias)?;
+        let kind = EntryKind::Free { writable: true };
+        Ok(self.add_entry(Entry {
+            name,
+            schema: None,
+            columns,
+            open,
+            kind,
+        }))
+    }
+
+    fn join(
+        &mut self,
+        join: &mut JoinExpr,
+        level: &mut Level,
+        left: &[Item],
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+        in_where: bool,
+    ) -> Result<Vec<Item>, Denial> {
+        let kind = JoinType::try_from(join.jointype).unwrap_or(JoinType::Undefined);
+        let (keep_left, keep_right) = match kind {
+            JoinType::JoinInner => (true, true),
+            JoinType::JoinLeft => (true, false),
+            JoinType::JoinRight => (false, true),
+            JoinType::JoinFull => (false, false),
+            _ => return Err(unsupported("this kind of join")),
+        };
+        let visible = in_where && join.alias.is_none();
+        let (Some(larg), Some(rarg)) = (join.larg.as_mut(), join.rarg.as_mut()) else {
+            return Err(unsupported("a join with one side"));
+        };
+        let mut lefts = self.from_item(larg, level, left, outer, env, visible && keep_left)?;
+        let mut seen = left.to_vec();
+        seen.extend(lefts.iter().cloned());
+        let mut rights = self.from_item(rarg, level, &seen, outer, env, visible && keep_right)?;
+        let shared = self.shared_columns(join, &lefts, &rights)?;
+        let mut items = Vec::new();
+        if !shared.is_empty() {
+            items.push(self.merge(&shared, &mut lefts, &mut rights)?);
+        }
+        if let Some(alias) = join.join_using_alias.as_ref() {
+            refuse_reserved(&alias.aliasname)?;
+            let columns = shared.iter().map(|name| Column::opaque(name)).collect();
+            let kind = EntryKind::Join { risky: true };
+            let name = alias.aliasname.clone();
+            let entry = Entry {
+                name,
+                schema: None,
+                columns,
+                open: false,
+                kind,
+            };
+            let hidden = Item {
+                entry: self.add_entry(entry),
+                merged: shared.clone(),
+            };
+            items.push(hidden);
+        }
+        items.append(&mut lefts);
+        items.append(&mut rights);
+        let scope = Scope {
+            items: &items,
+            outer,
+        };
+        self.quals(&mut join.quals, &scope, env, Clause::On)?;
+        match join.alias.as_ref() {
+            None => Ok(items),
+            Some(alias) => self.join_alias(alias, &items).map(|item| vec![item]),
+        }
+    }
+
+    /// The columns that USING or NATURAL joins by.
+    fn shared_columns(
+        &self,
+        join: &JoinExpr,
+        lefts: &[Item],
+        rights: &[Item],
+    ) -> Result<Vec<String>, Denial> {
+        if !join.is_natural {
+            return Ok(strings(&join.using_clause)?
+                .into_iter()
+                .map(str::to_owned)
+                .collect());
+        }
+        let (left, open_left) = self.star(
+            None,
+            &Scope {
+                items: lefts,
+                outer: None,
+            },
+        )?;
+        let (right, open_right) = self.star(
+            None,
+            &Scope {
+                items: rights,
+                outer: None,
+            },
+        )?;
+        if open_left || open_right {
+            return Err(unsupported(
+                "NATURAL JOIN with a function whose columns are not known",
+            ));
+        }
+        let names = left.into_iter().map(|column| column.name);
+        Ok(names
+            .filter(|name| right.iter().any(|column| column.name == *name))
+            .collect())
+    }
+
+    /// Merges the shared columns; their comparison must not leak, as no barrier fits there.
+    fn merge(
+        &mut self,
+        shared: &[String],
+        lefts: &mut [Item],
+        rights: &mut [Item],
+    ) -> Result<Item, Denial> {
+        let mut merged = Vec::new();
+        let mut columns = Vec::new();
+        for name in shared {
+            let left = self.merged_side(name, lefts)?;
+            let right = self.merged_side(name, rights)?;
+            let plain = left.plain && right.plain;
+            let safe = plain && compare::leakproof(&self.bound.catalog, left.ty, right.ty);
+            let mut entries = left.entries;
+            entries.extend(right.entries);
+            if !safe {
+                self.refuse_unsafe_merge(name, &entries)?;
+            }
+            let ty = if left.ty == right.ty {
+                left.ty
+            } else {
+                Ty::Unknown
+            };
+            columns.push(Column {
+                ty,
+                plain,
+                ..Column::opaque(name)
+            });
+            merged.push((name.clone(), entries));
+        }
+        for item in lefts.iter_mut().chain(rights.iter_mut()) {
+            item.merged.extend(shared.iter().cloned());
+        }
+        let kind = EntryKind::Merged(merged);
+        let entry = Entry {
+            name: String::new(),
+            schema: None,
+            columns,
+            open: false,
+            kind,
+        };
+        Ok(Item::new(self.add_entry(entry)))
+    }
+
+    fn merged_side(&self, name: &str, items: &[Item]) -> Result<super::names::Reading, Denial> {
+        let field = rewrite::column(&[name]);
+        match field.node.as_ref() {
+            Some(NodeEnum::ColumnRef(reference)) => {
+                self.resolve(reference, &Scope { items, outer: None })
+            }
+            _ => Err(unsupported("this kind of USING")),
+        }
+    }
+
+    fn refuse_unsafe_merge(&mut self, name: &str, entries: &[EntryId]) -> Result<(), Denial> {
+        for id in entries {
+            match self.entry(*id).map(|entry| &entry.kind) {
+                Some(EntryKind::Derived {
+                    risky: true,
+                    sealed: false,
+                }) => {
+                    self.fenced.insert(*id);
+                }
+                Some(EntryKind::Cte { cte }) => {
+                    let cte = *cte;
+                    self.fenced_ctes.insert(cte);
+                }
+                Some(EntryKind::Scoped(_) | EntryKind::Join { .. } | EntryKind::Merged(_)) => {
+                    return Err(unsupported(&format!(
+                        "a join USING column \"{name}\", whose comparison may raise an error,"
+                    ))
+                    .hint("Write the condition with ON."));
+                }
+                Some(EntryKind::Derived { .. } | EntryKind::Free { .. }) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn join_alias(&mut self, alias: &Alias, items: &[Item]) -> Result<Item, Denial> {
+        let (mut columns, open) = self.star(None, &Scope { items, outer: None })?;
+        rename(&mut columns, Some(alias))?;
+        let risky = items.iter().any(|item| {
+            !matches!(
+                self.entry(item.entry).map(|entry| &entry.kind),
+                Some(EntryKind::Free { .. }) | None
+            )
+        });
+        let name = alias_name(Some(alias), "")?;
+        let kind = EntryKind::Join { risky };
+        let id = self.add_entry(Entry {
+            name,
+            schema: None,
+            columns,
+            open,
+            kind,
+        });
+        Ok(Item::new(id))
+    }
+}
+
+fn note_lateral(level: &mut Level, reads: &[EntryId]) {
+    level.reads.extend(reads);
+}
+
+fn base_column(column: &crate::catalog::Column, keys: &[Key], hidden: &[&str]) -> Column {
+    let key = keys.iter().find(|key| key.column == column.name);
+    Column {
+        name: column.name.clone(),
+        ty: Ty::Known(column.type_oid),
+        // A virtual generated column computes when it is read.
+        plain: !column.generated,
+        sealed: false,
+        tenant: key.map(|key| key.slot),
+        hidden: hidden.contains(&column.name.as_str()),
+    }
+}
+
+fn alias_name(alias: Option<&Alias>, default: &str) -> Result<String, Denial> {
+    let name = alias.map_or(default, |alias| alias.aliasname.as_str());
+    refuse_reserved(name)?;
+    Ok(name.to_owned())
+}
+
+/// Applies a column alias list: the first columns get new names.
+fn rename(columns: &mut Vec<Column>, alias: Option<&Alias>) -> Result<(), Denial> {
+    let Some(alias) = alias else { return Ok(()) };
+    for (at, name) in strings(&alias.colnames)?.into_iter().enumerate() {
+        match columns.get_mut(at) {
+            Some(column) => name.clone_into(&mut column.name),
+            None => columns.push(Column::opaque(name)),
+        }
+    }
+    Ok(())
+}

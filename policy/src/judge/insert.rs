@@ -1,0 +1,460 @@
+//! INSERT: the tenant column of every row is the session's, whether the client wrote it or not.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    InsertStmt, List, Node, OnConflictAction, OnConflictClause, ResTarget, SelectStmt, SetOperation,
+};
+
+use super::names::{Column, Item, Scope};
+use super::select::Output;
+use super::{Entry, EntryId, EntryKind, Env, Judge, unsupported, value};
+use crate::bind::Key;
+use crate::deny::{Denial, DenyReason};
+use crate::rewrite;
+use crate::rules::MissingValue;
+
+impl Judge<'_> {
+    /// Judges an INSERT.
+    pub(super) fn insert(
+        &mut self,
+        insert: &mut InsertStmt,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut with = insert.with_clause.take();
+        let inner = self.with(with.as_mut(), None, env)?;
+        let Some(relation) = insert.relation.as_mut() else {
+            return Err(unsupported("INSERT without a table"));
+        };
+        let target = self.relation_reference(relation, true)?;
+        self.source(insert, target, &inner)?;
+        let items = [Item::new(target)];
+        let scope = Scope {
+            items: &items,
+            outer: None,
+        };
+        if let Some(conflict) = insert.on_conflict_clause.as_mut() {
+            self.on_conflict(conflict, target, &scope, &inner)?;
+        }
+        let output = self.returning(insert.returning_clause.as_mut(), &scope, &inner)?;
+        self.fence_ctes(with.as_mut(), &inner);
+        insert.with_clause = with;
+        Ok(Output {
+            risky: true,
+            sealed: true,
+            ..output
+        })
+    }
+
+    fn source(
+        &mut self,
+        insert: &mut InsertStmt,
+        target: EntryId,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        let (keys, table) = self.keys_of(target);
+        let mut columns = self.insert_columns(insert, target, !keys.is_empty())?;
+        let nowhere = Scope {
+            items: &[],
+            outer: None,
+        };
+        let Some(source) = insert.select_stmt.as_mut() else {
+            return self.default_values(target, insert, &keys, &table);
+        };
+        let Some(NodeEnum::SelectStmt(select)) = source.node.as_mut() else {
+            return Err(unsupported("this kind of INSERT"));
+        };
+        if is_values(select) {
+            let width = row_width(select);
+            columns.truncate(width.max(insert.cols.len()));
+            self.values_rows(target, select, &keys, &columns, &table, &nowhere, env)?;
+            self.fill_rows(target, insert, &keys, &columns, &table)
+        } else {
+            let output = self.select(select, None, env)?;
+            if insert.cols.is_empty() && !output.open {
+                columns.truncate(output.columns.len());
+            }
+            self.select_rows(target, insert, &output, &keys, &columns, &table)
+        }
+    }
+
+    /// The columns that the source's values go to, by position.
+    fn insert_columns(
+        &mut self,
+        insert: &mut InsertStmt,
+        target: EntryId,
+        scoped: bool,
+    ) -> Result<Vec<String>, Denial> {
+        let nowhere = Scope {
+            items: &[],
+            outer: None,
+        };
+        if insert.cols.is_empty() {
+            let columns = self.entry(target).map(|entry| &entry.columns);
+            return Ok(columns
+                .map(|c| c.iter().map(|c| c.name.clone()).collect())
+                .unwrap_or_default());
+        }
+        let mut columns = Vec::with_capacity(insert.cols.len());
+        let keys = self.keys_of(target).0;
+        for node in &mut insert.cols {
+            let Some(NodeEnum::ResTarget(column)) = node.node.as_mut() else {
+                return Err(unsupported("this kind of column list"));
+            };
+            let is_key = keys.iter().any(|key| key.column == column.name);
+            if scoped && is_key && !column.indirection.is_empty() {
+                return Err(unsupported("a part of the tenant column"));
+            }
+            self.indirection(&mut column.indirection, &nowhere, &Env::default())?;
+            columns.push(column.name.clone());
+        }
+        Ok(columns)
+    }
+
+    /// `DEFAULT VALUES` becomes the tenant column alone.
+    fn default_values(
+        &mut self,
+        target: EntryId,
+        insert: &mut InsertStmt,
+        keys: &[Key],
+        table: &str,
+    ) -> Result<(), Denial> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut row = Vec::with_capacity(keys.len());
+        for key in keys {
+            self.may_fill(target, key, table)?;
+            insert.cols.push(column_target(&key.column));
+            row.push(self.slot_value(key)?);
+        }
+        self.rewritten();
+        let list = rewrite::node(NodeEnum::List(List { items: row }));
+        let select = SelectStmt {
+            values_lists: vec![list],
+            limit_option: pg_query::protobuf::LimitOption::Default as i32,
+            op: SetOperation::SetopNone as i32,
+            ..SelectStmt::default()
+        };
+        let node = rewrite::node(NodeEnum::SelectStmt(Box::new(select)));
+        insert.select_stmt = Some(Box::new(node));
+        Ok(())
+    }
+
+    /// Judges the rows of VALUES: given tenant values are the session's, DEFAULT becomes it.
+    fn values_rows(
+        &mut self,
+        target: EntryId,
+        select: &mut SelectStmt,
+        keys: &[Key],
+        columns: &[String],
+        table: &str,
+        nowhere: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        let mut with = select.with_clause.take();
+        let inner = self.with(with.as_mut(), None, env)?;
+        for list in &mut select.values_lists {
+            let Some(NodeEnum::List(list)) = list.node.as_mut() else {
+                return Err(unsupported("this kind of VALUES"));
+            };
+            if list.items.len() > columns.len() {
+                return Err(Denial {
+                    sqlstate: "42601",
+                    message: "INSERT has more expressions than target columns".to_owned(),
+                    ..Denial::new(DenyReason::SyntaxError, "")
+                });
+            }
+            for (value, column) in list.items.iter_mut().zip(columns) {
+                let key = keys.iter().find(|key| key.column == *column);
+                let default = matches!(value.node, Some(NodeEnum::SetToDefault(_)));
+                match key {
+                    Some(key) if default => {
+                        self.may_fill(target, key, table)?;
+                        *value = self.slot_value(key)?;
+                        self.rewritten();
+                    }
+                    Some(key) => {
+                        self.tenant_value(value, key, table, nowhere)?;
+                        self.expression(value, nowhere, &inner)?;
+                        self.rewritten();
+                    }
+                    None if default => {}
+                    None => {
+                        self.expression(value, nowhere, &inner)?;
+                    }
+                }
+            }
+        }
+        self.fence_ctes(with.as_mut(), &inner);
+        select.with_clause = with;
+        Ok(())
+    }
+
+    /// Appends the tenant columns that the client left out to VALUES.
+    fn fill_rows(
+        &mut self,
+        target: EntryId,
+        insert: &mut InsertStmt,
+        keys: &[Key],
+        columns: &[String],
+        table: &str,
+    ) -> Result<(), Denial> {
+        let missing: Vec<&Key> = keys
+            .iter()
+            .filter(|key| !columns.contains(&key.column))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        list_columns(insert, columns);
+        for key in missing {
+            self.may_fill(target, key, table)?;
+            insert.cols.push(column_target(&key.column));
+            let value = self.slot_value(key)?;
+            let Some(NodeEnum::SelectStmt(select)) = insert
+                .select_stmt
+                .as_mut()
+                .and_then(|source| source.node.as_mut())
+            else {
+                continue;
+            };
+            for list in &mut select.values_lists {
+                if let Some(NodeEnum::List(list)) = list.node.as_mut() {
+                    list.items.push(value.clone());
+                }
+            }
+        }
+        self.rewritten();
+        Ok(())
+    }
+
+    /// INSERT … SELECT: a given tenant column must be one of a guarded relation; a missing one is
+    /// appended to the select list.
+    fn select_rows(
+        &mut self,
+        target: EntryId,
+        insert: &mut InsertStmt,
+        output: &Output,
+        keys: &[Key],
+        columns: &[String],
+        table: &str,
+    ) -> Result<(), Denial> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        if output.open {
+            return Err(unsupported("INSERT … SELECT whose columns are not known"));
+        }
+        let mut missing = Vec::new();
+        for key in keys {
+            match columns.iter().position(|column| *column == key.column) {
+                None => missing.push(key),
+                Some(at) => self.selected_tenant(insert, output, at, key, table)?,
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        list_columns(insert, columns);
+        for key in missing {
+            self.may_fill(target, key, table)?;
+            let value = self.slot_value(key)?;
+            let Some(NodeEnum::SelectStmt(select)) = insert
+                .select_stmt
+                .as_mut()
+                .and_then(|source| source.node.as_mut())
+            else {
+                continue;
+            };
+            if select.op != SetOperation::SetopNone as i32 || !select.values_lists.is_empty() {
+                return Err(unsupported(
+                    "INSERT … SELECT with a set operation and without the tenant column",
+                )
+                .hint("Select from a derived table: INSERT … SELECT * FROM (… UNION …) AS s."));
+            }
+            if select.group_clause.is_empty() || !select.target_list.is_empty() {
+                select
+                    .target_list
+                    .push(rewrite::node(NodeEnum::ResTarget(Box::new(ResTarget {
+                        val: Some(Box::new(value)),
+                        location: -1,
+                        ..ResTarget::default()
+                    }))));
+            }
+            insert.cols.push(column_target(&key.column));
+        }
+        self.rewritten();
+        Ok(())
+    }
+
+    fn selected_tenant(
+        &mut self,
+        insert: &InsertStmt,
+        output: &Output,
+        at: usize,
+        key: &Key,
+        table: &str,
+    ) -> Result<(), Denial> {
+        self.rewritten();
+        if output
+            .columns
+            .get(at)
+            .is_some_and(|column| column.tenant == Some(key.slot))
+        {
+            return Ok(());
+        }
+        // A literal or parameter in the select list of a plain SELECT.
+        let Some(NodeEnum::SelectStmt(select)) = insert
+            .select_stmt
+            .as_ref()
+            .and_then(|source| source.node.as_ref())
+        else {
+            return Err(value::unproven(key, table));
+        };
+        let simple = select.op == SetOperation::SetopNone as i32
+            && select.target_list.len() == output.columns.len();
+        let target = select.target_list.get(at).filter(|_| simple);
+        let Some(NodeEnum::ResTarget(target)) = target.and_then(|target| target.node.as_ref())
+        else {
+            return Err(value::unproven(key, table));
+        };
+        let Some(value) = target.val.clone() else {
+            return Err(value::unproven(key, table));
+        };
+        if matches!(value.node, Some(NodeEnum::ColumnRef(_))) {
+            return Err(value::unproven(key, table));
+        }
+        self.tenant_value(
+            &value,
+            key,
+            table,
+            &Scope {
+                items: &[],
+                outer: None,
+            },
+        )
+    }
+
+    fn may_fill(&self, target: EntryId, key: &Key, table: &str) -> Result<(), Denial> {
+        let wish = self
+            .wishes
+            .get(&target)
+            .map(|(_, missing_value)| *missing_value);
+        if wish == Some(MissingValue::Fill) {
+            return Ok(());
+        }
+        Err(Denial::new(
+            DenyReason::MissingValue,
+            format!("INSERT must give column \"{}\"", key.column),
+        )
+        .table(table))
+    }
+
+    fn on_conflict(
+        &mut self,
+        conflict: &mut OnConflictClause,
+        target: EntryId,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        if let Some(infer) = conflict.infer.as_mut() {
+            for element in &mut infer.index_elems {
+                let Some(NodeEnum::IndexElem(element)) = element.node.as_mut() else {
+                    return Err(unsupported("this kind of ON CONFLICT"));
+                };
+                if !element.opclassopts.is_empty() {
+                    return Err(unsupported("operator class options"));
+                }
+                self.optional(element.expr.as_mut(), scope, env)?;
+            }
+            self.optional(infer.where_clause.as_mut(), scope, env)?;
+        }
+        if conflict.action != OnConflictAction::OnconflictUpdate as i32 {
+            return Ok(());
+        }
+        let excluded = self.excluded(target);
+        let items = [Item::new(target), Item::new(excluded)];
+        let scope = Scope {
+            items: &items,
+            outer: None,
+        };
+        self.assignments(&mut conflict.target_list, target, &scope, env)?;
+        self.optional(conflict.where_clause.as_mut(), &scope, env)?;
+        self.guard_conflict(conflict, target)
+    }
+
+    /// `excluded`: the row that was to be inserted. Its tenant is the session's.
+    fn excluded(&mut self, target: EntryId) -> EntryId {
+        let columns: Vec<Column> = self
+            .entry(target)
+            .map(|entry| entry.columns.clone())
+            .unwrap_or_default();
+        self.add_entry(Entry {
+            name: "excluded".to_owned(),
+            schema: None,
+            columns,
+            open: false,
+            kind: EntryKind::Free { writable: true },
+        })
+    }
+
+    /// A conflicting row of another tenant raises, as it does under row level security.
+    fn guard_conflict(
+        &mut self,
+        conflict: &mut OnConflictClause,
+        target: EntryId,
+    ) -> Result<(), Denial> {
+        let predicates = self.predicate(target)?;
+        let Some(admitted) = rewrite::and(predicates) else {
+            return Ok(());
+        };
+        let (keys, _) = self.keys_of(target);
+        let name = self
+            .entry(target)
+            .map(|entry| entry.name.clone())
+            .unwrap_or_default();
+        let Some(key) = keys.first() else {
+            return Ok(());
+        };
+        let raise = rewrite::raise_conflict(rewrite::column(&[&name, &key.column]));
+        let wanted = match conflict.where_clause.take() {
+            Some(condition) => *condition,
+            None => rewrite::boolean(true),
+        };
+        conflict.where_clause = Some(Box::new(rewrite::case(admitted, wanted, raise)));
+        Ok(())
+    }
+}
+
+/// A bare VALUES list, as INSERT takes it.
+fn is_values(select: &SelectStmt) -> bool {
+    select.op == SetOperation::SetopNone as i32
+        && !select.values_lists.is_empty()
+        && select.sort_clause.is_empty()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+}
+
+fn row_width(select: &SelectStmt) -> usize {
+    let lists = select.values_lists.iter();
+    let widths = lists.map(|list| match list.node.as_ref() {
+        Some(NodeEnum::List(list)) => list.items.len(),
+        _ => 0,
+    });
+    widths.max().unwrap_or(0)
+}
+
+/// Writes out the column list that the client left implicit.
+fn list_columns(insert: &mut InsertStmt, columns: &[String]) {
+    if insert.cols.is_empty() {
+        insert.cols = columns.iter().map(|name| column_target(name)).collect();
+    }
+}
+
+fn column_target(name: &str) -> Node {
+    rewrite::node(NodeEnum::ResTarget(Box::new(ResTarget {
+        name: name.to_owned(),
+        location: -1,
+        ..ResTarget::default()
+    })))
+}

@@ -1,0 +1,253 @@
+//! UPDATE and DELETE.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ResTarget, ReturningClause, UpdateStmt};
+
+use super::barrier::Clause;
+use super::from::Level;
+use super::names::{Item, Scope};
+use super::select::Output;
+use super::{EntryId, EntryKind, Env, Judge, unsupported, value};
+use crate::bind::Key;
+use crate::deny::Denial;
+use crate::rewrite;
+
+impl Judge<'_> {
+    /// Judges an UPDATE.
+    pub(super) fn update(
+        &mut self,
+        update: &mut UpdateStmt,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut with = update.with_clause.take();
+        let inner = self.with(with.as_mut(), None, env)?;
+        let (target, level) =
+            self.write_level(update.relation.as_mut(), &mut update.from_clause, &inner)?;
+        let scope = Scope {
+            items: &level.items,
+            outer: None,
+        };
+        self.assignments(&mut update.target_list, target, &scope, &inner)?;
+        self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
+        let output = self.returning(update.returning_clause.as_mut(), &scope, &inner)?;
+        self.refuse_unfiltered(&level.relations)?;
+        self.fence(&mut update.from_clause, &level);
+        self.guard_where(&mut update.where_clause, &level)?;
+        self.fence_ctes(with.as_mut(), &inner);
+        update.with_clause = with;
+        Ok(Output {
+            risky: true,
+            sealed: true,
+            ..output
+        })
+    }
+
+    /// Judges a DELETE.
+    pub(super) fn delete(
+        &mut self,
+        delete: &mut DeleteStmt,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut with = delete.with_clause.take();
+        let inner = self.with(with.as_mut(), None, env)?;
+        let (_, level) =
+            self.write_level(delete.relation.as_mut(), &mut delete.using_clause, &inner)?;
+        let scope = Scope {
+            items: &level.items,
+            outer: None,
+        };
+        self.quals(&mut delete.where_clause, &scope, &inner, Clause::Where)?;
+        let output = self.returning(delete.returning_clause.as_mut(), &scope, &inner)?;
+        self.refuse_unfiltered(&level.relations)?;
+        self.fence(&mut delete.using_clause, &level);
+        self.guard_where(&mut delete.where_clause, &level)?;
+        self.fence_ctes(with.as_mut(), &inner);
+        delete.with_clause = with;
+        Ok(Output {
+            risky: true,
+            sealed: true,
+            ..output
+        })
+    }
+
+    /// The target and the FROM or USING items of an UPDATE or DELETE.
+    fn write_level(
+        &mut self,
+        relation: Option<&mut RangeVar>,
+        from: &mut [Node],
+        env: &Env<'_>,
+    ) -> Result<(EntryId, Level), Denial> {
+        let Some(relation) = relation else {
+            return Err(unsupported("a write without a table"));
+        };
+        let mut level = Level::default();
+        let target = self.relation_reference(relation, true)?;
+        if matches!(
+            self.entry(target).map(|entry| &entry.kind),
+            Some(EntryKind::Scoped(_))
+        ) {
+            level.guarded_in_where.push(target);
+        }
+        level.relations.push(target);
+        // The target can't be named by LATERAL items, but by everything else.
+        self.from_items(from, &mut level, None, env)?;
+        level.items.insert(0, Item::new(target));
+        Ok((target, level))
+    }
+
+    fn guard_where(&mut self, clause: &mut Option<Box<Node>>, level: &Level) -> Result<(), Denial> {
+        let mut predicates = Vec::new();
+        for id in &level.guarded_in_where {
+            predicates.extend(self.predicate(*id)?);
+        }
+        rewrite::prepend(clause, predicates);
+        Ok(())
+    }
+
+    /// RETURNING.
+    pub(super) fn returning(
+        &mut self,
+        clause: Option<&mut ReturningClause>,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let Some(clause) = clause else {
+            return Ok(Output::default());
+        };
+        if !clause.options.is_empty() {
+            return Err(unsupported("RETURNING WITH (OLD AS, NEW AS)"));
+        }
+        self.targets(&mut clause.exprs, scope, env)
+    }
+
+    /// SET of an UPDATE or of ON CONFLICT DO UPDATE.
+    pub(super) fn assignments(
+        &mut self,
+        targets: &mut [Node],
+        target: EntryId,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        let (keys, table) = self.keys_of(target);
+        for node in targets {
+            let Some(NodeEnum::ResTarget(assignment)) = node.node.as_mut() else {
+                return Err(unsupported("this kind of SET"));
+            };
+            let key = keys
+                .iter()
+                .find(|key| key.column == assignment.name)
+                .cloned();
+            if let Some(key) = &key {
+                self.tenant_assignment(assignment, key, &table, scope)?;
+            }
+            self.indirection(&mut assignment.indirection, scope, env)?;
+            self.assigned(assignment, scope, env)?;
+        }
+        Ok(())
+    }
+
+    fn assigned(
+        &mut self,
+        assignment: &mut ResTarget,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        match assignment
+            .val
+            .as_mut()
+            .and_then(|value| value.node.as_mut())
+        {
+            Some(NodeEnum::SetToDefault(_)) => Ok(()),
+            Some(NodeEnum::MultiAssignRef(multi)) => {
+                // Every column of `(a, b) = …` carries the same source, of which the server reads
+                // the first; all of them are judged, so that all are rewritten alike.
+                match multi.source.as_mut() {
+                    Some(source) if row_with_default(source) => {
+                        self.row_defaults(source, scope, env)
+                    }
+                    source => self.optional(source, scope, env).map(|_| ()),
+                }
+            }
+            Some(_) => self
+                .optional(assignment.val.as_mut(), scope, env)
+                .map(|_| ()),
+            None => Err(unsupported("an empty SET")),
+        }
+    }
+
+    fn row_defaults(
+        &mut self,
+        source: &mut Node,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        let Some(NodeEnum::RowExpr(row)) = source.node.as_mut() else {
+            return Ok(());
+        };
+        for value in &mut row.args {
+            if !matches!(value.node, Some(NodeEnum::SetToDefault(_))) {
+                self.expression(value, scope, env)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tenant column may be set only to the session's own value.
+    fn tenant_assignment(
+        &mut self,
+        assignment: &ResTarget,
+        key: &Key,
+        table: &str,
+        scope: &Scope<'_>,
+    ) -> Result<(), Denial> {
+        self.rewritten();
+        if !assignment.indirection.is_empty() {
+            return Err(value::unproven(key, table));
+        }
+        let Some(assigned) = assignment.val.as_deref() else {
+            return Err(value::unproven(key, table));
+        };
+        if let Some(NodeEnum::MultiAssignRef(multi)) = assigned.node.as_ref() {
+            let at = usize::try_from(multi.colno)
+                .ok()
+                .and_then(|n| n.checked_sub(1));
+            let source = multi
+                .source
+                .as_deref()
+                .and_then(|source| source.node.as_ref());
+            return match (source, at) {
+                (Some(NodeEnum::RowExpr(row)), Some(at)) => match row.args.get(at) {
+                    Some(value) => self.tenant_value(value, key, table, scope),
+                    None => Err(value::unproven(key, table)),
+                },
+                _ => Err(value::unproven(key, table)),
+            };
+        }
+        self.tenant_value(assigned, key, table, scope)
+    }
+
+    /// The keys of a scoped target and its name for messages.
+    pub(super) fn keys_of(&self, target: EntryId) -> (Vec<Key>, String) {
+        let Some(entry) = self.entry(target) else {
+            return (Vec::new(), String::new());
+        };
+        let name = match &entry.schema {
+            Some(schema) => format!("{schema}.{}", entry.name),
+            None => entry.name.clone(),
+        };
+        match &entry.kind {
+            EntryKind::Scoped(keys) => (keys.clone(), name),
+            _ => (Vec::new(), name),
+        }
+    }
+}
+
+fn row_with_default(source: &Node) -> bool {
+    match source.node.as_ref() {
+        Some(NodeEnum::RowExpr(row)) => row
+            .args
+            .iter()
+            .any(|arg| matches!(arg.node, Some(NodeEnum::SetToDefault(_)))),
+        _ => false,
+    }
+}

@@ -1,0 +1,729 @@
+//! SELECT, VALUES, TABLE, set operations and WITH.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CteMaterialize, Node, ResTarget, SelectStmt, SetOperation, WithClause};
+
+use super::barrier::Clause;
+use super::expression::Facts;
+use super::from::Level;
+use super::names::{Column, Item, Scope, Ty, strings};
+use super::{Cte, CteId, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use crate::deny::{Denial, DenyReason};
+use crate::rewrite;
+
+/// What a query gives to the query around it.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) columns: Vec<Column>,
+    /// Whether there are columns that we don't know.
+    pub(super) open: bool,
+    /// The entries that its expressions read, those of outer queries among them.
+    pub(super) reads: Vec<EntryId>,
+    /// Whether an expression that runs without a barrier may raise an error.
+    pub(super) leaky: bool,
+    /// Whether anything of a tenant is inside.
+    pub(super) risky: bool,
+    /// Whether it is a fence: the planner can't move conditions into it.
+    pub(super) sealed: bool,
+    /// Whether it gives one row at most.
+    pub(super) single_row: bool,
+}
+
+impl Output {
+    pub(super) fn absorb(&mut self, facts: &Facts) {
+        self.leaky |= facts.leaky;
+        self.reads.extend(&facts.reads);
+    }
+}
+
+impl Judge<'_> {
+    /// Judges a SELECT in any of its forms.
+    pub(super) fn select(
+        &mut self,
+        select: &mut SelectStmt,
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        if select.into_clause.is_some() {
+            return Err(unsupported("SELECT INTO"));
+        }
+        let mut with = select.with_clause.take();
+        let inner = self.with(with.as_mut(), outer, env)?;
+        let output = match SetOperation::try_from(select.op).unwrap_or(SetOperation::Undefined) {
+            SetOperation::SetopNone if select.values_lists.is_empty() => {
+                self.plain_select(select, outer, &inner)
+            }
+            SetOperation::SetopNone => self.values(select, outer, &inner),
+            SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept => {
+                self.set_operation(select, outer, &inner)
+            }
+            SetOperation::Undefined => Err(unsupported("this set operation")),
+        };
+        self.fence_ctes(with.as_mut(), &inner);
+        select.with_clause = with;
+        let mut output = output?;
+        output.sealed |= select.limit_count.is_some() || select.limit_offset.is_some();
+        output.risky |= inner
+            .ctes
+            .iter()
+            .any(|(_, id)| self.cte(*id).is_some_and(|c| c.risky));
+        if output.sealed {
+            for column in &mut output.columns {
+                column.sealed = true;
+            }
+        }
+        Ok(output)
+    }
+
+    fn plain_select(
+        &mut self,
+        select: &mut SelectStmt,
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut level = Level::default();
+        self.from_items(&mut select.from_clause, &mut level, outer, env)?;
+        let items = std::mem::take(&mut level.items);
+        let scope = Scope {
+            items: &items,
+            outer,
+        };
+        let mut output = self.targets(&mut select.target_list, &scope, env)?;
+        let mut aggregate = output.columns.iter().any(|column| column.sealed);
+        self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
+        self.refuse_unfiltered(&level.relations)?;
+
+        let by_output = self.output_scope(&output);
+        let names = [Item::new(by_output)];
+        let labels = Scope {
+            items: &names,
+            outer: Some(&scope),
+        };
+        let grouped = !select.group_clause.is_empty();
+        let group = self.grouping(&mut select.group_clause, &scope, &labels, env)?;
+        output.absorb(&group);
+        aggregate |= select.having_clause.is_some();
+        self.quals(&mut select.having_clause, &scope, env, Clause::Having)?;
+        for window in &mut select.window_clause {
+            let Some(NodeEnum::WindowDef(window)) = window.node.as_mut() else {
+                return Err(unsupported("this kind of WINDOW"));
+            };
+            output.absorb(&self.window(window, &scope, env)?);
+        }
+        for node in &mut select.distinct_clause {
+            if node.node.is_some() {
+                output.absorb(&self.labelled(node, &scope, &labels, env)?);
+            }
+        }
+        output.absorb(&self.sort_by(&mut select.sort_clause, &scope, &labels, env)?);
+        output.absorb(&self.limits(select, outer, env)?);
+        self.locking(select, &items, &level)?;
+
+        self.fence(&mut select.from_clause, &level);
+        let mut predicates = Vec::new();
+        for id in &level.guarded_in_where {
+            predicates.extend(self.predicate(*id)?);
+        }
+        rewrite::prepend(&mut select.where_clause, predicates);
+        output.risky = level.risky;
+        output.reads.extend(&level.reads);
+        output.single_row = (items.is_empty() || aggregate) && !grouped;
+        Ok(output)
+    }
+
+    /// The select list (or RETURNING), and the columns that it gives.
+    pub(super) fn targets(
+        &mut self,
+        targets: &mut [Node],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut output = Output::default();
+        for node in targets {
+            let Some(NodeEnum::ResTarget(target)) = node.node.as_mut() else {
+                return Err(unsupported("this kind of select list"));
+            };
+            refuse_reserved(&target.name)?;
+            self.target(target, &mut output, scope, env)?;
+        }
+        Ok(output)
+    }
+
+    fn target(
+        &mut self,
+        target: &mut ResTarget,
+        output: &mut Output,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), Denial> {
+        let Some(value) = target.val.as_mut() else {
+            return Err(unsupported("an empty target"));
+        };
+        if let Some(NodeEnum::ColumnRef(reference)) = value.node.as_ref()
+            && let Some(qualifier) = Self::star_target(reference)
+        {
+            let (columns, open) = self.star(qualifier, scope)?;
+            output.open |= open;
+            output.columns.extend(columns);
+            output
+                .reads
+                .extend(scope.items.iter().map(|item| item.entry));
+            return Ok(());
+        }
+        // `(row).*` gives columns that we don't know.
+        let spread = matches!(
+            value.node.as_ref(),
+            Some(NodeEnum::AIndirection(steps))
+                if steps.indirection.iter().any(|s| matches!(s.node, Some(NodeEnum::AStar(_))))
+        );
+        let name = if target.name.is_empty() {
+            figured_name(value)
+        } else {
+            target.name.clone()
+        };
+        let facts = self.expression(value, scope, env)?;
+        output.absorb(&facts);
+        output.open |= spread;
+        if !spread {
+            output.columns.push(Column {
+                name,
+                ty: facts.ty,
+                plain: !facts.leaky,
+                sealed: facts.sealed,
+                tenant: facts.tenant,
+                hidden: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// An entry through which ORDER BY and GROUP BY name output columns.
+    fn output_scope(&mut self, output: &Output) -> EntryId {
+        let columns = output
+            .columns
+            .iter()
+            .map(|c| Column {
+                sealed: true,
+                ..c.clone()
+            })
+            .collect();
+        self.add_entry(super::Entry {
+            name: String::new(),
+            schema: None,
+            columns,
+            open: false,
+            kind: EntryKind::Free { writable: true },
+        })
+    }
+
+    /// A GROUP BY item or the like: a name of an output column only if it is nothing else.
+    fn labelled(
+        &mut self,
+        node: &mut Node,
+        scope: &Scope<'_>,
+        labels: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        if let Some(NodeEnum::ColumnRef(reference)) = node.node.as_ref()
+            && reference.fields.len() == 1
+        {
+            return match self.resolve(reference, scope) {
+                Ok(_) => self.expression(node, scope, env),
+                Err(denial) if denial.sqlstate == "42703" => self.expression(node, labels, env),
+                Err(denial) => Err(denial),
+            };
+        }
+        self.expression(node, scope, env)
+    }
+
+    fn grouping(
+        &mut self,
+        items: &mut [Node],
+        scope: &Scope<'_>,
+        labels: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut facts = Facts::default();
+        for item in items {
+            if let Some(NodeEnum::GroupingSet(set)) = item.node.as_mut() {
+                facts.absorb(&self.grouping(&mut set.content, scope, labels, env)?);
+            } else if let Some(NodeEnum::RowExpr(row)) = item.node.as_mut() {
+                facts.absorb(&self.grouping(&mut row.args, scope, labels, env)?);
+            } else {
+                facts.absorb(&self.labelled(item, scope, labels, env)?);
+            }
+        }
+        Ok(facts)
+    }
+
+    fn sort_by(
+        &mut self,
+        items: &mut [Node],
+        scope: &Scope<'_>,
+        labels: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut facts = Facts::default();
+        for item in items {
+            let Some(NodeEnum::SortBy(sort)) = item.node.as_mut() else {
+                return Err(unsupported("this kind of ORDER BY"));
+            };
+            if !sort.use_op.is_empty() {
+                self.operator(&sort.use_op)?;
+            }
+            let Some(node) = sort.node.as_mut() else {
+                return Err(unsupported("an empty ORDER BY"));
+            };
+            facts.absorb(&self.labelled(node, scope, labels, env)?);
+        }
+        Ok(facts)
+    }
+
+    /// LIMIT and OFFSET see no FROM item of their own query.
+    fn limits(
+        &mut self,
+        select: &mut SelectStmt,
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let nothing = Scope { items: &[], outer };
+        let mut facts = self.optional(select.limit_count.as_mut(), &nothing, env)?;
+        facts.absorb(&self.optional(select.limit_offset.as_mut(), &nothing, env)?);
+        Ok(facts)
+    }
+
+    /// FOR UPDATE and its kind: rows that may not be written may not be locked.
+    fn locking(
+        &mut self,
+        select: &SelectStmt,
+        items: &[Item],
+        level: &Level,
+    ) -> Result<(), Denial> {
+        for clause in &select.locking_clause {
+            let Some(NodeEnum::LockingClause(clause)) = clause.node.as_ref() else {
+                return Err(unsupported("this kind of locking clause"));
+            };
+            for relation in &clause.locked_rels {
+                let Some(NodeEnum::RangeVar(range)) = relation.node.as_ref() else {
+                    return Err(unsupported("this kind of locking clause"));
+                };
+                let scope = Scope { items, outer: None };
+                if !range.schemaname.is_empty()
+                    || self.find_item(None, &range.relname, &scope).is_none()
+                {
+                    return Err(unsupported("FOR UPDATE OF a name that is not in FROM"));
+                }
+            }
+        }
+        let locks = !select.locking_clause.is_empty();
+        let read_only = level.relations.iter().any(|id| {
+            let kind = self.entry(*id).map(|entry| &entry.kind);
+            matches!(kind, Some(EntryKind::Free { writable: false }))
+        });
+        if locks && read_only {
+            return Err(Denial::new(
+                DenyReason::ReadOnlyRelation,
+                "rows of a relation that may only be read can't be locked",
+            ));
+        }
+        Ok(())
+    }
+
+    fn values(
+        &mut self,
+        select: &mut SelectStmt,
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let scope = Scope { items: &[], outer };
+        let mut output = Output {
+            single_row: select.values_lists.len() == 1,
+            ..Output::default()
+        };
+        for (row, list) in select.values_lists.iter_mut().enumerate() {
+            let Some(NodeEnum::List(list)) = list.node.as_mut() else {
+                return Err(unsupported("this kind of VALUES"));
+            };
+            for (at, value) in list.items.iter_mut().enumerate() {
+                let facts = self.expression(value, &scope, env)?;
+                output.absorb(&facts);
+                let name = format!("column{}", at + 1);
+                let column = Column {
+                    ty: facts.ty,
+                    plain: !facts.leaky,
+                    ..Column::opaque(&name)
+                };
+                match output.columns.get_mut(at) {
+                    None if row == 0 => output.columns.push(column),
+                    None => {}
+                    Some(known) => {
+                        known.plain &= column.plain;
+                        known.ty = common_type(known.ty, column.ty);
+                    }
+                }
+            }
+        }
+        let label = self.output_scope(&output);
+        let names = [Item::new(label)];
+        let labels = Scope {
+            items: &names,
+            outer,
+        };
+        output.absorb(&self.sort_by(&mut select.sort_clause, &labels, &labels, env)?);
+        output.absorb(&self.limits(select, outer, env)?);
+        Ok(output)
+    }
+
+    fn set_operation(
+        &mut self,
+        select: &mut SelectStmt,
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let (Some(larg), Some(rarg)) = (select.larg.as_mut(), select.rarg.as_mut()) else {
+            return Err(unsupported("a set operation with one side"));
+        };
+        let left = self.select(larg, outer, env)?;
+        let right = self.select(rarg, outer, env)?;
+        let mut output = combine(left, right);
+        let label = self.output_scope(&output);
+        let names = [Item::new(label)];
+        let labels = Scope {
+            items: &names,
+            outer,
+        };
+        output.absorb(&self.sort_by(&mut select.sort_clause, &labels, &labels, env)?);
+        output.absorb(&self.limits(select, outer, env)?);
+        if !select.locking_clause.is_empty() {
+            return Err(unsupported("FOR UPDATE with a set operation"));
+        }
+        Ok(output)
+    }
+
+    /// WITH: each expression sees those before it; with RECURSIVE all see all.
+    pub(super) fn with<'e>(
+        &mut self,
+        clause: Option<&mut WithClause>,
+        outer: Option<&Scope<'_>>,
+        env: &'e Env<'e>,
+    ) -> Result<Env<'e>, Denial> {
+        let mut inner = Env {
+            ctes: Vec::new(),
+            outer: Some(env),
+        };
+        let Some(clause) = clause else {
+            return Ok(inner);
+        };
+        if clause.recursive {
+            for node in &clause.ctes {
+                let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_ref() else {
+                    continue;
+                };
+                let id = self.add_cte(Cte {
+                    columns: Vec::new(),
+                    open: true,
+                    risky: true,
+                    sealed: true,
+                });
+                inner.ctes.push((cte.ctename.clone(), id));
+            }
+        }
+        for node in &mut clause.ctes {
+            let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_mut() else {
+                return Err(unsupported("this kind of WITH"));
+            };
+            refuse_reserved(&cte.ctename)?;
+            if cte.search_clause.is_some() || cte.cycle_clause.is_some() {
+                return Err(unsupported("SEARCH and CYCLE"));
+            }
+            let names: Vec<String> = strings(&cte.aliascolnames)?
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            let known = clause.recursive.then(|| inner.find(&cte.ctename)).flatten();
+            let Some(query) = cte.ctequery.as_mut().and_then(|query| query.node.as_mut()) else {
+                return Err(unsupported("an empty WITH"));
+            };
+            let modifying = !matches!(query, NodeEnum::SelectStmt(_));
+            let output = match (known, &mut *query) {
+                (Some(id), NodeEnum::SelectStmt(select)) if select.larg.is_some() => {
+                    self.recursive(select, id, &names, outer, &inner)?
+                }
+                _ => self.query(query, outer, &inner)?,
+            };
+            let materialized = cte.ctematerialized == CteMaterialize::Always as i32;
+            let mut columns = output.columns;
+            name_columns(&mut columns, &names);
+            let sealed = modifying || materialized || known.is_some() || output.sealed;
+            if sealed {
+                for column in &mut columns {
+                    column.sealed = true;
+                }
+            }
+            let made = Cte {
+                columns,
+                open: output.open,
+                risky: output.risky,
+                sealed,
+            };
+            match known.and_then(|id| self.ctes.get_mut(id)) {
+                Some(place) => *place = made,
+                None => {
+                    let id = self.add_cte(made);
+                    inner.ctes.push((cte.ctename.clone(), id));
+                }
+            }
+        }
+        Ok(inner)
+    }
+
+    /// `non-recursive UNION recursive`: the first side gives the columns that the second sees.
+    fn recursive(
+        &mut self,
+        select: &mut SelectStmt,
+        id: CteId,
+        names: &[String],
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut with = select.with_clause.take();
+        let inner = self.with(with.as_mut(), outer, env)?;
+        let (Some(larg), Some(rarg)) = (select.larg.as_mut(), select.rarg.as_mut()) else {
+            return Err(unsupported("a set operation with one side"));
+        };
+        let left = self.select(larg, outer, &inner)?;
+        let mut columns: Vec<Column> = left
+            .columns
+            .iter()
+            .map(|c| Column {
+                plain: true,
+                tenant: None,
+                ..c.clone()
+            })
+            .collect();
+        name_columns(&mut columns, names);
+        if let Some(place) = self.ctes.get_mut(id) {
+            place.columns = columns;
+            place.open = left.open;
+        }
+        let right = self.select(rarg, outer, &inner)?;
+        let mut output = combine(left, right);
+        let label = self.output_scope(&output);
+        let items = [Item::new(label)];
+        let labels = Scope {
+            items: &items,
+            outer,
+        };
+        output.absorb(&self.sort_by(&mut select.sort_clause, &labels, &labels, &inner)?);
+        output.absorb(&self.limits(select, outer, &inner)?);
+        if !select.locking_clause.is_empty() {
+            return Err(unsupported("FOR UPDATE with a set operation"));
+        }
+        self.fence_ctes(with.as_mut(), &inner);
+        select.with_clause = with;
+        Ok(output)
+    }
+
+    fn add_cte(&mut self, cte: Cte) -> CteId {
+        self.ctes.push(cte);
+        self.ctes.len() - 1
+    }
+
+    /// Makes the CTEs of a WITH that need it fences.
+    pub(super) fn fence_ctes(&mut self, clause: Option<&mut WithClause>, env: &Env<'_>) {
+        let Some(clause) = clause else { return };
+        for node in &mut clause.ctes {
+            let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_mut() else {
+                continue;
+            };
+            let id = env
+                .ctes
+                .iter()
+                .find(|(name, _)| *name == cte.ctename)
+                .map(|(_, id)| *id);
+            let wanted = id.is_some_and(|id| {
+                self.fenced_ctes.contains(&id) && self.cte(id).is_some_and(|cte| !cte.sealed)
+            });
+            if wanted {
+                cte.ctematerialized = CteMaterialize::Always as i32;
+                self.rewritten();
+            }
+        }
+    }
+
+    /// Makes the derived tables of a FROM clause that need it fences.
+    pub(super) fn fence(&mut self, items: &mut [Node], level: &Level) {
+        let mut derived = level.derived.iter();
+        for item in items {
+            self.fence_item(item, &mut derived);
+        }
+    }
+
+    fn fence_item(&mut self, node: &mut Node, derived: &mut std::slice::Iter<'_, EntryId>) {
+        match node.node.as_mut() {
+            Some(NodeEnum::JoinExpr(join)) => {
+                for side in [join.larg.as_mut(), join.rarg.as_mut()]
+                    .into_iter()
+                    .flatten()
+                {
+                    self.fence_item(side, derived);
+                }
+            }
+            Some(NodeEnum::RangeSubselect(range)) if !rewrite::is_injected(range) => {
+                let fenced = derived.next().is_some_and(|id| self.fenced.contains(id));
+                if let Some(NodeEnum::SelectStmt(select)) = range
+                    .subquery
+                    .as_mut()
+                    .and_then(|query| query.node.as_mut())
+                    && fenced
+                    && select.limit_offset.is_none()
+                {
+                    select.limit_offset = Some(Box::new(rewrite::integer(0)));
+                    self.rewritten();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn name_columns(columns: &mut Vec<Column>, names: &[String]) {
+    for (at, name) in names.iter().enumerate() {
+        match columns.get_mut(at) {
+            Some(column) => column.name.clone_from(name),
+            None => columns.push(Column::opaque(name)),
+        }
+    }
+}
+
+/// The columns of a set operation: names of the left side, facts of both.
+fn combine(left: Output, right: Output) -> Output {
+    let mut columns = left.columns;
+    for (at, column) in columns.iter_mut().enumerate() {
+        let Some(other) = right.columns.get(at) else {
+            continue;
+        };
+        column.plain &= other.plain;
+        column.sealed &= other.sealed;
+        column.ty = common_type(column.ty, other.ty);
+        column.tenant = column.tenant.filter(|slot| other.tenant == Some(*slot));
+    }
+    let mut reads = left.reads;
+    reads.extend(right.reads);
+    Output {
+        columns,
+        open: left.open || right.open,
+        reads,
+        leaky: left.leaky || right.leaky,
+        risky: left.risky || right.risky,
+        sealed: false,
+        single_row: false,
+    }
+}
+
+/// The type of a column that two rows or queries give.
+fn common_type(left: Ty, right: Ty) -> Ty {
+    match (left, right) {
+        (left, right) if left == right => left,
+        (Ty::Known(ty), Ty::Adaptable) | (Ty::Adaptable, Ty::Known(ty)) => Ty::Known(ty),
+        _ => Ty::Unknown,
+    }
+}
+
+/// The name that PostgreSQL gives a column without AS (`FigureColname`).
+fn figured_name(value: &Node) -> String {
+    match value.node.as_ref() {
+        Some(NodeEnum::ColumnRef(reference)) => last_name(&reference.fields),
+        Some(NodeEnum::AIndirection(steps)) => {
+            let name = last_name(&steps.indirection);
+            let arg = steps.arg.as_deref();
+            if name.is_empty() {
+                arg.map(figured_name).unwrap_or_default()
+            } else {
+                name
+            }
+        }
+        Some(NodeEnum::FuncCall(call)) => last_name(&call.funcname),
+        Some(NodeEnum::TypeCast(cast)) => {
+            let inner = cast.arg.as_deref().map(figured_name).unwrap_or_default();
+            if inner.is_empty() || inner == "?column?" {
+                cast.type_name
+                    .as_ref()
+                    .map(|name| last_name(&name.names))
+                    .unwrap_or_default()
+            } else {
+                inner
+            }
+        }
+        Some(NodeEnum::CollateClause(collate)) => {
+            collate.arg.as_deref().map(figured_name).unwrap_or_default()
+        }
+        Some(NodeEnum::CaseExpr(case)) => {
+            let inner = case
+                .defresult
+                .as_deref()
+                .map(figured_name)
+                .unwrap_or_default();
+            if inner.is_empty() || inner == "?column?" {
+                "case".to_owned()
+            } else {
+                inner
+            }
+        }
+        Some(NodeEnum::CoalesceExpr(_)) => "coalesce".to_owned(),
+        Some(NodeEnum::AArrayExpr(_)) => "array".to_owned(),
+        Some(NodeEnum::RowExpr(_)) => "row".to_owned(),
+        Some(NodeEnum::GroupingFunc(_)) => "grouping".to_owned(),
+        Some(NodeEnum::MinMaxExpr(expr)) => {
+            let greatest = pg_query::protobuf::MinMaxOp::IsGreatest as i32;
+            if expr.op == greatest {
+                "greatest"
+            } else {
+                "least"
+            }
+            .to_owned()
+        }
+        Some(NodeEnum::SubLink(link)) => sublink_name(link),
+        _ => "?column?".to_owned(),
+    }
+}
+
+fn sublink_name(link: &pg_query::protobuf::SubLink) -> String {
+    use pg_query::protobuf::SubLinkType;
+    match SubLinkType::try_from(link.sub_link_type) {
+        Ok(SubLinkType::ExistsSublink) => "exists".to_owned(),
+        Ok(SubLinkType::ArraySublink) => "array".to_owned(),
+        Ok(SubLinkType::ExprSublink) => {
+            let Some(NodeEnum::SelectStmt(select)) = link
+                .subselect
+                .as_deref()
+                .and_then(|node| node.node.as_ref())
+            else {
+                return "?column?".to_owned();
+            };
+            match select
+                .target_list
+                .first()
+                .and_then(|target| target.node.as_ref())
+            {
+                Some(NodeEnum::ResTarget(target)) if !target.name.is_empty() => target.name.clone(),
+                Some(NodeEnum::ResTarget(target)) => {
+                    target.val.as_deref().map(figured_name).unwrap_or_default()
+                }
+                _ => "?column?".to_owned(),
+            }
+        }
+        _ => "?column?".to_owned(),
+    }
+}
+
+fn last_name(fields: &[Node]) -> String {
+    let names = fields
+        .iter()
+        .rev()
+        .find_map(|field| match field.node.as_ref() {
+            Some(NodeEnum::String(name)) => Some(name.sval.clone()),
+            _ => None,
+        });
+    names.unwrap_or_default()
+}

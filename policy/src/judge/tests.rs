@@ -1,0 +1,185 @@
+//! Statements and what becomes of them.
+
+use std::sync::Arc;
+
+use crate::testing;
+use crate::{Engine, Protocol, Request, Scratch, SessionFacts};
+
+fn judge(sql: &str) -> String {
+    let engine = Engine::new(
+        Arc::new(testing::policy()),
+        Arc::new(testing::catalog()),
+        crate::engine::Limits::default(),
+    )
+    .expect("the test policy fits");
+    let request = Request {
+        text: sql,
+        protocol: Protocol::Extended,
+        declared: &[],
+        facts: &SessionFacts::default(),
+        values: &testing::values(),
+    };
+    match engine.judge(request, &mut Scratch::default()) {
+        Ok(cleared) => cleared.text().to_owned(),
+        Err(denial) => format!("! {} {}", denial.reason.code(), denial.message),
+    }
+}
+
+/// `(statement, what must be in the answer)`; a denial begins with `! <reason>`.
+fn check(cases: &[(&str, &str)]) {
+    let mut failures = String::new();
+    for (sql, wanted) in cases {
+        let got = judge(sql);
+        if !got.contains(wanted) {
+            failures += &format!("\n{sql}\n  wanted: {wanted}\n  got:    {got}\n");
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+const P: &str = "leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid";
+
+#[test]
+fn predicates_stand_where_they_guard() {
+    check(&[
+        (
+            "SELECT * FROM leads",
+            "SELECT * FROM public.leads WHERE leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid",
+        ),
+        (
+            "SELECT * FROM leads WHERE id = 'x' OR true",
+            &format!("WHERE {P} AND (id = 'x' OR true)"),
+        ),
+        (
+            "SELECT * FROM leads l LEFT JOIN calls c ON c.lead_id = l.id",
+            "LEFT JOIN (public.calls c JOIN (SELECT) pgwarden_1 ON c.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid) ON c.lead_id = l.id WHERE l.org_id",
+        ),
+        (
+            "SELECT * FROM leads FULL JOIN calls USING (org_id)",
+            "pgwarden_2",
+        ),
+        ("SELECT (SELECT count(*) FROM leads)", P),
+        ("WITH leads AS (SELECT * FROM leads) SELECT * FROM leads", P),
+        (
+            "WITH RECURSIVE t AS (SELECT id FROM leads UNION SELECT c.lead_id FROM calls c JOIN t ON t.id = c.lead_id) SELECT * FROM t",
+            P,
+        ),
+        ("SELECT * FROM leads FOR UPDATE OF leads", P),
+        ("TABLE leads", P),
+        (
+            "SELECT * FROM leads AS l(x, y)",
+            "l.y OPERATOR(pg_catalog.=) $1",
+        ),
+        ("SELECT * FROM plans", "public.plans"),
+        ("SELECT 1", "SELECT 1"),
+        (
+            "SELECT * FROM user_credits",
+            "user_credits.user_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid",
+        ),
+        (
+            "SELECT x FROM (SELECT note::int AS x FROM leads) s WHERE s.x > 0",
+            "OFFSET 0",
+        ),
+        (
+            "SELECT note FROM leads WHERE note::int > 0",
+            "CASE WHEN leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid THEN note::int > 0 ELSE false END",
+        ),
+        (
+            "SELECT note FROM leads GROUP BY note HAVING note::int > 0",
+            "CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 THEN",
+        ),
+    ]);
+}
+
+#[test]
+fn writes_stay_in_the_tenant() {
+    check(&[
+        (
+            "INSERT INTO leads (note) VALUES ('x'), ('y')",
+            "INSERT INTO public.leads (note, org_id) VALUES ('x', $1::pg_catalog.uuid), ('y', $1::pg_catalog.uuid)",
+        ),
+        (
+            "INSERT INTO leads VALUES ($1)",
+            "(id, org_id) VALUES ($1, $2::pg_catalog.uuid)",
+        ),
+        (
+            "INSERT INTO leads DEFAULT VALUES",
+            "(org_id) VALUES ($1::pg_catalog.uuid)",
+        ),
+        (
+            "INSERT INTO leads (org_id) VALUES (DEFAULT)",
+            "VALUES ($1::pg_catalog.uuid)",
+        ),
+        (
+            "INSERT INTO leads (org_id) VALUES ('b0000000-0000-0000-0000-000000000002')",
+            "! foreign_tenant_value",
+        ),
+        (
+            "INSERT INTO leads (org_id) VALUES ('A0000000-0000-0000-0000-000000000001')",
+            "INSERT",
+        ),
+        (
+            "INSERT INTO leads (org_id) SELECT org_id FROM calls",
+            "calls.org_id",
+        ),
+        (
+            "INSERT INTO leads (org_id) SELECT id FROM calls",
+            "! unproven_tenant_value",
+        ),
+        (
+            "INSERT INTO leads (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET note = excluded.note",
+            "ON CONFLICT (id) DO UPDATE SET note = excluded.note WHERE CASE WHEN leads.org_id",
+        ),
+        (
+            "UPDATE leads SET org_id = 'b0000000-0000-0000-0000-000000000002'",
+            "! foreign_tenant_value",
+        ),
+        (
+            "UPDATE leads SET (note, org_id) = (SELECT 'x', id FROM leads)",
+            "! unproven_tenant_value",
+        ),
+        ("UPDATE leads SET org_id = $1", "$2::pg_catalog.uuid"),
+        (
+            "UPDATE leads SET \"org_id\" = DEFAULT",
+            "! unproven_tenant_value",
+        ),
+        (
+            "DELETE FROM leads USING calls WHERE calls.lead_id = leads.id",
+            "leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND calls.org_id",
+        ),
+    ]);
+}
+
+#[test]
+fn what_nobody_knows_is_denied() {
+    check(&[
+        ("SELECT * FROM nobody", "! unknown_relation"),
+        ("SELECT * FROM pg_stats", "! "),
+        ("SELECT reltuples FROM pg_class", "! system_relation"),
+        ("SELECT * FROM secret", "! unlisted_relation"),
+        (
+            "SELECT query_to_xml('select 1', true, true, '')",
+            "! function_denied",
+        ),
+        ("SELECT evil()", "! unknown_function"),
+        (
+            "SELECT set_config('request.jwt.claims', '', false)",
+            "! identity_guard",
+        ),
+        (
+            "SELECT set_config('request' || '.jwt', '', false)",
+            "! identity_guard",
+        ),
+        ("SET request.jwt.claims = ''", "! identity_guard"),
+        ("SET LOCAL ROLE postgres", "! identity_guard"),
+        ("UPDATE pg_settings SET setting = 'x'", "! identity_guard"),
+        ("DO $$ BEGIN END $$", "! unsupported_statement"),
+        (
+            "MERGE INTO leads USING calls ON true WHEN MATCHED THEN DELETE",
+            "! unsupported_statement",
+        ),
+        ("INSERT INTO plans VALUES (1)", "! read_only_relation"),
+        ("SELECT nothing FROM leads", "! ambiguous_column"),
+        ("SELECT 1 AS pgwarden_1", "! unsupported_construct"),
+    ]);
+}

@@ -1,0 +1,137 @@
+//! Type names: casts, column definitions, XMLTABLE and JSON_TABLE columns.
+//!
+//! A type's input function and a domain's checks are code. pg_catalog's own types are known; a
+//! user's enum, composite and range types run nothing; a domain runs its checks; a base type runs
+//! its input function, which only an extension that the policy allows may bring.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::TypeName;
+
+use super::names::{Ty, strings};
+use super::{Judge, unsupported};
+use crate::catalog::{Oid, Type, TypeKind};
+use crate::deny::{Denial, DenyReason};
+
+/// pg_catalog types that statements have no business with.
+const DENIED: &[&str] = &[
+    "aclitem",
+    "pg_node_tree",
+    "pg_ndistinct",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "internal",
+    "cstring",
+    "language_handler",
+    "fdw_handler",
+    "index_am_handler",
+    "tsm_handler",
+    "table_am_handler",
+    "trigger",
+    "event_trigger",
+    "pg_ddl_command",
+];
+
+impl Judge<'_> {
+    /// Judges a type's name and says which type it is.
+    pub(super) fn type_name(&self, name: &TypeName) -> Result<Ty, Denial> {
+        if name.pct_type {
+            return Err(unsupported("%TYPE"));
+        }
+        for modifier in &name.typmods {
+            match modifier.node {
+                // `numeric(10,2)`, `interval day`, `geometry(Point)`: constants and identifiers.
+                Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)) => {}
+                _ => return Err(unsupported("an expression as type modifier")),
+            }
+        }
+        let parts = strings(&name.names)?;
+        let ty = match parts.as_slice() {
+            [name] => self.find_type(None, name),
+            [schema, name] => self.find_type(Some(schema), name),
+            _ => return Err(unsupported("a type name with a database")),
+        };
+        let shown = parts.join(".");
+        let Some(ty) = ty else {
+            return Err(unknown_type(&shown));
+        };
+        self.allow_type(ty, &shown, 0)?;
+        Ok(match (name.array_bounds.is_empty(), name.setof) {
+            (true, false) => Ty::Known(ty.oid),
+            _ => self.array_of(ty.oid).map_or(Ty::Unknown, Ty::Known),
+        })
+    }
+
+    fn array_of(&self, element: Oid) -> Option<Oid> {
+        let types = &self.bound.catalog.parts().types;
+        let array = types
+            .iter()
+            .find(|ty| ty.element == element && ty.name.starts_with('_'));
+        array.map(|ty| ty.oid)
+    }
+
+    fn find_type(&self, schema: Option<&str>, name: &str) -> Option<&Type> {
+        let catalog = &self.bound.catalog;
+        if let Some(schema) = schema {
+            return catalog.types_named(name).find(|ty| ty.schema == schema);
+        }
+        let path = &self.request.facts.search_path;
+        let explicit = path.iter().any(|schema| schema == "pg_catalog");
+        let implicit = (!explicit).then_some("pg_catalog");
+        implicit
+            .into_iter()
+            .chain(path.iter().map(String::as_str))
+            .find_map(|schema| catalog.types_named(name).find(|ty| ty.schema == schema))
+    }
+
+    /// Whether statements may write this type.
+    fn allow_type(&self, ty: &Type, shown: &str, depth: usize) -> Result<(), Denial> {
+        if depth > 16 {
+            return Err(unknown_type(shown));
+        }
+        if ty.schema == "pg_catalog" {
+            let denied = DENIED.contains(&ty.name.as_str()) || ty.kind == TypeKind::Pseudo;
+            return if denied && ty.name != "record" {
+                Err(unknown_type(shown))
+            } else {
+                Ok(())
+            };
+        }
+        let catalog = &self.bound.catalog;
+        let by_extension = ty
+            .extension
+            .as_ref()
+            .is_some_and(|extension| self.bound.policy.functions.extensions.contains(extension));
+        let allowed = match ty.kind {
+            TypeKind::Enum | TypeKind::Composite | TypeKind::Range | TypeKind::Multirange => true,
+            TypeKind::Domain => {
+                if let Some(base) = catalog.type_by_oid(ty.base) {
+                    self.allow_type(base, shown, depth + 1)?;
+                }
+                !ty.check_calls_function
+            }
+            TypeKind::Base => match catalog.type_by_oid(ty.element) {
+                Some(element) if ty.element != 0 => {
+                    return self.allow_type(element, shown, depth + 1);
+                }
+                _ => by_extension,
+            },
+            TypeKind::Pseudo => false,
+        };
+        let casts = catalog.casts().iter().filter(|cast| cast.target == ty.oid);
+        for cast in casts {
+            self.function_named(Some(&cast.function_schema), &cast.function)?;
+        }
+        if allowed {
+            Ok(())
+        } else {
+            Err(unknown_type(shown))
+        }
+    }
+}
+
+fn unknown_type(shown: &str) -> Denial {
+    Denial::new(
+        DenyReason::UnknownType,
+        format!("type \"{shown}\" is not known or not allowed"),
+    )
+}

@@ -1,0 +1,159 @@
+//! Transaction control, settings, and what clears a session.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    ClosePortalStmt, DeallocateStmt, DiscardMode, DiscardStmt, Node, TransactionStmt,
+    TransactionStmtKind, VariableSetKind, VariableSetStmt, a_const,
+};
+
+use super::{Judge, unsupported};
+use crate::builtin::settings;
+use crate::deny::{Denial, DenyReason};
+use crate::plan::{Effect, StatementKind};
+
+impl Judge<'_> {
+    pub(super) fn transaction(
+        &mut self,
+        transaction: &TransactionStmt,
+    ) -> Result<StatementKind, Denial> {
+        let kind = TransactionStmtKind::try_from(transaction.kind)
+            .unwrap_or(TransactionStmtKind::Undefined);
+        match kind {
+            TransactionStmtKind::TransStmtBegin
+            | TransactionStmtKind::TransStmtStart
+            | TransactionStmtKind::TransStmtCommit
+            | TransactionStmtKind::TransStmtRollback
+            | TransactionStmtKind::TransStmtSavepoint
+            | TransactionStmtKind::TransStmtRelease
+            | TransactionStmtKind::TransStmtRollbackTo => Ok(StatementKind::Transaction),
+            TransactionStmtKind::Undefined
+            | TransactionStmtKind::TransStmtPrepare
+            | TransactionStmtKind::TransStmtCommitPrepared
+            | TransactionStmtKind::TransStmtRollbackPrepared => Err(Denial::new(
+                DenyReason::UnsupportedStatement,
+                "two-phase commit is not supported",
+            )),
+        }
+    }
+
+    /// SET, SET LOCAL, RESET, RESET ALL.
+    pub(super) fn set(&mut self, set: &VariableSetStmt) -> Result<StatementKind, Denial> {
+        let kind = VariableSetKind::try_from(set.kind).unwrap_or(VariableSetKind::Undefined);
+        match kind {
+            VariableSetKind::VarResetAll => {
+                self.findings
+                    .effects
+                    .extend([Effect::ClaimsLost, Effect::SearchPath]);
+            }
+            VariableSetKind::VarSetMulti => return self.set_several(set),
+            VariableSetKind::VarSetValue => {
+                let value = self.setting_value(&set.args)?;
+                let effect = settings::check(&self.bound.policy, &set.name, Some(&value))?;
+                self.findings.effects.extend(effect);
+            }
+            VariableSetKind::VarSetDefault
+            | VariableSetKind::VarReset
+            | VariableSetKind::VarSetCurrent => {
+                let effect = settings::check(&self.bound.policy, &set.name, None)?;
+                self.findings.effects.extend(effect);
+            }
+            VariableSetKind::Undefined => return Err(unsupported("this form of SET")),
+        }
+        Ok(StatementKind::Setting)
+    }
+
+    /// SET TRANSACTION, SET SESSION CHARACTERISTICS; a snapshot of another session is refused.
+    fn set_several(&self, set: &VariableSetStmt) -> Result<StatementKind, Denial> {
+        match set.name.as_str() {
+            "TRANSACTION" | "SESSION CHARACTERISTICS" => Ok(StatementKind::Setting),
+            _ => Err(unsupported("SET TRANSACTION SNAPSHOT")),
+        }
+    }
+
+    /// The value as one text; its literals are pinned, as the verdict depends on them.
+    fn setting_value(&mut self, args: &[Node]) -> Result<String, Denial> {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            values.push(self.setting_part(arg)?);
+        }
+        Ok(values.join(", "))
+    }
+
+    fn setting_part(&mut self, arg: &Node) -> Result<String, Denial> {
+        match arg.node.as_ref() {
+            Some(NodeEnum::AConst(constant)) => {
+                self.pin(constant.location);
+                match constant.val.as_ref() {
+                    Some(a_const::Val::Sval(text)) => Ok(text.sval.clone()),
+                    Some(a_const::Val::Ival(number)) => Ok(number.ival.to_string()),
+                    Some(a_const::Val::Fval(number)) => Ok(number.fval.clone()),
+                    Some(a_const::Val::Boolval(value)) => Ok(value.boolval.to_string()),
+                    Some(a_const::Val::Bsval(_)) | None => {
+                        Err(unsupported("this value of a setting"))
+                    }
+                }
+            }
+            // SET TIME ZONE INTERVAL '…'
+            Some(NodeEnum::TypeCast(cast)) => match cast.arg.as_deref() {
+                Some(arg) => self.setting_part(arg),
+                None => Err(unsupported("this value of a setting")),
+            },
+            _ => Err(unsupported("this value of a setting")),
+        }
+    }
+
+    /// The identity guard alone, for a break-glass role.
+    pub(super) fn guard_setting(&mut self, set: &VariableSetStmt) -> Result<StatementKind, Denial> {
+        let kind = VariableSetKind::try_from(set.kind).unwrap_or(VariableSetKind::Undefined);
+        if kind == VariableSetKind::VarResetAll {
+            self.findings
+                .effects
+                .extend([Effect::ClaimsLost, Effect::SearchPath]);
+            return Ok(StatementKind::Setting);
+        }
+        if settings::is_identity(&set.name) {
+            return Err(settings::identity(&set.name));
+        }
+        if set.name.eq_ignore_ascii_case("search_path") {
+            self.findings.effects.push(Effect::SearchPath);
+        }
+        Ok(StatementKind::Setting)
+    }
+
+    pub(super) fn discard(&mut self, discard: &DiscardStmt) -> Result<StatementKind, Denial> {
+        match DiscardMode::try_from(discard.target).unwrap_or(DiscardMode::Undefined) {
+            DiscardMode::DiscardAll => self.findings.effects.extend([
+                Effect::ClaimsLost,
+                Effect::SearchPath,
+                Effect::DeallocateAll,
+                Effect::CloseAll,
+            ]),
+            DiscardMode::DiscardPlans
+            | DiscardMode::DiscardSequences
+            | DiscardMode::DiscardTemp => {}
+            DiscardMode::Undefined => return Err(unsupported("this form of DISCARD")),
+        }
+        Ok(StatementKind::Setting)
+    }
+
+    pub(super) fn deallocate(
+        &mut self,
+        deallocate: &DeallocateStmt,
+    ) -> Result<StatementKind, Denial> {
+        self.findings
+            .effects
+            .push(if deallocate.isall || deallocate.name.is_empty() {
+                Effect::DeallocateAll
+            } else {
+                Effect::Deallocate(deallocate.name.clone())
+            });
+        Ok(StatementKind::Utility)
+    }
+
+    pub(super) fn close(&mut self, close: &ClosePortalStmt) -> Result<StatementKind, Denial> {
+        if close.portalname.is_empty() {
+            self.findings.effects.push(Effect::CloseAll);
+        }
+        Ok(StatementKind::Utility)
+    }
+}

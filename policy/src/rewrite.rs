@@ -1,0 +1,204 @@
+//! Builders of everything that is ever injected into a statement, and nothing else.
+//!
+//! Injected SQL trusts no name of the session: operators, types and functions are written with
+//! their schema, so that no object of a client's search_path can stand in for them.
+
+use pg_query::protobuf::{
+    self as pb, AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
+    ColumnRef, FuncCall, JoinExpr, JoinType, Node, ParamRef, RangeSubselect, SelectStmt, TypeCast,
+    TypeName, a_const,
+};
+
+use pg_query::NodeEnum;
+
+/// Aliases of injected relations begin with this; a client's may not.
+pub(crate) const RESERVED_PREFIX: &str = "pgwarden_";
+
+/// The text that a conflicting row of another tenant raises, as an invalid boolean.
+pub(crate) const CONFLICT_MARKER: &str = "pgwarden: conflicting row belongs to another tenant";
+
+pub(crate) fn node(inner: NodeEnum) -> Node {
+    Node { node: Some(inner) }
+}
+
+pub(crate) fn string(text: &str) -> Node {
+    node(NodeEnum::String(pb::String {
+        sval: text.to_owned(),
+    }))
+}
+
+/// `a.b` or `schema.a.b`.
+pub(crate) fn column(path: &[&str]) -> Node {
+    let fields = path.iter().map(|part| string(part)).collect();
+    node(NodeEnum::ColumnRef(ColumnRef {
+        fields,
+        location: -1,
+    }))
+}
+
+pub(crate) fn type_name(name: &str) -> TypeName {
+    TypeName {
+        names: vec![string("pg_catalog"), string(name)],
+        typemod: -1,
+        location: -1,
+        ..TypeName::default()
+    }
+}
+
+/// `arg::pg_catalog.<name>`.
+pub(crate) fn cast(arg: Node, name: &str) -> Node {
+    node(NodeEnum::TypeCast(Box::new(TypeCast {
+        arg: Some(Box::new(arg)),
+        type_name: Some(type_name(name)),
+        location: -1,
+    })))
+}
+
+/// `$number::pg_catalog.<type>`.
+pub(crate) fn parameter(number: i32, type_name: &str) -> Node {
+    cast(
+        node(NodeEnum::ParamRef(ParamRef {
+            number,
+            location: -1,
+        })),
+        type_name,
+    )
+}
+
+/// `left OPERATOR(pg_catalog.<operator>) right`.
+pub(crate) fn operator(left: Node, operator: &str, right: Node) -> Node {
+    node(NodeEnum::AExpr(Box::new(AExpr {
+        kind: AExprKind::AexprOp as i32,
+        name: vec![string("pg_catalog"), string(operator)],
+        lexpr: Some(Box::new(left)),
+        rexpr: Some(Box::new(right)),
+        location: -1,
+        ..AExpr::default()
+    })))
+}
+
+/// The conjunction of one or more conditions.
+pub(crate) fn and(mut conditions: Vec<Node>) -> Option<Node> {
+    if conditions.len() < 2 {
+        return conditions.pop();
+    }
+    Some(node(NodeEnum::BoolExpr(Box::new(BoolExpr {
+        boolop: BoolExprType::AndExpr as i32,
+        args: conditions,
+        location: -1,
+        ..BoolExpr::default()
+    }))))
+}
+
+pub(crate) fn boolean(value: bool) -> Node {
+    node(NodeEnum::AConst(AConst {
+        val: Some(a_const::Val::Boolval(pb::Boolean { boolval: value })),
+        isnull: false,
+        location: -1,
+    }))
+}
+
+pub(crate) fn integer(value: i32) -> Node {
+    node(NodeEnum::AConst(AConst {
+        val: Some(a_const::Val::Ival(pb::Integer { ival: value })),
+        isnull: false,
+        location: -1,
+    }))
+}
+
+pub(crate) fn text(value: &str) -> Node {
+    node(NodeEnum::AConst(AConst {
+        val: Some(a_const::Val::Sval(pb::String {
+            sval: value.to_owned(),
+        })),
+        isnull: false,
+        location: -1,
+    }))
+}
+
+/// `CASE WHEN condition THEN result ELSE otherwise END`.
+pub(crate) fn case(condition: Node, result: Node, otherwise: Node) -> Node {
+    let when = node(NodeEnum::CaseWhen(Box::new(CaseWhen {
+        expr: Some(Box::new(condition)),
+        result: Some(Box::new(result)),
+        location: -1,
+        ..CaseWhen::default()
+    })));
+    node(NodeEnum::CaseExpr(Box::new(CaseExpr {
+        args: vec![when],
+        defresult: Some(Box::new(otherwise)),
+        location: -1,
+        ..CaseExpr::default()
+    })))
+}
+
+/// `pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0`: always true, and known only after grouping. It
+/// keeps a HAVING condition from being moved into WHERE, where it would see foreign rows.
+pub(crate) fn after_grouping() -> Node {
+    let count = node(NodeEnum::FuncCall(Box::new(FuncCall {
+        funcname: vec![string("pg_catalog"), string("count")],
+        agg_star: true,
+        funcformat: pb::CoercionForm::CoerceExplicitCall as i32,
+        location: -1,
+        ..FuncCall::default()
+    })));
+    operator(count, ">=", integer(0))
+}
+
+/// An expression of type boolean that raises 22P02 with [`CONFLICT_MARKER`] when it is evaluated,
+/// and not before: it depends on the row, through `left(<column>::text, 0)`.
+pub(crate) fn raise_conflict(column: Node) -> Node {
+    let nothing = node(NodeEnum::FuncCall(Box::new(FuncCall {
+        funcname: vec![string("pg_catalog"), string("left")],
+        args: vec![cast(column, "text"), integer(0)],
+        funcformat: pb::CoercionForm::CoerceExplicitCall as i32,
+        location: -1,
+        ..FuncCall::default()
+    })));
+    cast(operator(text(CONFLICT_MARKER), "||", nothing), "bool")
+}
+
+/// `(relation JOIN (SELECT) AS pgwarden_<number> ON predicate)`.
+pub(crate) fn guard_join(relation: Node, number: usize, predicate: Node) -> Node {
+    let nothing = SelectStmt {
+        limit_option: pb::LimitOption::Default as i32,
+        op: pb::SetOperation::SetopNone as i32,
+        ..SelectStmt::default()
+    };
+    let empty = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(nothing))))),
+        alias: Some(Alias {
+            aliasname: format!("{RESERVED_PREFIX}{number}"),
+            colnames: Vec::new(),
+        }),
+        ..RangeSubselect::default()
+    })));
+    node(NodeEnum::JoinExpr(Box::new(JoinExpr {
+        jointype: JoinType::JoinInner as i32,
+        larg: Some(Box::new(relation)),
+        rarg: Some(Box::new(empty)),
+        quals: Some(Box::new(predicate)),
+        ..JoinExpr::default()
+    })))
+}
+
+/// Whether a FROM item is the empty side of a guard join.
+pub(crate) fn is_injected(range: &RangeSubselect) -> bool {
+    range
+        .alias
+        .as_ref()
+        .is_some_and(|alias| alias.aliasname.starts_with(RESERVED_PREFIX))
+}
+
+/// Puts predicates before a WHERE clause.
+pub(crate) fn prepend(clause: &mut Option<Box<Node>>, mut predicates: Vec<Node>) {
+    if let Some(original) = clause.take() {
+        predicates.push(*original);
+    }
+    *clause = and(predicates).map(Box::new);
+}
+
+/// Takes a node out of its place, leaving an empty one.
+pub(crate) fn take(place: &mut Node) -> Node {
+    std::mem::take(place)
+}
