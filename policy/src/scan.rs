@@ -62,6 +62,23 @@ impl Scan {
         Ok(())
     }
 
+    /// Whether a constant begins at a byte that shapes keep as it is.
+    pub(crate) fn is_keyed_constant(&self, start: i32) -> bool {
+        let at = self
+            .tokens
+            .binary_search_by_key(&start, |token| token.start);
+        let token = at.ok().and_then(|at| self.tokens.get(at));
+        let kinds = [
+            Token::TrueP,
+            Token::FalseP,
+            Token::NullP,
+            Token::Usconst,
+            Token::Bconst,
+            Token::Xconst,
+        ];
+        token.is_some_and(|token| kinds.iter().any(|kind| is(token, *kind)))
+    }
+
     /// The literal that begins at a byte.
     pub(crate) fn literal_at(&self, start: usize) -> Option<usize> {
         let found = self.literals.binary_search_by_key(&start, |l| l.start);

@@ -136,6 +136,7 @@ impl Judging<'_> {
             findings,
             own,
             catalog: self.catalog,
+            values: request.values,
             search_path: &request.facts.search_path,
             enforce: request.facts.enforce,
         }
@@ -149,12 +150,7 @@ impl Judging<'_> {
         findings: Findings,
         made: Made,
     ) -> Fresh {
-        let read = findings.pinned.iter();
-        let read = read.filter_map(|at| template::pin(request.text, scan, *at));
-        let mut pins = made.pins;
-        pins.extend(read);
-        pins.sort_unstable();
-        pins.dedup();
+        let pins = pins(request, scan, made.pins, &findings.pinned);
         let plan = Plan {
             verdict: findings.verdict,
             kind: findings.kind,
@@ -186,6 +182,23 @@ struct Made {
     template: Template,
     pins: Vec<u32>,
     trace: Option<Trace>,
+}
+
+/// The literals that a verdict depends on: those that its text has no holes for, and those that the
+/// judge read. Constants of other kinds are in the key as they are; a place that is no constant's
+/// may mean any literal.
+fn pins(request: &Request<'_>, scan: &Scan, unlinked: Vec<u32>, read: &[i32]) -> Vec<u32> {
+    let read = read.iter().filter(|at| !scan.is_keyed_constant(**at));
+    let literal = |at: &i32| template::pin(request.text, scan, *at);
+    let read: Option<Vec<u32>> = read.map(literal).collect();
+    let mut pins = unlinked;
+    match read {
+        Some(read) => pins.extend(read),
+        None => pins = (0..).take(scan.literals.len()).collect(),
+    }
+    pins.sort_unstable();
+    pins.dedup();
+    pins
 }
 
 /// The number of the client's own parameters: all that it uses, and all that it declares.

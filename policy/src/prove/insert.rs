@@ -2,6 +2,7 @@
 
 use super::{Gap, Step, Walk, forms, gap, need};
 use crate::judge::Key;
+use crate::tenant::ScopeValue;
 use crate::tree::{Node, Value};
 
 const ONCONFLICT_UPDATE: i64 = 3;
@@ -422,7 +423,7 @@ impl<'a> Walk<'a> {
                 let check = (value.int("number"), key.slot);
                 self.index.checks.contains(&check)
             }
-            "AConst" => self.is_pinned(value),
+            "AConst" => self.is_own_literal(value, key),
             "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {
                 let Some(column) = names.pop() else {
                     return false;
@@ -437,13 +438,23 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether a constant of the rewritten tree is one that the judge pinned.
-    fn is_pinned(&self, constant: &Node) -> bool {
+    /// Whether a constant of the rewritten tree is the session's value, and pinned, so that the plan
+    /// stands for no other.
+    fn is_own_literal(&self, constant: &Node, key: &Key) -> bool {
         let there = constant.location();
         // It was walked just now, so it is near the end.
         let mut constants = self.paired.constants.iter().rev();
         let paired = constants.find(|constant| constant.rewritten == there);
-        paired.is_some_and(|paired| self.index.pinned.contains(&paired.original))
+        let pinned = paired.is_some_and(|paired| self.index.pinned.contains(&paired.original));
+        let own = self.claims.values.get(key.slot);
+        let text = constant.node("val").and_then(|value| match value.kind {
+            "String" => Some(value.text("sval").to_owned()),
+            "Float" => Some(value.text("fval").to_owned()),
+            "Integer" => Some(value.int("ival").to_string()),
+            _ => None,
+        });
+        let same = |(own, text): (&ScopeValue, String)| own.matches_text(text.as_bytes());
+        pinned && own.zip(text).is_some_and(same)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::deny::{Denial, DenyReason};
 use crate::judge::{Decision, Findings, Key};
 use crate::scan::LiteralKind;
 use crate::template::Constant;
+use crate::tenant::ScopeValues;
 use crate::tree::{Node, Value, is_location};
 use sources::Source;
 
@@ -34,6 +35,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) own: u16,
     /// The database.
     pub(crate) catalog: &'a Catalog,
+    /// The session's values: a written literal must be one of them.
+    pub(crate) values: &'a ScopeValues,
     /// The session's search path.
     pub(crate) search_path: &'a [String],
     /// Whether relations must be guarded at all: `false` for a break-glass role, whose statements
@@ -111,12 +114,12 @@ struct Index<'a> {
 
 impl<'a> Index<'a> {
     fn new(findings: &'a Findings) -> Result<Self, Gap> {
-        let decisions = findings.decisions.iter();
-        let decisions: HashMap<_, _> = decisions.map(|(at, decided)| (*at, decided)).collect();
-        need(
-            decisions.len() == findings.decisions.len(),
-            "a relation was decided on twice",
-        )?;
+        let mut decisions = HashMap::with_capacity(findings.decisions.len());
+        for (at, decision) in &findings.decisions {
+            let former = decisions.insert(*at, decision);
+            let consistent = former.is_none_or(|former| former == decision);
+            need(consistent, "a relation was decided on twice")?;
+        }
         let checks = findings.checks.iter();
         Ok(Self {
             decisions,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
 use crate::plan::{BindCheck, StatementKind, Verdict};
-use crate::tenant::ValueType;
+use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 use crate::tree;
 
 fn column(number: i16, name: &str) -> Column {
@@ -151,6 +151,7 @@ fn outcome_with(
         findings: &findings,
         own: 4,
         catalog: &catalog,
+        values: &ScopeValues::new(vec![Some(ScopeValue::Uuid(uuid::Uuid::nil()))]),
         search_path: &["public".to_owned()],
         enforce: true,
     };
@@ -464,7 +465,7 @@ fn every_relation_needs_one_decision() {
     let forgotten = outcome_with(client, rewritten, |findings| findings.decisions.clear());
     assert_eq!(forgotten.unwrap_err(), Gap("a relation was not decided on"));
     let twice = outcome_with(client, rewritten, |findings| {
-        findings.decisions.push((14, decide("public", "plans")));
+        findings.decisions.push((14, decide("private", "plans")));
     });
     assert!(twice.is_err());
     let elsewhere = outcome_with(client, "SELECT * FROM private.plans", |findings| {
@@ -597,12 +598,19 @@ fn updates_and_deletes_are_guarded_and_move_no_row() {
         "UPDATE leads SET (name, org_id) = (SELECT 1, 2)",
         "UPDATE public.leads SET (name, org_id) = (SELECT 1, 2) WHERE @leads@",
     );
-    let pinned = outcome_with(
-        "UPDATE leads SET org_id = 'mine'",
-        "UPDATE public.leads SET org_id = 'mine' WHERE @leads@",
-        |findings| findings.pinned.push(26),
-    );
-    assert!(pinned.is_ok(), "{pinned:?}");
+    let literal = |value: &str, pinned: bool| {
+        let client = format!("UPDATE leads SET org_id = '{value}'");
+        let rewritten = format!("UPDATE public.leads SET org_id = '{value}' WHERE @leads@");
+        let pinned: &[i32] = if pinned { &[26] } else { &[] };
+        outcome_with(&client, &rewritten, |findings| {
+            findings.pinned = pinned.to_vec()
+        })
+        .is_ok()
+    };
+    let own = "00000000-0000-0000-0000-000000000000";
+    assert!(literal(own, true));
+    assert!(!literal(own, false));
+    assert!(!literal("00000000-0000-0000-0000-000000000001", true));
     proven(
         "DELETE FROM leads l USING calls c WHERE a",
         "DELETE FROM public.leads l USING public.calls c WHERE @l@ AND @c@ AND a",
