@@ -130,7 +130,12 @@ impl Backend {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.inbox.reserve(READ_BYTES);
         // The future holds no state of its own: one for each poll is as good as one for each read.
-        pin!(self.stream.read_buf(&mut self.inbox)).poll(cx)
+        let read = pin!(self.stream.read_buf(&mut self.inbox)).poll(cx);
+        if read.is_pending() && self.inbox.is_empty() {
+            // An idle session keeps no buffer.
+            self.inbox = BytesMut::new();
+        }
+        read
     }
 
     /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.

@@ -334,7 +334,11 @@ impl Relay {
 
     fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.from_client.reserve(READ_BYTES);
-        pin!(self.client.read_buf(&mut self.from_client)).poll(cx)
+        let read = pin!(self.client.read_buf(&mut self.from_client)).poll(cx);
+        if read.is_pending() && self.from_client.is_empty() {
+            self.from_client = BytesMut::new();
+        }
+        read
     }
 
     fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

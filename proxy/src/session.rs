@@ -46,7 +46,8 @@ use queue::Queue;
 /// Serves one client until it leaves.
 pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
     let timeout = proxy.settings().limits.handshake_timeout;
-    let opening = async {
+    // In a box: what it needs is not kept for the rest of the session.
+    let opening = Box::pin(async {
         let listener = &client.listener;
         match frontend::receive(client.stream, client.peer, listener, &proxy).await {
             Ok(Visit::Session(newcomer)) if client.over_limit => {
@@ -61,7 +62,7 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
             }
             Err(_) => None,
         }
-    };
+    });
     // A client that takes longer to say who it is gets no answer, as with PostgreSQL.
     if let Ok(Some(relay)) = tokio::time::timeout(timeout, opening).await {
         relay.run(proxy.drain()).await;

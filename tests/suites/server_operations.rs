@@ -11,7 +11,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pgwarden::server::{Inputs, Running};
@@ -21,30 +20,22 @@ use pgwarden_tests::proxy;
 use pgwarden_tests::wire::Client;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// A proxy of its own, and a directory for its files.
 struct Own {
     running: Running,
-    directory: PathBuf,
+    directory: TempDir,
     arena: Arena,
-}
-
-fn directory() -> PathBuf {
-    static MADE: AtomicUsize = AtomicUsize::new(0);
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    let name = format!("pgwarden-operations-{}-{number}", std::process::id());
-    let directory = std::env::temp_dir().join(name);
-    fs::create_dir_all(&directory).unwrap();
-    directory
 }
 
 impl Own {
     fn new(change: impl FnOnce(&mut Settings, &Path)) -> Self {
         let arena = Arena::take();
-        let directory = directory();
+        let directory = tempfile::tempdir().unwrap();
         let mut settings = proxy::settings("");
-        settings.audit.target = AuditTarget::File(directory.join("audit"));
-        change(&mut settings, &directory);
+        settings.audit.target = AuditTarget::File(directory.path().join("audit"));
+        change(&mut settings, directory.path());
         Self {
             running: proxy::start(settings, proxy::policy()),
             directory,
@@ -74,7 +65,7 @@ impl Own {
     fn audit(&self) -> Vec<Value> {
         // The writer flushes within a tenth of a second.
         std::thread::sleep(Duration::from_millis(300));
-        let text = fs::read_to_string(self.directory.join("audit")).unwrap();
+        let text = fs::read_to_string(self.directory.path().join("audit")).unwrap();
         assert!(!text.contains(proxy::SECRET));
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -92,12 +83,6 @@ impl Own {
 
     fn drain(&self) -> impl Future<Output = ()> {
         self.running.shut_down(std::future::pending())
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -485,7 +470,7 @@ fn tls_with_psql_and_a_certificate_that_is_renewed() {
     let own = Own::new(|settings, directory| {
         settings.listen[0].tls = Some(certificates(directory, "first").listener);
     });
-    let first = own.directory.join("first.pem");
+    let first = own.directory.path().join("first.pem");
     let verified = |root: &Path| format!("sslmode=verify-full sslrootcert={}", root.display());
     assert_eq!(psql(&own, &verified(&first)).unwrap(), "in");
     assert_eq!(psql(&own, "sslmode=require").unwrap(), "in");
@@ -496,7 +481,7 @@ fn tls_with_psql_and_a_certificate_that_is_renewed() {
     );
 
     // Reload: a new certificate for new connections.
-    let second = certificates(&own.directory, "second").authority;
+    let second = certificates(own.directory.path(), "second").authority;
     let settings = own.running.proxy().settings().clone();
     let policy = proxy::policy();
     let _inside = proxy::runtime().enter();

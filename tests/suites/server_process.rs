@@ -9,9 +9,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pgwarden::metrics::Outcome;
@@ -21,6 +20,7 @@ use pgwarden_config::{Environment, File, load_policy, read_settings};
 use pgwarden_policy::rules::MissingFilter;
 use pgwarden_policy::{DenyReason, StatementKind};
 use pgwarden_tests::server::{Server, free_address};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -43,7 +43,7 @@ fn postgres() -> SocketAddr {
 
 /// The two files of one proxy, in a directory of their own.
 struct Files {
-    directory: PathBuf,
+    directory: TempDir,
     upstream: SocketAddr,
     secret: &'static str,
     extra: String,
@@ -51,11 +51,7 @@ struct Files {
 
 impl Files {
     fn new() -> Self {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("pgwarden-process-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let files = Self {
             directory,
             upstream: postgres(),
@@ -67,11 +63,11 @@ impl Files {
     }
 
     fn write_policy(&self, text: &str) {
-        fs::write(self.directory.join("policy.toml"), text).unwrap();
+        fs::write(self.directory.path().join("policy.toml"), text).unwrap();
     }
 
     fn read(&self) -> Result<Inputs, String> {
-        fs::write(self.directory.join("secret"), self.secret).unwrap();
+        fs::write(self.directory.path().join("secret"), self.secret).unwrap();
         let text = format!(
             r#"
             [[listen]]
@@ -94,7 +90,7 @@ impl Files {
             self.upstream, self.extra
         );
         let file = File::new("warden.toml", text);
-        let settings = read_settings(&file, &self.directory, &Environment::default());
+        let settings = read_settings(&file, self.directory.path(), &Environment::default());
         let settings = settings.map_err(|problems| problems.to_string())?;
         let policy = load_policy(&settings.policy_file).map_err(|problems| problems.to_string())?;
         Ok(Inputs { settings, policy })
@@ -105,7 +101,7 @@ impl Files {
     }
 
     fn audit(&self) -> Vec<serde_json::Value> {
-        read_lines(&self.directory.join("audit.jsonl"))
+        read_lines(&self.directory.path().join("audit.jsonl"))
     }
 }
 
@@ -113,12 +109,6 @@ fn read_lines(path: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
 }
 
 /// The status and the body of a GET.
