@@ -5,7 +5,7 @@
 
 use pg_query::protobuf::{
     self as pb, AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, FuncCall, JoinExpr, JoinType, Node, ParamRef, RangeSubselect, SelectStmt, TypeCast,
+    ColumnRef, FuncCall, JoinExpr, JoinType, Node, NullTest, ParamRef, RangeSubselect, SelectStmt, TypeCast,
     TypeName, a_const,
 };
 
@@ -88,6 +88,26 @@ pub(crate) fn and(mut conditions: Vec<Node>) -> Option<Node> {
         location: -1,
         ..BoolExpr::default()
     }))))
+}
+
+/// `left OR right`.
+pub(crate) fn or(left: Node, right: Node) -> Node {
+    node(NodeEnum::BoolExpr(Box::new(BoolExpr {
+        boolop: BoolExprType::OrExpr as i32,
+        args: vec![left, right],
+        location: -1,
+        ..BoolExpr::default()
+    })))
+}
+
+/// `arg IS NULL`.
+pub(crate) fn is_null(arg: Node) -> Node {
+    node(NodeEnum::NullTest(Box::new(NullTest {
+        arg: Some(Box::new(arg)),
+        nulltesttype: pb::NullTestType::IsNull as i32,
+        location: -1,
+        ..NullTest::default()
+    })))
 }
 
 pub(crate) fn boolean(value: bool) -> Node {
@@ -201,4 +221,37 @@ pub(crate) fn prepend(clause: &mut Option<Box<Node>>, mut predicates: Vec<Node>)
 /// Takes a node out of its place, leaving an empty one.
 pub(crate) fn take(place: &mut Node) -> Node {
     std::mem::take(place)
+}
+
+/// A select list's item.
+pub(crate) fn target(value: Node) -> Node {
+    node(NodeEnum::ResTarget(Box::new(pb::ResTarget {
+        val: Some(Box::new(value)),
+        location: -1,
+        ..pb::ResTarget::default()
+    })))
+}
+
+/// Turns a query into `SELECT * FROM (query) AS pgwarden_source`, to which a column can be added.
+pub(crate) fn wrap(select: &mut SelectStmt) {
+    let inner = std::mem::take(select);
+    let star = node(NodeEnum::ColumnRef(ColumnRef {
+        fields: vec![node(NodeEnum::AStar(pb::AStar {}))],
+        location: -1,
+    }));
+    let source = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(inner))))),
+        alias: Some(Alias {
+            aliasname: format!("{RESERVED_PREFIX}source"),
+            colnames: Vec::new(),
+        }),
+        ..RangeSubselect::default()
+    })));
+    *select = SelectStmt {
+        target_list: vec![target(star)],
+        from_clause: vec![source],
+        limit_option: pb::LimitOption::Default as i32,
+        op: pb::SetOperation::SetopNone as i32,
+        ..SelectStmt::default()
+    };
 }

@@ -91,7 +91,7 @@ impl Judge<'_> {
                 Some(EntryKind::Free { .. }) | None => false,
                 Some(EntryKind::Derived { risky, .. } | EntryKind::Join { risky }) => *risky,
                 Some(EntryKind::Cte { cte }) => self.cte(*cte).is_some_and(|cte| cte.risky),
-                Some(EntryKind::Scoped(_) | EntryKind::Merged(_)) => true,
+                Some(EntryKind::Scoped { .. } | EntryKind::Merged(_)) => true,
             })
     }
 
@@ -101,9 +101,9 @@ impl Judge<'_> {
         let mut predicates = Vec::new();
         for id in &facts.reads {
             match self.entry(*id).map(|entry| &entry.kind) {
-                Some(EntryKind::Scoped(_)) => {
+                Some(EntryKind::Scoped { .. }) => {
                     self.refuse_shadowed(*id, scope)?;
-                    predicates.extend(self.predicate(*id)?);
+                    predicates.extend(self.admission(*id)?);
                 }
                 Some(EntryKind::Derived {
                     risky: true,
@@ -150,12 +150,23 @@ impl Judge<'_> {
         )
     }
 
+    /// What admits a row to a leaky condition: the predicate, or that an outer join made the row.
+    /// (`tableoid` is NULL in no row of a table.)
+    fn admission(&mut self, id: EntryId) -> Result<Vec<Node>, Denial> {
+        let predicates = self.predicate(id)?;
+        let Some(entry) = self.entry(id) else { return Ok(predicates) };
+        let EntryKind::Scoped { nullable: true, .. } = entry.kind else { return Ok(predicates) };
+        let made_up = rewrite::is_null(rewrite::column(&[&entry.name, "tableoid"]));
+        let either = predicates.into_iter().map(|predicate| rewrite::or(predicate, made_up.clone()));
+        Ok(either.collect())
+    }
+
     /// The tenant's predicate for a scoped relation: one comparison for each key.
     pub(super) fn predicate(&mut self, id: EntryId) -> Result<Vec<Node>, Denial> {
         let Some(entry) = self.entry(id) else {
             return Ok(Vec::new());
         };
-        let EntryKind::Scoped(keys) = &entry.kind else {
+        let EntryKind::Scoped { keys, .. } = &entry.kind else {
             return Ok(Vec::new());
         };
         let (name, keys) = (entry.name.clone(), keys.clone());

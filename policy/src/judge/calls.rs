@@ -6,7 +6,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, a_const};
 
-use super::names::strings;
+use super::names::{Ty, strings};
 use super::{Judge, unsupported};
 use crate::builtin::functions::{self, Class};
 use crate::builtin::settings;
@@ -199,8 +199,28 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether both operands have types of pg_catalog, or one adapts to the other's.
+    fn builtin_operands(&self, (left, right): (Ty, Ty)) -> bool {
+        let builtin = |ty: Ty| match ty {
+            Ty::Known(oid) => {
+                let found = self.bound.catalog.type_by_oid(oid);
+                found.is_some_and(|ty| ty.schema == "pg_catalog")
+            }
+            Ty::Adaptable => true,
+            Ty::Unknown => false,
+        };
+        builtin(left) && builtin(right)
+    }
+
     /// Judges an operator's name. `Ok(Some(name))` is a comparison of pg_catalog's own.
-    pub(super) fn operator<'n>(&self, name: &'n [Node]) -> Result<Option<&'n str>, Denial> {
+    ///
+    /// Extensions bring operators of the same names (`=` of citext). Between operands of
+    /// pg_catalog's own types the server takes its own.
+    pub(super) fn operator<'n>(
+        &self,
+        name: &'n [Node],
+        operands: (Ty, Ty),
+    ) -> Result<Option<&'n str>, Denial> {
         let parts = strings(name)?;
         let (schema, operator) = match parts.as_slice() {
             [operator] => (None, *operator),
@@ -212,7 +232,7 @@ impl Judge<'_> {
         for user in self.bound.catalog.operators_named(operator) {
             let visible = match schema {
                 Some(schema) => user.schema == schema,
-                None => path.contains(&user.schema),
+                None => path.contains(&user.schema) && !self.builtin_operands(operands),
             };
             if visible {
                 own = false;

@@ -307,7 +307,7 @@ impl Judge<'_> {
                 return Err(unsupported("this kind of ORDER BY"));
             };
             if !sort.use_op.is_empty() {
-                self.operator(&sort.use_op)?;
+                self.operator(&sort.use_op, (Ty::Unknown, Ty::Unknown))?;
             }
             facts.absorb(&self.optional(sort.node.as_mut(), scope, env)?);
         }
@@ -350,7 +350,10 @@ impl Judge<'_> {
             | AExprKind::AexprIn
             | AExprKind::AexprLike
             | AExprKind::AexprIlike
-            | AExprKind::AexprSimilar => self.operator(&expr.name)?,
+            | AExprKind::AexprSimilar => {
+                let operands = self.operand_types(expr, scope, env);
+                self.operator(&expr.name, operands)?
+            }
             AExprKind::Undefined => return Err(unsupported("this kind of operator")),
         };
         let compares = comparison.is_some();
@@ -362,6 +365,23 @@ impl Judge<'_> {
             facts.ty = Ty::Known(16);
         }
         Ok(facts)
+    }
+
+    /// The types that an operator is chosen by.
+    fn operand_types(&self, expr: &AExpr, scope: &Scope<'_>, env: &Env<'_>) -> (Ty, Ty) {
+        let right = match expr.rexpr.as_deref().map(|node| (node, node.node.as_ref())) {
+            None => Ty::Adaptable,
+            // IN compares with each element; BETWEEN with each bound.
+            Some((_, Some(NodeEnum::List(list)))) => {
+                let mut types = list.items.iter().map(|item| self.static_type(item, scope, env));
+                let first = types.next().unwrap_or_default();
+                let same = types.all(|ty| ty == first || ty == Ty::Adaptable);
+                if same { first } else { Ty::Unknown }
+            }
+            Some((node, _)) => self.static_type(node, scope, env),
+        };
+        let left = expr.lexpr.as_deref();
+        (left.map_or(Ty::Adaptable, |node| self.static_type(node, scope, env)), right)
     }
 
     /// Whether a comparison's operands have types that compare without a leak. The operands are
@@ -450,7 +470,8 @@ impl Judge<'_> {
                 if link.oper_name.is_empty() {
                     true
                 } else {
-                    self.operator(&link.oper_name)?.is_some()
+                    let unknown = (Ty::Unknown, Ty::Unknown);
+                    self.operator(&link.oper_name, unknown)?.is_some()
                 }
             }
             SubLinkType::ExistsSublink | SubLinkType::ExprSublink | SubLinkType::ArraySublink => {

@@ -127,13 +127,18 @@ impl Judge<'_> {
     ) -> Result<(), Denial> {
         if !matches!(
             self.entry(id).map(|entry| &entry.kind),
-            Some(EntryKind::Scoped(_))
+            Some(EntryKind::Scoped { .. })
         ) {
             return Ok(());
         }
         if in_where {
             level.guarded_in_where.push(id);
             return Ok(());
+        }
+        if let Some(EntryKind::Scoped { nullable, .. }) =
+            self.entries.get_mut(id).map(|entry| &mut entry.kind)
+        {
+            *nullable = true;
         }
         let predicates = self.predicate(id)?;
         let Some(predicate) = rewrite::and(predicates) else {
@@ -161,7 +166,7 @@ impl Judge<'_> {
         let id = self.relation_reference(range, false)?;
         level.risky |= matches!(
             self.entry(id).map(|entry| &entry.kind),
-            Some(EntryKind::Scoped(_))
+            Some(EntryKind::Scoped { .. })
         );
         level.relations.push(id);
         Ok(id)
@@ -264,7 +269,9 @@ impl Judge<'_> {
         match guard {
             Guard::Keys(keys) => {
                 let names: Vec<&str> = keys.iter().map(|key| key.column.as_str()).collect();
-                Ok((EntryKind::Scoped(keys.clone()), &[], names.join(", ")))
+                let kind =
+                    EntryKind::Scoped { keys: keys.clone(), table: shown(), nullable: false };
+                Ok((kind, &[], names.join(", ")))
             }
             Guard::Global(Access::Write) => {
                 Ok((EntryKind::Free { writable: true }, &[], "global".to_owned()))
@@ -304,7 +311,7 @@ impl Judge<'_> {
         relation: &Relation,
         columns: &[Column],
     ) -> Result<EntryKind, Denial> {
-        let EntryKind::Scoped(mut keys) = kind else {
+        let EntryKind::Scoped { mut keys, table, nullable } = kind else {
             return Ok(kind);
         };
         for key in &mut keys {
@@ -328,7 +335,7 @@ impl Judge<'_> {
             }
             key.column.clone_from(&renamed.name);
         }
-        Ok(EntryKind::Scoped(keys))
+        Ok(EntryKind::Scoped { keys, table, nullable })
     }
 
     fn derived_table(
@@ -706,7 +713,7 @@ impl Judge<'_> {
                     let cte = *cte;
                     self.fenced_ctes.insert(cte);
                 }
-                Some(EntryKind::Scoped(_) | EntryKind::Join { .. } | EntryKind::Merged(_)) => {
+                Some(EntryKind::Scoped { .. } | EntryKind::Join { .. } | EntryKind::Merged(_)) => {
                     return Err(unsupported(&format!(
                         "a join USING column \"{name}\", whose comparison may raise an error,"
                     ))

@@ -267,10 +267,7 @@ impl Judge<'_> {
                 continue;
             };
             if select.op != SetOperation::SetopNone as i32 || !select.values_lists.is_empty() {
-                return Err(unsupported(
-                    "INSERT … SELECT with a set operation and without the tenant column",
-                )
-                .hint("Select from a derived table: INSERT … SELECT * FROM (… UNION …) AS s."));
+                rewrite::wrap(select);
             }
             if select.group_clause.is_empty() || !select.target_list.is_empty() {
                 select
@@ -318,21 +315,16 @@ impl Judge<'_> {
         else {
             return Err(value::unproven(key, table));
         };
-        let Some(value) = target.val.clone() else {
+        let Some(given) = target.val.clone() else {
             return Err(value::unproven(key, table));
         };
-        if matches!(value.node, Some(NodeEnum::ColumnRef(_))) {
+        if matches!(given.node, Some(NodeEnum::ColumnRef(_))) {
             return Err(value::unproven(key, table));
         }
-        self.tenant_value(
-            &value,
-            key,
-            table,
-            &Scope {
-                items: &[],
-                outer: None,
-            },
-        )
+        let nowhere = Scope { items: &[], outer: None };
+        self.tenant_value(&given, key, table, &nowhere).map_err(|denial| {
+            if denial.sqlstate == "42703" { value::unproven(key, table) } else { denial }
+        })
     }
 
     fn may_fill(&self, target: EntryId, key: &Key, table: &str) -> Result<(), Denial> {

@@ -133,7 +133,13 @@ struct Entry {
 #[derive(Debug)]
 enum EntryKind {
     /// A scoped relation; the keys' columns have the names that they have in this query.
-    Scoped(Vec<Key>),
+    Scoped {
+        keys: Vec<Key>,
+        /// `schema.table`, for messages.
+        table: String,
+        /// An outer join may extend its rows with NULLs.
+        nullable: bool,
+    },
     /// A relation or function without anything of a tenant; `writable` says whether it may be
     /// locked.
     Free { writable: bool },

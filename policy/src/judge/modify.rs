@@ -84,7 +84,7 @@ impl Judge<'_> {
         let target = self.relation_reference(relation, true)?;
         if matches!(
             self.entry(target).map(|entry| &entry.kind),
-            Some(EntryKind::Scoped(_))
+            Some(EntryKind::Scoped { .. })
         ) {
             level.guarded_in_where.push(target);
         }
@@ -231,13 +231,9 @@ impl Judge<'_> {
         let Some(entry) = self.entry(target) else {
             return (Vec::new(), String::new());
         };
-        let name = match &entry.schema {
-            Some(schema) => format!("{schema}.{}", entry.name),
-            None => entry.name.clone(),
-        };
         match &entry.kind {
-            EntryKind::Scoped(keys) => (keys.clone(), name),
-            _ => (Vec::new(), name),
+            EntryKind::Scoped { keys, table, .. } => (keys.clone(), table.clone()),
+            _ => (Vec::new(), entry.name.clone()),
         }
     }
 }

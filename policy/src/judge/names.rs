@@ -196,7 +196,7 @@ impl Judge<'_> {
 
     fn has_system_column(&self, entry: &super::Entry, name: &str) -> bool {
         SYSTEM_COLUMNS.contains(&name)
-            && matches!(entry.kind, EntryKind::Scoped(_) | EntryKind::Free { .. })
+            && matches!(entry.kind, EntryKind::Scoped { .. } | EntryKind::Free { .. })
     }
 
     fn whole_row(&self, name: &str, scope: &Scope<'_>) -> Result<Option<Reading>, Denial> {
@@ -242,7 +242,11 @@ impl Judge<'_> {
         let Some(id) = self.find_item(schema, qualifier, scope) else {
             // `column.field` of a composite column: PostgreSQL wants parentheses for that, so this
             // is a name that does not exist.
-            return Err(unknown_column(qualifier).hint("No FROM item has that name."));
+            return Err(Denial {
+                sqlstate: "42P01",
+                message: format!("missing FROM-clause entry for table \"{qualifier}\""),
+                ..Denial::new(DenyReason::AmbiguousColumn, "")
+            });
         };
         match part {
             Part::Star => self.row_of(id),

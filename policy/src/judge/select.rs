@@ -269,7 +269,7 @@ impl Judge<'_> {
                 return Err(unsupported("this kind of ORDER BY"));
             };
             if !sort.use_op.is_empty() {
-                self.operator(&sort.use_op)?;
+                self.operator(&sort.use_op, (Ty::Unknown, Ty::Unknown))?;
             }
             let Some(node) = sort.node.as_mut() else {
                 return Err(unsupported("an empty ORDER BY"));

@@ -333,7 +333,7 @@ impl Judge<'_> {
             let id = self.relation_reference(relation, copy.is_from)?;
             if matches!(
                 self.entry(id).map(|entry| &entry.kind),
-                Some(EntryKind::Scoped(_))
+                Some(EntryKind::Scoped { .. })
             ) {
                 return Err(refused("COPY of a scoped table")
                     .hint("Use COPY (SELECT …) TO STDOUT, or INSERT."));

@@ -130,7 +130,8 @@ impl Judge<'_> {
         };
         let plain =
             expr.kind == AExprKind::AexprOp as i32 || expr.kind == AExprKind::AexprIn as i32;
-        if !plain || self.operator(&expr.name)? != Some("=") {
+        let names = super::names::strings(&expr.name)?;
+        if !plain || !matches!(names.as_slice(), ["="] | ["pg_catalog", "="]) {
             return Ok(());
         }
         let (Some(left), Some(right)) = (expr.lexpr.as_deref(), expr.rexpr.as_deref()) else {
@@ -174,7 +175,7 @@ impl Judge<'_> {
         let [entry] = read.entries.as_slice() else {
             return None;
         };
-        let EntryKind::Scoped(keys) = &self.entry(*entry)?.kind else {
+        let EntryKind::Scoped { keys, .. } = &self.entry(*entry)?.kind else {
             return None;
         };
         let key = keys.iter().find(|key| key.slot == slot)?;
@@ -192,7 +193,7 @@ impl Judge<'_> {
             let Some(entry) = self.entry(*id) else {
                 continue;
             };
-            let EntryKind::Scoped(keys) = &entry.kind else {
+            let EntryKind::Scoped { keys, .. } = &entry.kind else {
                 continue;
             };
             let proven = keys
@@ -207,7 +208,7 @@ impl Judge<'_> {
                         entry.name
                     ),
                 )
-                .table(entry.name.clone())
+                .table(self.keys_of(*id).1)
                 .hint("Add a condition that the tenant column equals the session's tenant."));
             }
         }
