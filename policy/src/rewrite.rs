@@ -5,8 +5,8 @@
 
 use pg_query::protobuf::{
     self as pb, AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, FuncCall, JoinExpr, JoinType, Node, NullTest, ParamRef, RangeSubselect, SelectStmt, TypeCast,
-    TypeName, a_const,
+    ColumnRef, FuncCall, JoinExpr, JoinType, Node, NullTest, ParamRef, RangeSubselect, SelectStmt,
+    TypeCast, TypeName, a_const,
 };
 
 use pg_query::NodeEnum;

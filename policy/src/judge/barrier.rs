@@ -37,14 +37,25 @@ impl Judge<'_> {
         env: &super::Env<'_>,
         place: Clause,
     ) -> Result<(), Denial> {
-        let Some(condition) = clause.as_deref_mut() else {
-            return Ok(());
-        };
+        match clause.as_deref_mut() {
+            Some(condition) => self.condition(condition, scope, env, place),
+            None => Ok(()),
+        }
+    }
+
+    /// A condition; the parts of AND, however nested, are conjuncts of their own.
+    fn condition(
+        &mut self,
+        condition: &mut Node,
+        scope: &Scope<'_>,
+        env: &super::Env<'_>,
+        place: Clause,
+    ) -> Result<(), Denial> {
         if let Some(NodeEnum::BoolExpr(expr)) = condition.node.as_mut()
             && expr.boolop == BoolExprType::AndExpr as i32
         {
             for conjunct in &mut expr.args {
-                self.conjunct(conjunct, scope, env, place)?;
+                self.condition(conjunct, scope, env, place)?;
             }
             return Ok(());
         }
@@ -154,10 +165,16 @@ impl Judge<'_> {
     /// (`tableoid` is NULL in no row of a table.)
     fn admission(&mut self, id: EntryId) -> Result<Vec<Node>, Denial> {
         let predicates = self.predicate(id)?;
-        let Some(entry) = self.entry(id) else { return Ok(predicates) };
-        let EntryKind::Scoped { nullable: true, .. } = entry.kind else { return Ok(predicates) };
+        let Some(entry) = self.entry(id) else {
+            return Ok(predicates);
+        };
+        let EntryKind::Scoped { nullable: true, .. } = entry.kind else {
+            return Ok(predicates);
+        };
         let made_up = rewrite::is_null(rewrite::column(&[&entry.name, "tableoid"]));
-        let either = predicates.into_iter().map(|predicate| rewrite::or(predicate, made_up.clone()));
+        let either = predicates
+            .into_iter()
+            .map(|predicate| rewrite::or(predicate, made_up.clone()));
         Ok(either.collect())
     }
 

@@ -373,7 +373,10 @@ impl Judge<'_> {
             None => Ty::Adaptable,
             // IN compares with each element; BETWEEN with each bound.
             Some((_, Some(NodeEnum::List(list)))) => {
-                let mut types = list.items.iter().map(|item| self.static_type(item, scope, env));
+                let mut types = list
+                    .items
+                    .iter()
+                    .map(|item| self.static_type(item, scope, env));
                 let first = types.next().unwrap_or_default();
                 let same = types.all(|ty| ty == first || ty == Ty::Adaptable);
                 if same { first } else { Ty::Unknown }
@@ -381,7 +384,10 @@ impl Judge<'_> {
             Some((node, _)) => self.static_type(node, scope, env),
         };
         let left = expr.lexpr.as_deref();
-        (left.map_or(Ty::Adaptable, |node| self.static_type(node, scope, env)), right)
+        (
+            left.map_or(Ty::Adaptable, |node| self.static_type(node, scope, env)),
+            right,
+        )
     }
 
     /// Whether a comparison's operands have types that compare without a leak. The operands are

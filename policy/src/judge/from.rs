@@ -184,6 +184,7 @@ impl Judge<'_> {
         };
         let (mut columns, open, risky) = (found.columns.clone(), found.open, found.risky);
         let name = alias_name(range.alias.as_ref(), &range.relname)?;
+        columns.iter_mut().for_each(|column| column.tenant = None);
         rename(&mut columns, range.alias.as_ref())?;
         let kind = EntryKind::Cte { cte };
         let id = self.add_entry(Entry {
@@ -269,8 +270,11 @@ impl Judge<'_> {
         match guard {
             Guard::Keys(keys) => {
                 let names: Vec<&str> = keys.iter().map(|key| key.column.as_str()).collect();
-                let kind =
-                    EntryKind::Scoped { keys: keys.clone(), table: shown(), nullable: false };
+                let kind = EntryKind::Scoped {
+                    keys: keys.clone(),
+                    table: shown(),
+                    nullable: false,
+                };
                 Ok((kind, &[], names.join(", ")))
             }
             Guard::Global(Access::Write) => {
@@ -311,7 +315,12 @@ impl Judge<'_> {
         relation: &Relation,
         columns: &[Column],
     ) -> Result<EntryKind, Denial> {
-        let EntryKind::Scoped { mut keys, table, nullable } = kind else {
+        let EntryKind::Scoped {
+            mut keys,
+            table,
+            nullable,
+        } = kind
+        else {
             return Ok(kind);
         };
         for key in &mut keys {
@@ -335,7 +344,11 @@ impl Judge<'_> {
             }
             key.column.clone_from(&renamed.name);
         }
-        Ok(EntryKind::Scoped { keys, table, nullable })
+        Ok(EntryKind::Scoped {
+            keys,
+            table,
+            nullable,
+        })
     }
 
     fn derived_table(
@@ -364,6 +377,7 @@ impl Judge<'_> {
         note_lateral(level, &outer);
         let risky = output.risky || lateral_tenant;
         let mut columns = output.columns;
+        columns.iter_mut().for_each(|column| column.tenant = None);
         rename(&mut columns, range.alias.as_ref())?;
         let name = alias_name(range.alias.as_ref(), "")?;
         let kind = EntryKind::Derived {

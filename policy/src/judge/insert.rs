@@ -293,14 +293,7 @@ impl Judge<'_> {
         table: &str,
     ) -> Result<(), Denial> {
         self.rewritten();
-        if output
-            .columns
-            .get(at)
-            .is_some_and(|column| column.tenant == Some(key.slot))
-        {
-            return Ok(());
-        }
-        // A literal or parameter in the select list of a plain SELECT.
+        // A literal, a parameter or a guarded relation's own column, in the list of a plain SELECT.
         let Some(NodeEnum::SelectStmt(select)) = insert
             .select_stmt
             .as_ref()
@@ -319,12 +312,26 @@ impl Judge<'_> {
             return Err(value::unproven(key, table));
         };
         if matches!(given.node, Some(NodeEnum::ColumnRef(_))) {
-            return Err(value::unproven(key, table));
+            let column = output.columns.get(at);
+            let own = column.is_some_and(|column| column.tenant == Some(key.slot));
+            return if own {
+                Ok(())
+            } else {
+                Err(value::unproven(key, table))
+            };
         }
-        let nowhere = Scope { items: &[], outer: None };
-        self.tenant_value(&given, key, table, &nowhere).map_err(|denial| {
-            if denial.sqlstate == "42703" { value::unproven(key, table) } else { denial }
-        })
+        let nowhere = Scope {
+            items: &[],
+            outer: None,
+        };
+        self.tenant_value(&given, key, table, &nowhere)
+            .map_err(|denial| {
+                if denial.sqlstate == "42703" {
+                    value::unproven(key, table)
+                } else {
+                    denial
+                }
+            })
     }
 
     fn may_fill(&self, target: EntryId, key: &Key, table: &str) -> Result<(), Denial> {

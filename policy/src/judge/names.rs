@@ -196,7 +196,10 @@ impl Judge<'_> {
 
     fn has_system_column(&self, entry: &super::Entry, name: &str) -> bool {
         SYSTEM_COLUMNS.contains(&name)
-            && matches!(entry.kind, EntryKind::Scoped { .. } | EntryKind::Free { .. })
+            && matches!(
+                entry.kind,
+                EntryKind::Scoped { .. } | EntryKind::Free { .. }
+            )
     }
 
     fn whole_row(&self, name: &str, scope: &Scope<'_>) -> Result<Option<Reading>, Denial> {

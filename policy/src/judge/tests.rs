@@ -183,3 +183,70 @@ fn what_nobody_knows_is_denied() {
         ("SELECT 1 AS pgwarden_1", "! unsupported_construct"),
     ]);
 }
+
+#[test]
+fn what_applications_write_is_proven() {
+    check(&[
+        (
+            "SELECT id FROM leads WHERE (id = $1 AND note = 'a') AND (amount > 1 AND 1/amount > 0)",
+            "CASE WHEN",
+        ),
+        (
+            "SELECT * FROM leads l LEFT JOIN calls c ON c.lead_id = l.id WHERE 1/c.seconds > 0",
+            "OR c.tableoid IS NULL THEN",
+        ),
+        (
+            "SELECT id FROM leads WHERE CASE WHEN note::int > 3 THEN true ELSE false END",
+            "CASE WHEN leads.org_id",
+        ),
+        (
+            "WITH s AS NOT MATERIALIZED (SELECT id, note FROM leads) SELECT id FROM s WHERE note::int > 3",
+            "MATERIALIZED",
+        ),
+        (
+            "INSERT INTO leads (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET org_id = excluded.org_id",
+            "excluded.org_id",
+        ),
+        (
+            "UPDATE leads SET (note, org_id) = ('x', 'a0000000-0000-0000-0000-000000000001')",
+            "UPDATE",
+        ),
+        (
+            "UPDATE leads SET (note, amount) = (SELECT max(note), count(*) FROM leads)",
+            "UPDATE",
+        ),
+        (
+            "WITH leads AS (SELECT 3 AS id) DELETE FROM leads WHERE id = $1",
+            "DELETE FROM public.leads",
+        ),
+        (
+            "INSERT INTO leads (id, note) SELECT id, note FROM leads UNION ALL SELECT $1, 'x'",
+            "pgwarden_source",
+        ),
+        ("INSERT INTO leads TABLE leads", "! unproven_tenant_value"),
+        (
+            "INSERT INTO leads (org_id, note) SELECT p0::uuid, p1 FROM (VALUES ('x', 'y', 0)) AS s(p0, p1, c) ORDER BY c",
+            "! unproven_tenant_value",
+        ),
+        (
+            "SELECT note.x FROM leads",
+            "! ambiguous_column missing FROM-clause",
+        ),
+        (
+            "SELECT count(*) FROM leads WHERE lower(note) LIKE 'a%' GROUP BY amount HAVING count(*) > 1 ORDER BY 1 LIMIT 5",
+            "CASE WHEN",
+        ),
+        (
+            "SELECT l.id, (SELECT count(*) FROM calls c WHERE c.lead_id = l.id) FROM leads l WHERE l.id IN (SELECT lead_id FROM calls) ORDER BY l.amount DESC",
+            "IN (SELECT lead_id FROM public.calls WHERE calls.org_id",
+        ),
+        (
+            "SELECT row_number() OVER (PARTITION BY l.note ORDER BY l.amount) AS n, l.* FROM leads l WINDOW w AS (ORDER BY id)",
+            "WHERE l.org_id",
+        ),
+        (
+            "SELECT * FROM (leads l JOIN calls c ON c.lead_id = l.id) AS j",
+            "pgwarden_2",
+        ),
+    ]);
+}

@@ -5,13 +5,17 @@ use crate::tenant::ValueType;
 use crate::tree::{Node, Value, is_location};
 
 /// `CTEMaterializeDefault` made `CTEMaterializeAlways`.
-pub(super) const MATERIALIZED: (i64, i64) = (1, 2);
+pub(super) const MATERIALIZED: &[(i64, i64)] = &[(1, 2), (3, 2)];
 /// `LIMIT_OPTION_DEFAULT` made `LIMIT_OPTION_COUNT`, as the grammar does for any OFFSET.
 pub(super) const FENCED: (i64, i64) = (1, 2);
 /// The prefix of the rewriter's own aliases; clients may not use it.
 const ALIAS_PREFIX: &str = "pgwarden_";
 
 const AEXPR_OP: i64 = 1;
+/// `OR_EXPR`.
+const OR: i64 = 2;
+/// `IS_NULL`.
+const IS_NULL: i64 = 1;
 const AND: i64 = 1;
 const JOIN_INNER: i64 = 1;
 const LIMIT_OPTION_DEFAULT: i64 = 1;
@@ -133,9 +137,67 @@ pub(super) fn barrier(node: &Node) -> Option<(&Node, &Node)> {
     is_boolean(other, false).then_some((when, then))
 }
 
-/// Whether a node has the form of a barrier, whatever it compares.
-pub(super) fn is_barrier(node: &Node) -> bool {
-    barrier(node).is_some()
+/// Whether a node is a barrier that was injected.
+pub(super) fn is_barrier(node: &Node, claims: Claims<'_>) -> bool {
+    let Some((when, _)) = barrier(node) else {
+        return false;
+    };
+    let conditions = conjuncts(Some(when));
+    is_after_grouping(when)
+        || conditions
+            .iter()
+            .all(|part| admission(part, claims).is_some())
+}
+
+/// Reads a predicate, or `(<predicate> OR <relation>.tableoid IS NULL)`: the row of a relation, or
+/// one that an outer join made up, in which even the system columns are NULL.
+pub(super) fn admission<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Predicate<'a>> {
+    if node.kind != "BoolExpr" {
+        return predicate(node, claims);
+    }
+    let [either, made_up] = node.list("args") else {
+        return None;
+    };
+    let (either, made_up) = (either.as_node()?, made_up.as_node()?);
+    let found = predicate(either, claims)?;
+    let column = made_up.node("arg").filter(|arg| arg.kind == "ColumnRef")?;
+    let mut qualifier = names(column.list("fields"))?;
+    let is_test = made_up.kind == "NullTest"
+        && made_up.int("nulltesttype") == IS_NULL
+        && made_up.has_only(&["arg", "nulltesttype"]);
+    let fits = node.int("boolop") == OR
+        && is_test
+        && qualifier.pop()? == "tableoid"
+        && qualifier == found.qualifier;
+    fits.then_some(found)
+}
+
+/// Reads `SELECT *, <fills> FROM (<query>) AS pgwarden_source`.
+pub(super) fn wrapped(node: &Node) -> Option<(&Node, Vec<&Value>)> {
+    if !node.has_only(&["target_list", "from_clause", "limit_option", "op"]) {
+        return None;
+    }
+    let [source] = node.list("from_clause") else {
+        return None;
+    };
+    let source = source
+        .as_node()
+        .filter(|source| source.kind == "RangeSubselect")?;
+    let alias = source.node("alias")?;
+    let ours = source.has_only(&["subquery", "alias"])
+        && alias.has_only(&["aliasname"])
+        && alias.text("aliasname") == "pgwarden_source";
+    let (star, fills) = node.list("target_list").split_first()?;
+    let star = star.as_node()?.node("val")?;
+    let [only] = star.list("fields") else {
+        return None;
+    };
+    let is_star = only.as_node().is_some_and(|only| only.kind == "AStar");
+    let fills = fills
+        .iter()
+        .map(|fill| fill.as_node().map(|fill| fill.field("val")));
+    let fills: Option<Vec<&Value>> = fills.collect();
+    (ours && is_star).then_some((source.node("subquery")?, fills?))
 }
 
 /// Reads `CASE WHEN <when> THEN <then> ELSE <other> END`.

@@ -19,7 +19,10 @@ impl<'a> Walk<'a> {
                 return gap("no target");
             };
             walk.pair(target, target_there);
-            let keys = walk.relation(target, target_there)?;
+            walk.at_target = true;
+            let keys = walk.relation(target, target_there);
+            walk.at_target = false;
+            let keys = keys?;
             walk.rows(original, rewritten, keys)?;
             // In ON CONFLICT and RETURNING the target has a name; its rows are guarded there by
             // the values and by the condition of the update.
@@ -177,6 +180,14 @@ impl<'a> Walk<'a> {
         }
         if !original.list("values_lists").is_empty() {
             return self.values(original, rewritten, write);
+        }
+        if let Some((inner, fills)) = forms::wrapped(rewritten) {
+            need(
+                write.keys.len() == write.fills.len(),
+                "a set operation writes a key",
+            )?;
+            self.fill_each(write.fills, &fills)?;
+            return self.node(original, inner);
         }
         need(
             original.int("op") == NO_SET_OPERATION,
@@ -380,11 +391,14 @@ impl<'a> Walk<'a> {
         } else {
             self.optional(before, after)?;
         }
-        self.assignments(
+        self.in_conflict = true;
+        let assigned = self.assignments(
             original.list("target_list"),
             rewritten.list("target_list"),
             0,
-        )?;
+        );
+        self.in_conflict = false;
+        assigned?;
         self.fields(original, rewritten, &["where_clause", "target_list"])
     }
 
@@ -423,11 +437,24 @@ impl<'a> Walk<'a> {
                 let check = (value.int("number"), key.slot);
                 self.index.checks.contains(&check)
             }
+            // `(a, key) = (…, value)` of a row written out.
+            "MultiAssignRef" => {
+                let row = value.node("source").filter(|row| row.kind == "RowExpr");
+                let at = usize::try_from(value.int("colno"));
+                let at = at.ok().and_then(|number| number.checked_sub(1));
+                let part = row.zip(at).and_then(|(row, at)| row.list("args").get(at));
+                let part = part.and_then(Value::as_node);
+                part.is_some_and(|part| self.is_own_value(part, key, false))
+            }
             "AConst" => self.is_own_literal(value, key),
             "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {
                 let Some(column) = names.pop() else {
                     return false;
                 };
+                // The row that was to be inserted holds the session's value, as was just proven.
+                if self.in_conflict && names == ["excluded"] && column == key.column {
+                    return true;
+                }
                 let level = self.levels.last().map_or(&[][..], Vec::as_slice);
                 (sole || !names.is_empty())
                     && level

@@ -172,7 +172,10 @@ impl<'a> Walk<'a> {
                     preserved: true,
                     named: true,
                 };
-                self.guarded_by_filter(original, rewritten, place)
+                self.at_target = true;
+                let guarded = self.guarded_by_filter(original, rewritten, place);
+                self.at_target = false;
+                guarded
             }
             _ => gap("no target"),
         }
