@@ -31,7 +31,7 @@ impl Identity {
     /// What this identity may do under the engine's policy.
     ///
     /// # Errors
-    /// When the token lacks the tenant, or has a claim of the wrong type. Break-glass roles need no
+    /// When the token lacks the tenant, or has one of the wrong type. Break-glass roles need no
     /// tenant.
     pub fn access(&self, engine: &Engine) -> Result<Access, AuthError> {
         Access::of_claims(&self.claims, engine)
@@ -54,10 +54,14 @@ impl Access {
             return Err(AuthError::PerTransactionRole);
         }
         let enforce = rule.is_none_or(|rule| rule.enforce);
+        let mut slots = engine.slots().iter();
         let mut values = Vec::with_capacity(engine.slots().len());
-        for slot in engine.slots() {
-            values.push(scope_value(claims, slot)?);
+        if let Some(tenant) = slots.next() {
+            values.push(scope_value(claims, tenant)?);
         }
+        // Providers put all kinds of things into `sub`. Without a value that fits, the tables which
+        // it scopes are denied; the others need not be.
+        values.extend(slots.map(|slot| scope_value(claims, slot).unwrap_or_default()));
         if enforce && !matches!(values.first(), Some(Some(_))) {
             return Err(AuthError::NoTenant);
         }

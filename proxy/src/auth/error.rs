@@ -44,7 +44,7 @@ pub enum AuthError {
     Audience,
     /// The tenant's claim is missing, null or empty.
     NoTenant,
-    /// The tenant's claim, or another that scopes tables, has the wrong type.
+    /// The tenant's claim has the wrong type.
     BadTenant,
     /// The `role` claim is not a text.
     BadRole,
@@ -144,7 +144,7 @@ impl fmt::Display for AuthError {
             Self::Issuer => "the token's iss is not auth.issuer",
             Self::Audience => "the token's aud is not in auth.audience",
             Self::NoTenant => "the token has no tenant",
-            Self::BadTenant => "a claim that scopes tables has the wrong type",
+            Self::BadTenant => "the token's tenant has the wrong type",
             Self::BadRole => "the token's role is not a text",
             Self::PerTransactionRole => "roles with a tenant per transaction are not supported yet",
         })
