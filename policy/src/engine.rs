@@ -236,7 +236,7 @@ impl Engine {
         scan: &Scan,
         fingerprint: u64,
     ) -> Result<verdict::Fresh, Denial> {
-        limits::check_depth(scan)?;
+        limits::check_tokens(scan)?;
         let judging = Judging {
             policy: &self.bound.policy,
             catalog: &self.bound.catalog,
