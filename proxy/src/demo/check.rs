@@ -33,11 +33,15 @@ pub(super) async fn run(showcase: &Showcase, print: &impl Fn(&str)) -> Result<()
 fn compare(step: &Step, output: &Output) -> Result<(), String> {
     let text = shown(output);
     match step.expect {
-        Expect::Refused if output.status.success() => Err("it was not refused".to_owned()),
-        Expect::Refused if !text.contains("ERROR:  pgwarden: ") => {
-            Err("the error is not pgwarden's".to_owned())
+        Expect::Refused(_) if output.status.success() => Err("it was not refused".to_owned()),
+        Expect::Refused(reason) => {
+            let expected = format!("reason={}", reason.code());
+            if text.contains("ERROR:  pgwarden: ") && text.contains(&expected) {
+                Ok(())
+            } else {
+                Err(format!("the error is not pgwarden's with {expected}"))
+            }
         }
-        Expect::Refused => Ok(()),
         Expect::Rows(_) if !output.status.success() => Err("it failed".to_owned()),
         Expect::Rows(parts) => {
             if let Some(part) = parts.iter().find(|part| !text.contains(*part)) {

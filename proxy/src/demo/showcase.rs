@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use pgwarden_policy::DenyReason;
+
 use super::postgres::Postgres;
 use super::tenants::{ACME, BOLT, Key, Tenant};
 use crate::server::Running;
@@ -13,8 +15,8 @@ use crate::server::Running;
 pub(super) enum Expect {
     /// Rows whose text contains all of these, and nothing of the other organisation.
     Rows(&'static [&'static str]),
-    /// An error of pgwarden.
-    Refused,
+    /// An error of pgwarden with this reason.
+    Refused(DenyReason),
 }
 
 /// A command to paste.
@@ -54,13 +56,13 @@ pub(super) const STEPS: &[Step] = &[
         title: "An org_id can't be changed",
         tenant: &ACME,
         sql: "UPDATE leads SET org_id = 'b0000000-0000-0000-0000-000000000002' WHERE score > 90",
-        expect: Expect::Refused,
+        expect: Expect::Refused(DenyReason::ForeignTenantValue),
     },
     Step {
         title: "Nor can a row be planted in the other organisation",
         tenant: &ACME,
         sql: "INSERT INTO leads (org_id, phone) VALUES ('b0000000-0000-0000-0000-000000000002', '+1')",
-        expect: Expect::Refused,
+        expect: Expect::Refused(DenyReason::ForeignTenantValue),
     },
     Step {
         title: "A missing org_id is filled in",
@@ -78,7 +80,7 @@ pub(super) const STEPS: &[Step] = &[
         title: "And clients can't touch them",
         tenant: &ACME,
         sql: "SET request.jwt.claims = '{}'",
-        expect: Expect::Refused,
+        expect: Expect::Refused(DenyReason::IdentityGuard),
     },
 ];
 
