@@ -351,13 +351,13 @@ impl Judge<'_> {
             | AExprKind::AexprLike
             | AExprKind::AexprIlike
             | AExprKind::AexprSimilar => {
-                let operands = self.operand_types(expr, scope, env);
+                let operands = self.operand_types(expr, scope);
                 self.operator(&expr.name, operands)?
             }
             AExprKind::Undefined => return Err(unsupported("this kind of operator")),
         };
         let compares = comparison.is_some();
-        let safe = compares && self.safe_operands(kind, expr, scope, env)?;
+        let safe = compares && self.safe_operands(kind, expr, scope)?;
         let mut facts = self.optional(expr.lexpr.as_mut(), scope, env)?;
         facts.absorb(&self.optional(expr.rexpr.as_mut(), scope, env)?);
         let mut facts = if safe { computed(facts) } else { facts.risky() };
@@ -368,36 +368,32 @@ impl Judge<'_> {
     }
 
     /// The types that an operator is chosen by.
-    fn operand_types(&self, expr: &AExpr, scope: &Scope<'_>, env: &Env<'_>) -> (Ty, Ty) {
+    fn operand_types(&self, expr: &AExpr, scope: &Scope<'_>) -> (Ty, Ty) {
         let right = match expr.rexpr.as_deref().map(|node| (node, node.node.as_ref())) {
             None => Ty::Adaptable,
             // IN compares with each element; BETWEEN with each bound.
             Some((_, Some(NodeEnum::List(list)))) => {
-                let mut types = list
-                    .items
-                    .iter()
-                    .map(|item| self.static_type(item, scope, env));
+                let mut types = list.items.iter().map(|item| self.static_type(item, scope));
                 let first = types.next().unwrap_or_default();
                 let same = types.all(|ty| ty == first || ty == Ty::Adaptable);
                 if same { first } else { Ty::Unknown }
             }
-            Some((node, _)) => self.static_type(node, scope, env),
+            Some((node, _)) => self.static_type(node, scope),
         };
         let left = expr.lexpr.as_deref();
         (
-            left.map_or(Ty::Adaptable, |node| self.static_type(node, scope, env)),
+            left.map_or(Ty::Adaptable, |node| self.static_type(node, scope)),
             right,
         )
     }
 
-    /// Whether a comparison's operands have types that compare without a leak. The operands are
-    /// judged on copies: the judgement proper follows and counts.
+    /// Whether a comparison's operands have types that compare without a leak. The
+    /// judgement proper follows.
     fn safe_operands(
-        &mut self,
+        &self,
         kind: AExprKind,
         expr: &AExpr,
         scope: &Scope<'_>,
-        env: &Env<'_>,
     ) -> Result<bool, Denial> {
         let (Some(left), Some(right)) = (expr.lexpr.as_deref(), expr.rexpr.as_deref()) else {
             return Ok(false);
@@ -408,7 +404,7 @@ impl Judge<'_> {
             let pairs = left.args.iter().zip(&right.args);
             let mut safe = left.args.len() == right.args.len();
             for (left, right) in pairs {
-                safe &= self.safe_pair(left, right, scope, env);
+                safe &= self.safe_pair(left, right, scope);
             }
             return Ok(safe);
         }
@@ -416,33 +412,33 @@ impl Judge<'_> {
             (_, Some(NodeEnum::List(list))) => list
                 .items
                 .iter()
-                .all(|item| self.safe_pair(left, item, scope, env)),
+                .all(|item| self.safe_pair(left, item, scope)),
             (AExprKind::AexprOpAny | AExprKind::AexprOpAll, Some(NodeEnum::AArrayExpr(array))) => {
                 array
                     .elements
                     .iter()
-                    .all(|item| self.safe_pair(left, item, scope, env))
+                    .all(|item| self.safe_pair(left, item, scope))
             }
             (AExprKind::AexprOpAny | AExprKind::AexprOpAll, _) => {
                 let catalog = std::sync::Arc::clone(&self.bound.catalog);
-                let array = self.static_type(right, scope, env);
+                let array = self.static_type(right, scope);
                 let element = compare::element(&catalog, array);
-                compare::leakproof(&catalog, self.static_type(left, scope, env), element)
+                compare::leakproof(&catalog, self.static_type(left, scope), element)
             }
-            _ => self.safe_pair(left, right, scope, env),
+            _ => self.safe_pair(left, right, scope),
         })
     }
 
-    fn safe_pair(&self, left: &Node, right: &Node, scope: &Scope<'_>, env: &Env<'_>) -> bool {
+    fn safe_pair(&self, left: &Node, right: &Node, scope: &Scope<'_>) -> bool {
         let (left, right) = (
-            self.static_type(left, scope, env),
-            self.static_type(right, scope, env),
+            self.static_type(left, scope),
+            self.static_type(right, scope),
         );
         compare::leakproof(&self.bound.catalog, left, right)
     }
 
     /// The type of a simple expression, without judging it.
-    fn static_type(&self, node: &Node, scope: &Scope<'_>, env: &Env<'_>) -> Ty {
+    fn static_type(&self, node: &Node, scope: &Scope<'_>) -> Ty {
         match node.node.as_ref() {
             Some(NodeEnum::AConst(constant)) => constant_type(constant),
             Some(NodeEnum::ParamRef(parameter)) => self
@@ -459,7 +455,7 @@ impl Judge<'_> {
             Some(NodeEnum::CollateClause(collate)) => collate
                 .arg
                 .as_deref()
-                .map_or(Ty::Unknown, |arg| self.static_type(arg, scope, env)),
+                .map_or(Ty::Unknown, |arg| self.static_type(arg, scope)),
             _ => Ty::Unknown,
         }
     }
@@ -488,7 +484,7 @@ impl Judge<'_> {
             | SubLinkType::MultiexprSublink
             | SubLinkType::CteSublink => return Err(unsupported("this kind of subquery")),
         };
-        let tests = self.test_types(link.testexpr.as_deref(), scope, env);
+        let tests = self.test_types(link.testexpr.as_deref(), scope);
         let mut facts = self.optional(link.testexpr.as_mut(), scope, env)?;
         let mark = self.entries.len();
         let Some(NodeEnum::SelectStmt(select)) =
@@ -541,15 +537,15 @@ impl Judge<'_> {
         })
     }
 
-    fn test_types(&self, test: Option<&Node>, scope: &Scope<'_>, env: &Env<'_>) -> Vec<Ty> {
+    fn test_types(&self, test: Option<&Node>, scope: &Scope<'_>) -> Vec<Ty> {
         match test.and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::RowExpr(row)) => row
                 .args
                 .iter()
-                .map(|arg| self.static_type(arg, scope, env))
+                .map(|arg| self.static_type(arg, scope))
                 .collect(),
             Some(_) => test
-                .map(|node| vec![self.static_type(node, scope, env)])
+                .map(|node| vec![self.static_type(node, scope)])
                 .unwrap_or_default(),
             None => Vec::new(),
         }

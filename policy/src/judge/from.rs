@@ -37,7 +37,7 @@ pub(super) struct Level {
 
 impl Judge<'_> {
     /// Judges the items of FROM or USING into a level.
-    pub(super) fn from_items(
+    pub(super) fn range_items(
         &mut self,
         items: &mut [Node],
         level: &mut Level,
@@ -46,14 +46,14 @@ impl Judge<'_> {
     ) -> Result<(), Denial> {
         for node in items {
             let left = level.items.clone();
-            let found = self.from_item(node, level, &left, outer, env, true)?;
+            let found = self.range_item(node, level, &left, outer, env, true)?;
             level.items.extend(found);
         }
         Ok(())
     }
 
     /// Judges one item. `left` are the items that LATERAL may name.
-    fn from_item(
+    fn range_item(
         &mut self,
         node: &mut Node,
         level: &mut Level,
@@ -581,10 +581,10 @@ impl Judge<'_> {
         let (Some(larg), Some(rarg)) = (join.larg.as_mut(), join.rarg.as_mut()) else {
             return Err(unsupported("a join with one side"));
         };
-        let mut lefts = self.from_item(larg, level, left, outer, env, visible && keep_left)?;
+        let mut lefts = self.range_item(larg, level, left, outer, env, visible && keep_left)?;
         let mut seen = left.to_vec();
         seen.extend(lefts.iter().cloned());
-        let mut rights = self.from_item(rarg, level, &seen, outer, env, visible && keep_right)?;
+        let mut rights = self.range_item(rarg, level, &seen, outer, env, visible && keep_right)?;
         let shared = self.shared_columns(join, &lefts, &rights)?;
         let mut items = Vec::new();
         if !shared.is_empty() {

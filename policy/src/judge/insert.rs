@@ -53,10 +53,6 @@ impl Judge<'_> {
     ) -> Result<(), Denial> {
         let (keys, table) = self.keys_of(target);
         let mut columns = self.insert_columns(insert, target, !keys.is_empty())?;
-        let nowhere = Scope {
-            items: &[],
-            outer: None,
-        };
         let Some(source) = insert.select_stmt.as_mut() else {
             return self.default_values(target, insert, &keys, &table);
         };
@@ -66,7 +62,7 @@ impl Judge<'_> {
         if is_values(select) {
             let width = row_width(select);
             columns.truncate(width.max(insert.cols.len()));
-            self.values_rows(target, select, &keys, &columns, &table, &nowhere, env)?;
+            self.values_rows(target, select, &keys, &columns, &table, env)?;
             self.fill_rows(target, insert, &keys, &columns, &table)
         } else {
             let output = self.select(select, None, env)?;
@@ -148,9 +144,12 @@ impl Judge<'_> {
         keys: &[Key],
         columns: &[String],
         table: &str,
-        nowhere: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<(), Denial> {
+        let nowhere = &Scope {
+            items: &[],
+            outer: None,
+        };
         let mut with = select.with_clause.take();
         let inner = self.with(with.as_mut(), None, env)?;
         for list in &mut select.values_lists {

@@ -90,7 +90,7 @@ impl Judge<'_> {
         }
         level.relations.push(target);
         // The target can't be named by LATERAL items, but by everything else.
-        self.from_items(from, &mut level, None, env)?;
+        self.range_items(from, &mut level, None, env)?;
         level.items.insert(0, Item::new(target));
         Ok((target, level))
     }

@@ -368,9 +368,7 @@ impl Judge<'_> {
     }
 
     /// The qualifier and star of a `t.*` target.
-    pub(super) fn star_target<'n>(
-        reference: &'n ColumnRef,
-    ) -> Option<Option<(Option<&'n str>, &'n str)>> {
+    pub(super) fn star_target(reference: &ColumnRef) -> Option<Option<(Option<&str>, &str)>> {
         let path = path(&reference.fields).ok()?;
         match path.as_slice() {
             [Part::Star] => Some(None),

@@ -82,7 +82,7 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<Output, Denial> {
         let mut level = Level::default();
-        self.from_items(&mut select.from_clause, &mut level, outer, env)?;
+        self.range_items(&mut select.from_clause, &mut level, outer, env)?;
         let items = std::mem::take(&mut level.items);
         let scope = Scope {
             items: &items,
