@@ -6,12 +6,14 @@ use crate::deny::{Denial, DenyReason};
 use crate::parse;
 
 /// What kind of literal a token is. Two literals may only stand for each other in one plan when
-/// the grammar can't tell them apart, that is, when they are the same kind of token.
+/// neither the grammar nor the type of the constant tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LiteralKind {
     /// An integer that fits 32 bits.
     Integer,
-    /// Any other number.
+    /// An integer in decimal digits that fits 64 bits and not 32: a `bigint`.
+    Wide,
+    /// A number with a point or an exponent: a `numeric`.
     Number,
     /// A string, in whatever quotes but `U&''`.
     Text,
@@ -39,6 +41,14 @@ pub(crate) struct Scan {
     pub(crate) greatest_parameter: u16,
 }
 
+impl LiteralKind {
+    /// Whether the parser makes the same kind of constant of both.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        let float = |kind| matches!(kind, Self::Wide | Self::Number);
+        self == other || float(self) && float(other)
+    }
+}
+
 impl Scan {
     /// Scans a text into this scan's buffers.
     ///
@@ -50,12 +60,12 @@ impl Scan {
         self.tokens =
             pg_query::scan_tokens(text).map_err(|error| parse::scan_error(text, &error))?;
         for token in &self.tokens {
-            if let Some(kind) = literal_kind(token) {
-                let (start, end) = range(token);
+            let (start, end) = range(token);
+            let written = text.get(start..end).unwrap_or_default();
+            if let Some(kind) = literal_kind(token, written) {
                 self.literals.push(Literal { start, end, kind });
             } else if is(token, Token::Param) {
-                let (start, end) = range(token);
-                let number = parameter(text.get(start..end).unwrap_or_default())?;
+                let number = parameter(written)?;
                 self.greatest_parameter = self.greatest_parameter.max(number);
             }
         }
@@ -75,8 +85,11 @@ impl Scan {
             Token::Usconst,
             Token::Bconst,
             Token::Xconst,
+            Token::Fconst,
         ];
-        token.is_some_and(|token| kinds.iter().any(|kind| is(token, *kind)))
+        let keyed = token.is_some_and(|token| kinds.iter().any(|kind| is(token, *kind)));
+        let start = usize::try_from(start).ok();
+        keyed && start.is_some_and(|start| self.literal_at(start).is_none())
     }
 
     /// The literal that begins at a byte.
@@ -97,13 +110,23 @@ pub(crate) fn range(token: &ScanToken) -> (usize, usize) {
     (byte(token.start), byte(token.end))
 }
 
-fn literal_kind(token: &ScanToken) -> Option<LiteralKind> {
+/// The kind of a literal. Numbers whose type is not plain to see (beyond 64 bits, hexadecimal, with
+/// underscores) stay in the shape as they are.
+fn literal_kind(token: &ScanToken, written: &str) -> Option<LiteralKind> {
     if is(token, Token::Iconst) {
         Some(LiteralKind::Integer)
     } else if is(token, Token::Sconst) {
         Some(LiteralKind::Text)
     } else if is(token, Token::Fconst) {
-        Some(LiteralKind::Number)
+        let plain = |byte: u8| byte.is_ascii_digit() || b".eE+-".contains(&byte);
+        let fraction = |byte: u8| b".eE".contains(&byte);
+        if written.parse::<i64>().is_ok() {
+            Some(LiteralKind::Wide)
+        } else if written.bytes().all(plain) && written.bytes().any(fraction) {
+            Some(LiteralKind::Number)
+        } else {
+            None
+        }
     } else {
         None
     }
@@ -148,6 +171,23 @@ mod tests {
         assert_eq!(scan.greatest_parameter, 7);
         assert_eq!(scan.literal_at(7), Some(0));
         assert_eq!(scan.literal_at(8), None);
+    }
+
+    #[test]
+    fn numbers_of_another_type_are_another_kind() {
+        let kind = |number: &str| {
+            let mut scan = Scan::default();
+            scan.read(&format!("SELECT {number}")).unwrap();
+            scan.literals.first().map(|literal| literal.kind)
+        };
+        assert_eq!(kind("2147483647"), Some(LiteralKind::Integer));
+        assert_eq!(kind("2147483648"), Some(LiteralKind::Wide));
+        assert_eq!(kind("9223372036854775807"), Some(LiteralKind::Wide));
+        assert_eq!(kind("9223372036854775808"), None);
+        assert_eq!(kind("1.5"), Some(LiteralKind::Number));
+        assert_eq!(kind("1e3"), Some(LiteralKind::Number));
+        assert_eq!(kind(".5"), Some(LiteralKind::Number));
+        assert_eq!(kind("0x1ffffffffff"), None);
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn write_text(key: &mut Vec<u8>, text: &[u8], literals: &[Literal]) {
             MARK,
             match literal.kind {
                 LiteralKind::Integer => b'i',
+                LiteralKind::Wide => b'w',
                 LiteralKind::Number => b'n',
                 LiteralKind::Text => b't',
             },

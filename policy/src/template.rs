@@ -234,7 +234,8 @@ fn missing(linked: &[bool]) -> Vec<u32> {
 fn literal_of(text: &str, scan: &Scan, location: i32, kind: LiteralKind) -> Option<(usize, bool)> {
     let (start, minus) = literal_start(text, location)?;
     let index = scan.literal_at(start)?;
-    (scan.literals.get(index)?.kind == kind).then_some((index, minus))
+    let like = scan.literals.get(index)?.kind.is_like(kind);
+    like.then_some((index, minus))
 }
 
 fn literal_start(text: &str, location: i32) -> Option<(usize, bool)> {

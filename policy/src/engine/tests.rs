@@ -272,7 +272,16 @@ fn a_hit_sends_what_a_miss_would() {
     let (mut session, mut fresh) = (Session::of(MINE), Session::of(MINE));
     for protocol in [Protocol::Simple, Protocol::Extended] {
         for shape in shapes {
-            for number in ["1", "7", "24", "25", "2.5", "99999999999", "1e10"] {
+            for number in [
+                "1",
+                "7",
+                "24",
+                "25",
+                "2.5",
+                "99999999999",
+                "99999999999999999999",
+                "1e10",
+            ] {
                 for text in texts {
                     let sql = shape.replace("{1}", number).replace("{2}", text);
                     let hit = session.judge(&cached, &sql, protocol);
