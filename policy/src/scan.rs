@@ -57,8 +57,7 @@ impl Scan {
     pub(crate) fn read(&mut self, text: &str) -> Result<(), Denial> {
         self.literals.clear();
         self.greatest_parameter = 0;
-        self.tokens =
-            pg_query::scan_tokens(text).map_err(|error| parse::scan_error(text, &error))?;
+        self.tokens = tokens(text)?;
         for token in &self.tokens {
             let (start, end) = range(token);
             let written = text.get(start..end).unwrap_or_default();
@@ -97,6 +96,16 @@ impl Scan {
         let found = self.literals.binary_search_by_key(&start, |l| l.start);
         found.ok()
     }
+}
+
+/// The tokens. A text without any is not given to `scan_tokens`, which makes a slice of the null
+/// pointer that it gets for none: undefined behaviour, and the end of a process that checks for it.
+fn tokens(text: &str) -> Result<Vec<ScanToken>, Denial> {
+    let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
+    if text.bytes().all(blank) {
+        return Ok(Vec::new());
+    }
+    pg_query::scan_tokens(text).map_err(|error| parse::scan_error(text, &error))
 }
 
 /// Whether a token is of that kind.

@@ -71,7 +71,7 @@ pub fn compare(subject: &Reply, oracle: &Reply, ordered: bool) -> Outcome {
 /// wording and compare like any error.
 fn denial(reply: &Reply) -> Option<String> {
     let error = reply.error.as_ref()?;
-    if !error.message().starts_with("pgwarden: ") || error.message().contains("conflicting row") {
+    if !error.message().starts_with("pgwarden: ") || error.message().contains("conflict") {
         return None;
     }
     let reason = error.reason().unwrap_or("none given");

@@ -244,7 +244,8 @@ impl Client {
                     let pid = u32::from_be_bytes(message.body[..4].try_into().unwrap());
                     self.key = (pid, message.body[4..].to_vec());
                 }
-                b'N' => {}
+                // NegotiateProtocolVersion: the server knows less than was asked for.
+                b'N' | b'v' => {}
                 b'E' => return Err(ServerError::parse(&message.body)),
                 b'Z' => return Ok(()),
                 other => panic!("unexpected message {:?} at start-up", other as char),

@@ -444,8 +444,7 @@ fn f5_unknown_database() {
 fn f5_token_that_expires_under_an_open_session() {
     let arena = Arena::take();
     // Within the leeway of 30 s it is still good; afterwards the next statement is refused.
-    let claims =
-        json!({"exp": now() - 27, "sub": "x", "app_metadata": {"org_id": Tenant::A.org()}});
+    let claims = json!({"exp": now() - 27, "sub": Tenant::A.user(), "app_metadata": {"org_id": Tenant::A.org()}});
     let mut client = connect(&arena.plain(), &sign(&claims), &[]).expect("still within the leeway");
     std::thread::sleep(std::time::Duration::from_secs(5));
     let reply = client.query("SELECT count(*) FROM leads");
@@ -502,7 +501,7 @@ fn h_nothing_is_left_for_the_next_session() {
         .sync()
         .exchange(&mut a);
     a.query("BEGIN").ok();
-    a.query("UPDATE notes SET txt = 'uncommitted'").ok();
+    a.query("UPDATE public.notes SET txt = 'uncommitted'").ok();
     drop(a);
     std::thread::sleep(std::time::Duration::from_millis(300));
     let mut reused = false;
