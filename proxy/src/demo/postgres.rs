@@ -30,8 +30,10 @@ const LOCALE: &str = if cfg!(target_os = "linux") {
     "--locale=C"
 };
 
-/// Arguments: the binaries, the directory. The standard input is the pipe.
+/// Arguments: the binaries, the directory. The standard input is the pipe; a line on it says that
+/// all is prepared.
 const KEEPER: &str = r#"
+read -r prepared || { rm -rf "$2"; exit; }
 "$1/postgres" -D "$2/data" >"$2/log" 2>&1 &
 server=$!
 exec 3<&0
@@ -92,18 +94,21 @@ impl Postgres {
         let account = Account::choose(&directory.path)?;
         account.give(&directory.path)?;
         let address = free_address()?;
-        let data = directory.path.join("data");
-        initialise(&binaries, &data, account)?;
-        configure(&directory.path, address)?;
-        prepare(&data)?;
-        account.give_files(&data)?;
         let keeper = keep(&binaries, &directory.path, account)?;
         // From here on the keeper removes the directory.
-        let server = Self {
+        let mut server = Self {
             address,
             directory: directory.finished(),
             keeper,
         };
+        let data = server.directory.join("data");
+        initialise(&binaries, &data, account)?;
+        configure(&server.directory, address)?;
+        prepare(&data)?;
+        account.give_files(&data)?;
+        if let Some(pipe) = &mut server.keeper.stdin {
+            pipe.write_all(b"prepared\n")?;
+        }
         server.wait()?;
         Ok(server)
     }
