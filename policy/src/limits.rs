@@ -15,19 +15,14 @@ use crate::scan::{Scan, is};
 /// The deepest nesting that is parsed.
 const DEEPEST: usize = 500;
 
-<<<<<<< HEAD
 /// The most tokens of a text: libpg_query's deparser takes quadratic time on long lists, and a
 /// token takes up to 2 KiB while it is judged.
 const MOST_TOKENS: usize = 250_000;
-=======
+
 /// The scanner looks through the rest of a run of operator characters at every `/*` (and at signs
 /// that it splits off an operator), hence costs the square of the run's length: a megabyte of `/*`
 /// would keep it busy for minutes. The sum of these squares is bounded.
 const MOST_OPERATOR_WORK: usize = 1 << 27;
-
-/// The most tokens of a text that is too small to nest deeply.
-const SMALL_TOKENS: usize = 400;
->>>>>>> 62a276d (Give the scanner no blank text and no endless run of operators; follow the proxy in the suites)
 
 /// Above this many tokens texts are judged one at a time, which bounds the memory that they take.
 const LARGE_TOKENS: usize = 20_000;
@@ -77,16 +72,6 @@ pub(crate) fn check_text(text: &str, longest: usize) -> Result<(), Denial> {
     Ok(())
 }
 
-<<<<<<< HEAD
-/// Refuses a text of too many tokens, or one that nests too deeply.
-pub(crate) fn check_tokens(scan: &Scan) -> Result<(), Denial> {
-    if scan.tokens.len() > MOST_TOKENS {
-        let message = format!("statement has more than {MOST_TOKENS} tokens");
-        let mut denial = Denial::new(DenyReason::TooComplex, message);
-        denial.sqlstate = "54000";
-        return Err(denial.hint("Split the statement, or bind the list as one array parameter."));
-    }
-=======
 /// The sum of the squares of the lengths of all runs of operator characters.
 fn operator_work(text: &str) -> usize {
     const OPERATOR_CHARACTERS: &[u8] = b"~!@#^&|`?+-*/%<>=";
@@ -103,9 +88,14 @@ fn operator_work(text: &str) -> usize {
     work
 }
 
-/// Refuses a text that nests too deeply.
-pub(crate) fn check_depth(scan: &Scan) -> Result<(), Denial> {
->>>>>>> 62a276d (Give the scanner no blank text and no endless run of operators; follow the proxy in the suites)
+/// Refuses a text of too many tokens, or one that nests too deeply.
+pub(crate) fn check_tokens(scan: &Scan) -> Result<(), Denial> {
+    if scan.tokens.len() > MOST_TOKENS {
+        let message = format!("statement has more than {MOST_TOKENS} tokens");
+        let mut denial = Denial::new(DenyReason::TooComplex, message);
+        denial.sqlstate = "54000";
+        return Err(denial.hint("Split the statement, or bind the list as one array parameter."));
+    }
     if depth(&scan.tokens) > DEEPEST {
         return Err(
             Denial::new(DenyReason::TooComplex, "statement is nested too deeply")
