@@ -157,6 +157,8 @@ pub(crate) struct Session {
     status: u8,
     /// Whether extended messages were sent since the last Sync or Query.
     pipeline_open: bool,
+    /// Whether the server was asked for the answers that the next message waits for.
+    nudged: bool,
     skip: Skip,
     copy: Copy,
     /// Sync and Query messages sent.
@@ -167,6 +169,8 @@ pub(crate) struct Session {
     spans: Spans,
     types: Vec<u32>,
     hidden: Vec<u8>,
+    /// The last Query that was rewritten, by its number, for the positions of its errors.
+    last_query: (u64, String),
 }
 
 impl std::fmt::Debug for Session {
@@ -191,6 +195,7 @@ impl Session {
             known: Known::default(),
             status: b'I',
             pipeline_open: false,
+            nudged: false,
             skip: Skip::Nothing,
             copy: Copy::No,
             transaction: 0,
@@ -199,6 +204,7 @@ impl Session {
             spans: Spans::default(),
             types: Vec::new(),
             hidden: Vec::new(),
+            last_query: (0, String::new()),
         }
     }
 

@@ -3,7 +3,8 @@
 //! They pass the same list as SET. `role`, `session_authorization`, `replication` and the claims
 //! never reach the server, in whatever spelling.
 
-use pgwarden_policy::Policy;
+use pgwarden_policy::builtin::settings;
+use pgwarden_policy::{Denial, Policy};
 
 use super::options;
 use crate::backend::StartupParameters;
@@ -23,7 +24,7 @@ pub(crate) struct Requested {
 }
 
 /// Why a start-up packet is refused.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum StartupError {
     /// There is no user.
     NoUser,
@@ -31,10 +32,8 @@ pub(crate) enum StartupError {
     Replication,
     /// A switch in `options` that sets nothing.
     Switch(String),
-    /// A setting that clients may not change.
-    Setting(String),
-    /// A setting's value that sessions can't have.
-    Value(String),
+    /// A setting that clients may not change, or not to this value.
+    Setting(Denial),
 }
 
 impl StartupError {
@@ -54,16 +53,7 @@ impl StartupError {
                 format!("pgwarden: the start-up option {switch:?} is not allowed"),
             )
             .hint("Only \"-c name=value\" and \"--name=value\" are."),
-            Self::Setting(name) => Report::fatal(
-                "42501",
-                format!("pgwarden: the start-up parameter {name:?} is not allowed"),
-            )
-            .hint("Leave it out, or add it to [settings] allow in the policy."),
-            Self::Value(name) => Report::fatal(
-                "0A000",
-                format!("pgwarden: this value of the start-up parameter {name:?} is not supported"),
-            )
-            .hint("client_encoding must be UTF8 and standard_conforming_strings must be on."),
+            Self::Setting(denial) => Report::from(denial.clone()).into_fatal(),
         }
     }
 }
@@ -110,19 +100,9 @@ impl Requested {
         let mut allowed = StartupParameters::new();
         for (name, value) in &self.settings {
             let lower = name.to_ascii_lowercase();
-            match lower.as_str() {
-                "client_encoding" if is_utf8(value) => continue,
-                "standard_conforming_strings" if is_on(value) => continue,
-                "client_encoding" | "standard_conforming_strings" => {
-                    return Err(StartupError::Value(lower));
-                }
-                _ if is_identity(&lower) => return Err(StartupError::Setting(lower)),
-                _ if BUILT_IN.contains(&lower.as_str()) => {}
-                _ if policy
-                    .settings
-                    .iter()
-                    .any(|it| it.eq_ignore_ascii_case(name)) => {}
-                _ => return Err(StartupError::Setting(lower)),
+            settings::check(policy, name, Some(value)).map_err(StartupError::Setting)?;
+            if FIXED.contains(&lower.as_str()) {
+                continue;
             }
             allowed.retain(|(known, _)| *known != lower);
             allowed.push((lower, value.clone()));
@@ -131,52 +111,50 @@ impl Requested {
     }
 }
 
-/// What drivers send on their own, and what can't change what a statement reads.
-const BUILT_IN: [&str; 19] = [
-    "application_name",
-    "bytea_output",
-    "client_min_messages",
-    "datestyle",
-    "default_transaction_deferrable",
-    "default_transaction_isolation",
-    "default_transaction_read_only",
-    "extra_float_digits",
-    "geqo",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "intervalstyle",
-    "jit",
-    "lock_timeout",
-    "search_path",
-    "statement_timeout",
-    "timezone",
-    "transaction_timeout",
-    "xmlbinary",
-];
-
-/// Whatever a policy says, these are not for clients.
-fn is_identity(name: &str) -> bool {
-    matches!(
-        name,
-        "role" | "session_authorization" | "is_superuser" | "row_security" | "replication"
-    ) || name.starts_with("request.")
-        || name.starts_with("pgwarden.")
-}
-
-/// PostgreSQL compares the letters and digits of an encoding's name only. (asyncpg sends the name
-/// in quotes.)
-fn is_utf8(value: &str) -> bool {
-    let letters = value.chars().filter(char::is_ascii_alphanumeric);
-    let name: String = letters.map(|it| it.to_ascii_lowercase()).collect();
-    matches!(name.as_str(), "utf8" | "unicode")
-}
-
-fn is_on(value: &str) -> bool {
-    let on = ["on", "true", "yes", "1"];
-    on.iter().any(|word| value.eq_ignore_ascii_case(word))
-}
+/// Every server connection has them as the engine needs them; a client may only say the same.
+const FIXED: [&str; 2] = ["client_encoding", "standard_conforming_strings"];
 
 fn is_off(value: &str) -> bool {
     let off = ["off", "false", "no", "0"];
     off.iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requested(parameters: &[(&str, &str)]) -> Result<Requested, StartupError> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Requested::new(parameters.iter().map(owned).collect())
+    }
+
+    #[test]
+    fn the_database_is_the_user_unless_it_is_named() {
+        assert_eq!(requested(&[("user", "a")]).unwrap().database, "a");
+        let named = requested(&[("user", "a"), ("database", "b")]).unwrap();
+        assert_eq!(named.database, "b");
+        assert!(matches!(
+            requested(&[("database", "b")]),
+            Err(StartupError::NoUser)
+        ));
+    }
+
+    #[test]
+    fn replication_is_refused_unless_it_is_off() {
+        for value in ["database", "true", "1", "maybe"] {
+            let asked = requested(&[("user", "a"), ("replication", value)]);
+            assert!(matches!(asked, Err(StartupError::Replication)), "{value}");
+        }
+        assert!(requested(&[("user", "a"), ("replication", "off")]).is_ok());
+    }
+
+    #[test]
+    fn a_parameter_wins_over_a_switch() {
+        let asked = requested(&[
+            ("user", "a"),
+            ("application_name", "parameter"),
+            ("options", "-c application_name=switch"),
+        ]);
+        assert_eq!(asked.unwrap().application.as_deref(), Some("parameter"));
+    }
 }

@@ -34,7 +34,8 @@ pub(super) struct Known {
 }
 
 impl Session {
-    /// Sends our own statement. Only where no reply is outstanding.
+    /// Sends our own statement. Only where no reply is outstanding. Inside a pipeline of the
+    /// client's, Flush takes the place of Sync, which would end its transaction.
     pub(super) fn ask_facts(&mut self, server: &mut Outbox) {
         let claims = self.judging.identity().claims_json();
         let role = self.judging.access().set_role.as_deref();
@@ -50,14 +51,23 @@ impl Session {
         server.forward(Forward::Execute, &[&portal[..], &[0; 4]].concat());
         server.forward(Forward::Close, &[b"P", &portal[..]].concat());
         server.forward(Forward::Close, &[b"S", &portal[..]].concat());
-        server.forward(Forward::Sync, &[]);
-        self.transaction += 1;
         self.queue.push(Pending {
-            transaction: self.transaction,
+            unsettles: true,
             ..Pending::new(Expect::Own)
         });
-        self.known.settled = true;
-        self.known.in_transaction = self.status == b'T';
+        self.queue.push(Pending::new(Expect::OwnClose));
+        self.queue.push(Pending::new(Expect::OwnClose));
+        if self.pipeline_open {
+            server.forward(Forward::Flush, &[]);
+        } else {
+            server.forward(Forward::Sync, &[]);
+            self.transaction += 1;
+            self.queue.push(Pending {
+                transaction: self.transaction,
+                ..Pending::new(Expect::OwnSync)
+            });
+        }
+        self.known.in_transaction = self.pipeline_open || self.status == b'T';
     }
 
     /// The row of our own statement.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgwarden_policy::{Denial, DenyReason, Effect, Plan, Protocol, StatementKind};
+use pgwarden_policy::{Denial, DenyReason, Effect, Plan, Protocol, StatementKind, Verdict};
 
 use super::claims::Known;
 use super::names::{Change, Statement};
@@ -22,6 +22,9 @@ impl From<Malformed> for Stop {
         Self::protocol(malformed.0)
     }
 }
+
+/// Longer Query texts are not kept for the positions of their errors.
+const KEPT_TEXT_BYTES: usize = 4096;
 
 /// Whether a message that runs, binds or prepares something may go on.
 enum Gate {
@@ -116,15 +119,21 @@ impl Session {
         if self.known.settled && !self.queue.unsettles() {
             return Ok(Gate::Open);
         }
-        if self.pipeline_open {
+        if !self.queue.is_empty() {
+            // The server holds its answers back until it is asked for them.
+            if self.pipeline_open && !self.nudged {
+                server.forward(Forward::Flush, &[]);
+                self.nudged = true;
+            }
+            return Ok(Gate::Later);
+        }
+        self.nudged = false;
+        if self.pipeline_open && self.status == b'E' {
             let message = "pgwarden: a statement before this one in the same pipeline changes \
                 settings that this one depends on";
             return Ok(Gate::Refuse(
                 Report::error("0A000", message).hint("Send Sync first."),
             ));
-        }
-        if !self.queue.is_empty() {
-            return Ok(Gate::Later);
         }
         if self.status == b'E' {
             // Nothing can be asked now; `permit` lets only the transaction's end pass.
@@ -165,6 +174,12 @@ impl Session {
             permit(known, cleared.plan())?;
             if deallocated(cleared.plan()).is_none() {
                 server.query(&cleared);
+            }
+            let (number, last) = &mut self.last_query;
+            last.clear();
+            if cleared.plan().verdict == Verdict::Rewrite && text.len() <= KEPT_TEXT_BYTES {
+                last.push_str(text);
+                *number = self.transaction + 1;
             }
             Ok(Arc::clone(cleared.plan()))
         });
@@ -300,8 +315,14 @@ impl Session {
             plan,
             basis,
         });
-        let change = self.names.set_statement(name, Some(statement));
-        self.sent(Expect::Parse, Some(dropped.unwrap_or(change)));
+        let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
+        self.pipeline_open = true;
+        self.queue.push(Pending {
+            statement: Some(statement),
+            change: Some(dropped.unwrap_or(change)),
+            transaction: self.transaction,
+            ..Pending::new(Expect::Parse)
+        });
         Ok(Taken::Yes)
     }
 

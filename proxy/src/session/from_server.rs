@@ -8,11 +8,7 @@ impl Session {
     /// Whether [`Session::server_message`] needs the whole message. Of all others it looks at the
     /// type only, so that they are relayed while they still come in.
     pub(crate) fn needs_body(&self, tag: u8) -> bool {
-        let own = || {
-            self.queue
-                .front()
-                .is_some_and(|it| it.expect == Expect::Own)
-        };
+        let own = || self.queue.front().is_some_and(|it| it.expect.is_own());
         match tag {
             b't' | b'E' | b'N' | b'Z' | b'C' | b'S' => true,
             _ => own(),
@@ -36,8 +32,8 @@ impl Session {
             return Err(Stop::desynchronised());
         }
         let expect = front.expect;
-        if expect == Expect::Own {
-            return self.own_reply(tag, body);
+        if expect.is_own() {
+            return self.own_reply(tag, expect, body);
         }
         match (tag, expect) {
             (b'D' | b'd' | b'c', Expect::Query | Expect::Execute) => Ok(Passed::AsIs),
@@ -69,16 +65,19 @@ impl Session {
     }
 
     /// A reply that the client must not see.
-    fn own_reply(&mut self, tag: u8, body: &[u8]) -> Result<Passed, Stop> {
-        match tag {
-            b'1' | b'2' | b'3' | b'C' => {}
-            b'D' => self.take_facts(body)?,
-            b'Z' => {
-                self.status = status(body)?;
-                self.queue.pop();
+    fn own_reply(&mut self, tag: u8, expect: Expect, body: &[u8]) -> Result<Passed, Stop> {
+        match (tag, expect) {
+            (b'1' | b'2', Expect::Own) => return Ok(Passed::Done),
+            (b'D', Expect::Own) => {
+                self.take_facts(body)?;
+                return Ok(Passed::Done);
             }
+            (b'C', Expect::Own) => self.known.settled = true,
+            (b'3', Expect::OwnClose) => {}
+            (b'Z', Expect::OwnSync) => self.status = status(body)?,
             _ => return Err(Stop::desynchronised()),
         }
+        self.queue.pop();
         Ok(Passed::Done)
     }
 

@@ -121,6 +121,25 @@ impl Judging {
         verdict
     }
 
+    /// The position in the client's text of a position in the text that the server has.
+    pub(super) fn map_position(
+        &mut self,
+        text: &str,
+        protocol: Protocol,
+        declared: &[u32],
+        position: u32,
+    ) -> Option<u32> {
+        let request = Request {
+            text,
+            protocol,
+            declared,
+            facts: &self.facts,
+            values: &self.access.values,
+        };
+        let engine = Arc::clone(&self.engine);
+        engine.map_position(&request, &mut self.scratch, position)
+    }
+
     /// The plan of a prepared statement as of now. When the policy, the catalogue or the search
     /// path has changed since it was prepared, it is judged again; the server keeps the text of
     /// then, so any other outcome is a denial.

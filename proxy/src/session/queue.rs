@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pgwarden_policy::Plan;
 
-use super::names::{Change, Names};
+use super::names::{Change, Names, Statement};
 use crate::wire::Report;
 
 /// Which replies belong to a message.
@@ -33,8 +33,12 @@ pub(super) enum Expect {
     Sync,
     /// A Query DEALLOCATE, sent as Close and Sync.
     Deallocate,
-    /// Messages of our own, up to ReadyForQuery, that the client knows nothing of.
+    /// Our own statement, up to CommandComplete; the client knows nothing of it.
     Own,
+    /// A Close of our own.
+    OwnClose,
+    /// A Sync of our own.
+    OwnSync,
 }
 
 impl Expect {
@@ -47,8 +51,18 @@ impl Expect {
             | Self::DescribePortal
             | Self::Execute
             | Self::Close => true,
-            Self::Query | Self::Sync | Self::Deallocate | Self::Own => false,
+            Self::Query
+            | Self::Sync
+            | Self::Deallocate
+            | Self::Own
+            | Self::OwnClose
+            | Self::OwnSync => false,
         }
+    }
+
+    /// Whether the client knows nothing of it.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Own | Self::OwnClose | Self::OwnSync)
     }
 }
 
@@ -59,6 +73,8 @@ pub(super) struct Pending {
     pub(super) expect: Expect,
     /// The verdict on what it runs.
     pub(super) plan: Option<Arc<Plan>>,
+    /// The statement that it prepares.
+    pub(super) statement: Option<Arc<Statement>>,
     /// It stands in for a denied message: the server refuses it, and the client is told this.
     pub(super) refused: Option<Box<Report>>,
     /// What it has changed in the maps.
@@ -81,6 +97,7 @@ impl Pending {
         Self {
             expect,
             plan: None,
+            statement: None,
             refused: None,
             change: None,
             unsettles: false,

@@ -133,7 +133,13 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         }
         Expect::Execute => server.forward(Forward::Execute, &[&nobody[..], &[0; 4]].concat()),
         // A Close is never refused, and the others are simple queries.
-        Expect::Query | Expect::Close | Expect::Sync | Expect::Deallocate | Expect::Own => {
+        Expect::Query
+        | Expect::Close
+        | Expect::Sync
+        | Expect::Deallocate
+        | Expect::Own
+        | Expect::OwnClose
+        | Expect::OwnSync => {
             server.own_query(REFUSED);
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use pgwarden_policy::rules::ErrorDetail;
-use pgwarden_policy::{Denial, DenyReason, Verdict};
+use pgwarden_policy::{Denial, DenyReason, Protocol, Verdict};
 
 use super::names::Names;
 use super::queue::Expect;
@@ -31,7 +31,7 @@ impl Session {
         let Some(front) = self.queue.front_mut() else {
             return Err(Stop::desynchronised());
         };
-        if front.expect == Expect::Own {
+        if front.expect.is_own() {
             return Err(self.claims_failed(body));
         }
         let sqlstate = report::field(body, b'C').unwrap_or_default();
@@ -83,7 +83,7 @@ impl Session {
     /// NoticeResponse.
     pub(super) fn notice(&mut self, body: &[u8]) -> Result<Passed, Stop> {
         let front = self.queue.front();
-        if front.is_some_and(|front| front.expect == Expect::Own || front.refused.is_some()) {
+        if front.is_some_and(|front| front.expect.is_own() || front.refused.is_some()) {
             return Ok(Passed::Done);
         }
         self.relay_fields(b'N', body, false);
@@ -91,16 +91,39 @@ impl Session {
     }
 
     fn relay_fields(&mut self, tag: u8, body: &[u8], redacts: bool) {
-        let plan = self.queue.front().and_then(|front| front.plan.as_ref());
-        let rewritten = plan.is_none_or(|plan| plan.verdict == Verdict::Rewrite);
+        let position = self.client_position(body);
         let names = &self.names;
         report::rewrite(&mut self.to_client, tag, body, |code, value| match code {
             b'D' if redacts => None,
-            // A position in a text that the client never saw.
-            b'P' if rewritten => None,
+            b'P' => position.map(|position| position.to_string().into_bytes().into()),
             b'M' | b'D' | b'H' if contains(value, OUR_PREFIX) => Some(in_their_names(value, names)),
             _ => Some(value.into()),
         });
+    }
+
+    /// Where in the client's own text the error is, if it is in any of it.
+    fn client_position(&mut self, body: &[u8]) -> Option<u32> {
+        let position = std::str::from_utf8(report::field(body, b'P')?).ok()?;
+        let position = position.parse().ok()?;
+        let front = self.queue.front()?;
+        let judging = &mut self.judging;
+        if let Some(statement) = &front.statement {
+            if statement.rewritten.is_none() {
+                return Some(position);
+            }
+            let (text, declared) = (&statement.text, &statement.declared);
+            return judging.map_position(text, Protocol::Extended, declared, position);
+        }
+        let plan = front.plan.as_ref()?;
+        if plan.verdict == Verdict::Pass {
+            return Some(position);
+        }
+        // Only the text of the last Query is kept.
+        let (number, text) = &self.last_query;
+        if front.expect != Expect::Query || *number != front.transaction {
+            return None;
+        }
+        judging.map_position(text, Protocol::Simple, &[], position)
     }
 }
 

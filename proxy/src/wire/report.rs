@@ -63,6 +63,14 @@ impl Report {
         self
     }
 
+    /// The same, ending the session.
+    pub fn into_fatal(self) -> Self {
+        Self {
+            severity: Severity::Fatal,
+            ..self
+        }
+    }
+
     /// Its SQLSTATE.
     pub fn sqlstate(&self) -> &'static str {
         self.sqlstate
