@@ -117,6 +117,7 @@ impl Session {
             return Err(Stop::Fatal(Report::fatal("28000", message)));
         }
         if self.known.settled && !self.queue.unsettles() {
+            self.nudged = false;
             return Ok(Gate::Open);
         }
         if !self.queue.is_empty() {
@@ -547,6 +548,8 @@ impl Session {
         server.forward(Forward::Sync, &[]);
         self.transaction += 1;
         self.queue.push(Pending {
+            // It may end the transaction in which settings were changed.
+            unsettles: self.known.in_transaction,
             transaction: self.transaction,
             ..Pending::new(Expect::Sync)
         });
