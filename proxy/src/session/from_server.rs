@@ -8,7 +8,11 @@ impl Session {
     /// Whether [`Session::server_message`] needs the whole message. Of all others it looks at the
     /// type only, so that they are relayed while they still come in.
     pub(crate) fn needs_body(&self, tag: u8) -> bool {
-        let own = || self.queue.front().is_some_and(|it| it.expect.is_own());
+        let own = || {
+            self.queue
+                .front()
+                .is_some_and(|it| it.expect.is_own() || it.expect == Expect::Deallocate)
+        };
         match tag {
             b't' | b'E' | b'N' | b'Z' | b'C' | b'S' => true,
             _ => own(),
