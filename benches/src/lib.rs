@@ -10,8 +10,8 @@ use pgwarden_policy::rules::{
     Mode, RequireRls, SecondReader, TenantRule,
 };
 use pgwarden_policy::{
-    Catalog, Engine, Policy, Protocol, Request, ScopeValue, ScopeValues, Scratch, SessionFacts,
-    ValueType,
+    Catalog, Denial, Engine, Policy, Protocol, Request, ScopeValue, ScopeValues, Scratch,
+    SessionFacts, ValueType,
 };
 
 /// The statements, by what they are called in the reports.
@@ -80,6 +80,17 @@ impl Bench {
     /// If it is denied.
     #[expect(clippy::panic, reason = "a denial's cost is not what is measured")]
     pub fn judge(&mut self, text: &str, protocol: Protocol) -> usize {
+        match self.try_judge(text, protocol) {
+            Ok(sent) => sent.len(),
+            Err(denial) => panic!("{text}: {}", denial.message),
+        }
+    }
+
+    /// Judges a text; gives what would be sent.
+    ///
+    /// # Errors
+    /// If it is denied.
+    pub fn try_judge(&mut self, text: &str, protocol: Protocol) -> Result<String, Denial> {
         let request = Request {
             text,
             protocol,
@@ -87,10 +98,8 @@ impl Bench {
             facts: &self.facts,
             values: &self.values,
         };
-        match self.engine.judge(request, &mut self.scratch) {
-            Ok(cleared) => cleared.text().len(),
-            Err(denial) => panic!("{text}: {}", denial.message),
-        }
+        let cleared = self.engine.judge(request, &mut self.scratch)?;
+        Ok(cleared.text().to_owned())
     }
 }
 
