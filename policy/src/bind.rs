@@ -312,6 +312,12 @@ impl Binder<'_> {
             };
             return Guard::Keys(vec![key]);
         }
+        if self.parent_of_tenants(relation) {
+            return Guard::Denied(
+                DenyReason::UnlistedRelation,
+                "has children with a tenant column, but none itself",
+            );
+        }
         match self.policy.defaults.unlisted {
             Access::Deny => Guard::Denied(
                 DenyReason::UnlistedRelation,
@@ -319,6 +325,26 @@ impl Binder<'_> {
             ),
             access => Guard::Global(access),
         }
+    }
+
+    /// Whether reading this table reads children that hold tenants' rows.
+    fn parent_of_tenants(&self, relation: &Relation) -> bool {
+        let column = &self.policy.tenant.column;
+        let mut queue = vec![relation.oid];
+        let mut seen = HashSet::new();
+        while let Some(oid) = queue.pop() {
+            if !seen.insert(oid) {
+                continue;
+            }
+            let all = self.catalog.parts().relations.iter();
+            for child in all.filter(|child| child.parents.contains(&oid)) {
+                if child.column(column).is_some() {
+                    return true;
+                }
+                queue.push(child.oid);
+            }
+        }
+        false
     }
 
     /// A partition or inheritance child of a listed table is guarded as its parent is.

@@ -52,6 +52,10 @@ pub(crate) fn catalog() -> Catalog {
         (20, "int8"),
         (23, "int4"),
         (25, "text"),
+        (26, "oid"),
+        (1082, "date"),
+        (1114, "timestamp"),
+        (1700, "numeric"),
         (2950, "uuid"),
     ];
     let types = types.iter().map(|(oid, name)| Type {
@@ -71,6 +75,13 @@ pub(crate) fn catalog() -> Catalog {
         ("lead_id", 2950),
         ("seconds", 23),
     ];
+    let invoices = [
+        ("id", 20),
+        ("org_id", 2950),
+        ("total", 1700),
+        ("due", 1082),
+        ("paid", 1114),
+    ];
     Catalog::new(CatalogParts {
         server_version_num: 150_000,
         schemas: vec!["public".to_owned()],
@@ -85,6 +96,7 @@ pub(crate) fn catalog() -> Catalog {
                 "user_credits",
                 &[("user_id", 2950), ("credits", 23)],
             ),
+            relation(9, "public", "invoices", &invoices),
             relation(5, "public", "secret", &[("id", 23)]),
             relation(
                 6,

@@ -29,17 +29,18 @@ pub(super) enum Clause {
 }
 
 impl Judge<'_> {
-    /// Judges a condition, conjunct by conjunct, and puts the barrier where it is needed.
+    /// Judges a condition, conjunct by conjunct, and puts the barrier where it is needed. Says what
+    /// the condition reads and leaks, for the queries around.
     pub(super) fn quals(
         &mut self,
         clause: &mut Option<Box<Node>>,
         scope: &Scope<'_>,
         env: &super::Env<'_>,
         place: Clause,
-    ) -> Result<(), Denial> {
+    ) -> Result<Facts, Denial> {
         match clause.as_deref_mut() {
             Some(condition) => self.condition(condition, scope, env, place),
-            None => Ok(()),
+            None => Ok(Facts::default()),
         }
     }
 
@@ -50,14 +51,15 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &super::Env<'_>,
         place: Clause,
-    ) -> Result<(), Denial> {
+    ) -> Result<Facts, Denial> {
         if let Some(NodeEnum::BoolExpr(expr)) = condition.node.as_mut()
             && expr.boolop == BoolExprType::AndExpr as i32
         {
+            let mut all = Facts::default();
             for conjunct in &mut expr.args {
-                self.condition(conjunct, scope, env, place)?;
+                all.absorb(&self.condition(conjunct, scope, env, place)?);
             }
-            return Ok(());
+            return Ok(all);
         }
         self.conjunct(condition, scope, env, place)
     }
@@ -68,13 +70,13 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &super::Env<'_>,
         place: Clause,
-    ) -> Result<(), Denial> {
+    ) -> Result<Facts, Denial> {
         if place != Clause::Having {
             self.note_filter(conjunct, scope)?;
         }
         let facts = self.expression(conjunct, scope, env)?;
         if !facts.leaky || facts.reads.is_empty() {
-            return Ok(());
+            return Ok(facts);
         }
         if place == Clause::Having {
             if !facts.aggregate && self.reads_tenant(&facts) {
@@ -83,7 +85,7 @@ impl Judge<'_> {
                 *conjunct = rewrite::case(always, held, rewrite::boolean(false));
                 self.rewritten();
             }
-            return Ok(());
+            return Ok(facts);
         }
         let predicates = self.admissions(&facts, scope)?;
         if let Some(admitted) = rewrite::and(predicates) {
@@ -91,7 +93,7 @@ impl Judge<'_> {
             *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
             self.rewritten();
         }
-        Ok(())
+        Ok(facts)
     }
 
     fn reads_tenant(&self, facts: &Facts) -> bool {
@@ -171,6 +173,10 @@ impl Judge<'_> {
         let EntryKind::Scoped { nullable: true, .. } = entry.kind else {
             return Ok(predicates);
         };
+        // A column alias list may call a column so, which can be NULL in a row of another tenant.
+        if entry.columns.iter().any(|column| column.name == "tableoid") {
+            return Err(unsupported("a column alias \"tableoid\""));
+        }
         let made_up = rewrite::is_null(rewrite::column(&[&entry.name, "tableoid"]));
         let either = predicates
             .into_iter()

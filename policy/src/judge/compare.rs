@@ -21,10 +21,24 @@ const FAMILIES: &[&[Oid]] = &[
     &[700, 701],
     &[25, 1043],
     &[20, 21, 23, 1700],
-    &[26, 20, 21, 23, 2205],
+    &[26, 2205],
     &[25, 19],
     &[1082, 1114],
 ];
+
+/// Whether values of these types can be brought to one of them without an error.
+pub(super) fn one_family(left: Ty, right: Ty) -> bool {
+    const WIDENING: &[&[Oid]] = &[&[20, 21, 23, 1700], &[700, 701], &[25, 1043]];
+    match (left, right) {
+        (Ty::Known(left), Ty::Known(right)) => {
+            left == right
+                || WIDENING
+                    .iter()
+                    .any(|family| family.contains(&left) && family.contains(&right))
+        }
+        _ => false,
+    }
+}
 
 /// Comparison operators.
 pub(super) fn is_comparison(operator: &str) -> bool {

@@ -8,6 +8,7 @@ use pg_query::protobuf::{
 use super::compare;
 use super::names::{Scope, Ty};
 use super::{EntryId, Env, Judge, unsupported};
+use crate::builtin::functions;
 use crate::deny::Denial;
 
 /// What is known of a judged expression.
@@ -84,6 +85,20 @@ impl Judge<'_> {
         Ok(all)
     }
 
+    /// Expressions that PostgreSQL brings to one type: COALESCE, ARRAY[].
+    fn alternatives(
+        &mut self,
+        nodes: &mut [Node],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut alternatives = Alternatives::default();
+        for node in nodes {
+            alternatives.add(self.expression(node, scope, env)?);
+        }
+        Ok(alternatives.facts())
+    }
+
     /// Judges an expression.
     pub(super) fn expression(
         &mut self,
@@ -125,7 +140,12 @@ impl Judge<'_> {
                     .ok_or_else(|| unsupported("a cast to nothing"))?;
                 let to = self.type_name(to)?;
                 let facts = self.optional(cast.arg.as_mut(), scope, env)?;
-                let harmless = facts.ty == to;
+                // A type modifier computes: `numeric(3,1)` refuses a number that is too large.
+                let bare = cast
+                    .type_name
+                    .as_ref()
+                    .is_some_and(|name| name.typmods.is_empty());
+                let harmless = bare && facts.ty == to && matches!(to, Ty::Known(_));
                 let tenant = facts.tenant.filter(|_| harmless);
                 let facts = if harmless { facts } else { facts.risky() };
                 Ok(Facts {
@@ -145,31 +165,28 @@ impl Judge<'_> {
             NodeEnum::CaseExpr(case) => {
                 let mut facts = self.optional(case.arg.as_mut(), scope, env)?;
                 let compares = case.arg.is_some();
+                let mut alternatives = Alternatives::default();
                 for when in &mut case.args {
                     let Some(NodeEnum::CaseWhen(when)) = when.node.as_mut() else {
                         return Err(unsupported("this form of CASE"));
                     };
                     facts.absorb(&self.optional(when.expr.as_mut(), scope, env)?);
-                    facts.absorb(&self.optional(when.result.as_mut(), scope, env)?);
+                    alternatives.add(self.optional(when.result.as_mut(), scope, env)?);
                 }
-                facts.absorb(&self.optional(case.defresult.as_mut(), scope, env)?);
+                if let Some(otherwise) = case.defresult.as_mut() {
+                    alternatives.add(self.expression(otherwise, scope, env)?);
+                }
+                facts.absorb(&alternatives.facts());
                 Ok(if compares {
                     facts.risky()
                 } else {
                     computed(facts)
                 })
             }
-            NodeEnum::CoalesceExpr(expr) => {
-                let facts = self.expressions(&mut expr.args, scope, env)?;
-                Ok(computed(facts))
-            }
+            NodeEnum::CoalesceExpr(expr) => self.alternatives(&mut expr.args, scope, env),
             NodeEnum::MinMaxExpr(expr) => Ok(self.expressions(&mut expr.args, scope, env)?.risky()),
             NodeEnum::RowExpr(row) => Ok(computed(self.expressions(&mut row.args, scope, env)?)),
-            NodeEnum::AArrayExpr(array) => Ok(computed(self.expressions(
-                &mut array.elements,
-                scope,
-                env,
-            )?)),
+            NodeEnum::AArrayExpr(array) => self.alternatives(&mut array.elements, scope, env),
             NodeEnum::List(list) => Ok(computed(self.expressions(&mut list.items, scope, env)?)),
             NodeEnum::AIndirection(indirection) => {
                 let mut facts = self.optional(indirection.arg.as_mut(), scope, env)?;
@@ -183,7 +200,6 @@ impl Judge<'_> {
             NodeEnum::GroupingFunc(grouping) => {
                 self.expressions(&mut grouping.args, scope, env)?;
                 Ok(Facts {
-                    aggregate: true,
                     sealed: true,
                     ..Facts::default()
                 })
@@ -252,6 +268,9 @@ impl Judge<'_> {
                     if self.may_be_function(&name.sval) {
                         self.function_named(None, &name.sval)?;
                     }
+                    if functions::class(&name.sval) == Some(functions::Class::Checked) {
+                        return Err(unsupported("a call of this function as a field"));
+                    }
                 }
                 Some(NodeEnum::AStar(_)) => {}
                 Some(NodeEnum::AIndices(indices)) => {
@@ -279,8 +298,11 @@ impl Judge<'_> {
         }
         if called.aggregate {
             // Runs on rows that passed; only what an outer query's rows feed into it stays.
+            // An aggregate over columns of an outer query belongs to that one: it does not keep a
+            // HAVING condition of this query from being moved into WHERE.
+            let own = |entry: &EntryId| scope.items.iter().any(|item| item.entry == *entry);
             return Ok(Facts {
-                aggregate: true,
+                aggregate: call.agg_star || facts.reads.iter().any(own),
                 sealed: true,
                 reads: facts.reads,
                 leaky: facts.leaky,
@@ -493,6 +515,16 @@ impl Judge<'_> {
             return Err(unsupported("this kind of subquery"));
         };
         let output = self.select(select, Some(scope), env)?;
+        // The planner may compare what the subquery computes inside of it: a fence keeps it out.
+        let computes = output
+            .columns
+            .iter()
+            .any(|column| !column.plain && !column.sealed);
+        let tested = matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink);
+        if tested && output.risky && !output.sealed && computes {
+            select.limit_offset = Some(Box::new(crate::rewrite::integer(0)));
+            self.rewritten();
+        }
         let outer: Vec<EntryId> = output
             .reads
             .iter()
@@ -529,6 +561,11 @@ impl Judge<'_> {
         };
         // A subquery of one row that gives two is an error: it must not depend on a foreign row.
         if kind == SubLinkType::ExprSublink && !output.single_row {
+            let outer = output.depends.iter().filter(|entry| **entry < mark);
+            facts.absorb(&Facts {
+                reads: outer.copied().collect(),
+                ..Facts::default()
+            });
             facts = facts.risky();
         }
         Ok(Facts {
@@ -548,6 +585,37 @@ impl Judge<'_> {
                 .map(|node| vec![self.static_type(node, scope)])
                 .unwrap_or_default(),
             None => Vec::new(),
+        }
+    }
+}
+
+/// The results of CASE, COALESCE or ARRAY[]. Where their types differ they are cast to one of them,
+/// and such a cast may refuse a value (a date that no timestamp can hold).
+#[derive(Debug, Default)]
+struct Alternatives {
+    facts: Facts,
+    ty: Option<Ty>,
+    mixed: bool,
+}
+
+impl Alternatives {
+    fn add(&mut self, one: Facts) {
+        self.facts.absorb(&one);
+        self.ty = match (self.ty, one.ty) {
+            (None | Some(Ty::Adaptable), ty) => Some(ty),
+            (known, Ty::Adaptable) => known,
+            (Some(known), ty) => {
+                self.mixed |= !compare::one_family(known, ty);
+                Some(known)
+            }
+        };
+    }
+
+    fn facts(self) -> Facts {
+        if self.mixed {
+            self.facts.risky()
+        } else {
+            computed(self.facts)
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Level {
     pub(super) relations: Vec<EntryId>,
     /// Whether anything of a tenant is read.
     pub(super) risky: bool,
+    /// What the conditions of joins read.
+    pub(super) depends: Vec<EntryId>,
     /// Entries of outer queries that lateral items read.
     pub(super) reads: Vec<EntryId>,
 }
@@ -614,7 +616,8 @@ impl Judge<'_> {
             items: &items,
             outer,
         };
-        self.quals(&mut join.quals, &scope, env, Clause::On)?;
+        let condition = self.quals(&mut join.quals, &scope, env, Clause::On)?;
+        level.depends.extend(condition.reads);
         match join.alias.as_ref() {
             None => Ok(items),
             Some(alias) => self.join_alias(alias, &items).map(|item| vec![item]),

@@ -9,6 +9,7 @@ use pg_query::protobuf::{ColumnRef, Node};
 use super::{Cte, CteId, EntryId, EntryKind, Judge, unsupported};
 use crate::catalog::{Oid, Relation};
 use crate::deny::{Denial, DenyReason};
+use crate::positions;
 
 /// What is known of a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,6 +140,17 @@ impl Judge<'_> {
         reference: &ColumnRef,
         scope: &Scope<'_>,
     ) -> Result<Reading, Denial> {
+        self.resolve_path(reference, scope).map_err(|denial| {
+            let at = usize::try_from(reference.location).ok();
+            let at = at.and_then(|at| positions::to_characters(self.request.text, at));
+            Denial {
+                position: denial.position.or(at),
+                ..denial
+            }
+        })
+    }
+
+    fn resolve_path(&self, reference: &ColumnRef, scope: &Scope<'_>) -> Result<Reading, Denial> {
         let path = path(&reference.fields)?;
         match path.as_slice() {
             [Part::Star] => Err(unsupported("* in this place")),

@@ -19,6 +19,8 @@ pub(super) struct Output {
     pub(super) open: bool,
     /// The entries that its expressions read, those of outer queries among them.
     pub(super) reads: Vec<EntryId>,
+    /// The entries that decide which rows it has: what WHERE, ON and HAVING read.
+    pub(super) depends: Vec<EntryId>,
     /// Whether an expression that runs without a barrier may raise an error.
     pub(super) leaky: bool,
     /// Whether anything of a tenant is inside.
@@ -81,6 +83,7 @@ impl Judge<'_> {
         outer: Option<&Scope<'_>>,
         env: &Env<'_>,
     ) -> Result<Output, Denial> {
+        let mark = self.entries.len();
         let mut level = Level::default();
         self.range_items(&mut select.from_clause, &mut level, outer, env)?;
         let items = std::mem::take(&mut level.items);
@@ -90,7 +93,7 @@ impl Judge<'_> {
         };
         let mut output = self.targets(&mut select.target_list, &scope, env)?;
         let mut aggregate = output.columns.iter().any(|column| column.sealed);
-        self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
+        let filter = self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
         self.refuse_unfiltered(&level.relations)?;
 
         let by_output = self.output_scope(&output);
@@ -103,7 +106,11 @@ impl Judge<'_> {
         let group = self.grouping(&mut select.group_clause, &scope, &labels, env)?;
         output.absorb(&group);
         aggregate |= select.having_clause.is_some();
-        self.quals(&mut select.having_clause, &scope, env, Clause::Having)?;
+        let having = self.quals(&mut select.having_clause, &scope, env, Clause::Having)?;
+        // No barrier of this query's HAVING keeps it from a row of an outer query.
+        if having.reads.iter().any(|entry| *entry < mark) {
+            output.absorb(&having);
+        }
         for window in &mut select.window_clause {
             let Some(NodeEnum::WindowDef(window)) = window.node.as_mut() else {
                 return Err(unsupported("this kind of WINDOW"));
@@ -127,6 +134,9 @@ impl Judge<'_> {
         rewrite::prepend(&mut select.where_clause, predicates);
         output.risky = level.risky;
         output.reads.extend(&level.reads);
+        output.depends = level.depends;
+        output.depends.extend(filter.reads);
+        output.depends.extend(having.reads);
         output.single_row = (items.is_empty() || aggregate) && !grouped;
         Ok(output)
     }
@@ -610,10 +620,13 @@ fn combine(left: Output, right: Output) -> Output {
     }
     let mut reads = left.reads;
     reads.extend(right.reads);
+    let mut depends = left.depends;
+    depends.extend(right.depends);
     Output {
         columns,
         open: left.open || right.open,
         reads,
+        depends,
         leaky: left.leaky || right.leaky,
         risky: left.risky || right.risky,
         sealed: false,

@@ -361,7 +361,7 @@ impl Judge<'_> {
     ) -> Result<StatementKind, Denial> {
         // The tree's debug form shows every string of it, whatever node holds it.
         let shown = format!("{statement:?}").to_ascii_lowercase();
-        if ["set_config", "pg_settings", "request.jwt"]
+        if ["set_config", "pg_settings"]
             .iter()
             .any(|name| shown.contains(name))
         {

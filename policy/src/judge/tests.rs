@@ -250,3 +250,102 @@ fn what_applications_write_is_proven() {
         ),
     ]);
 }
+
+/// Each of these made PostgreSQL 15 fail on, or tell apart, another tenant's row although the
+/// predicate stood in WHERE (THREATS.md A1).
+#[test]
+fn casts_that_nobody_wrote_are_kept_back() {
+    let guarded = "CASE WHEN invoices.org_id OPERATOR(pg_catalog.=) $1";
+    check(&[
+        // "numeric field overflow"
+        (
+            "SELECT id FROM invoices WHERE total::numeric(3,1) IS NOT NULL",
+            guarded,
+        ),
+        (
+            "SELECT id FROM invoices WHERE total::numeric(3,1) = 5",
+            guarded,
+        ),
+        // "date out of range for timestamp"
+        (
+            "SELECT id FROM invoices WHERE COALESCE(paid, due) IS NOT NULL",
+            guarded,
+        ),
+        (
+            "SELECT id FROM invoices WHERE CASE WHEN true THEN paid ELSE due END IS NULL",
+            guarded,
+        ),
+        (
+            "SELECT id FROM invoices WHERE ARRAY[paid, due] IS NULL",
+            guarded,
+        ),
+        // "OID out of range"
+        ("SELECT id FROM invoices WHERE id = 5::oid", guarded),
+        // What can't fail keeps its index.
+        (
+            "SELECT id FROM invoices WHERE total::numeric = 5",
+            "$1::pg_catalog.uuid AND total::numeric = 5",
+        ),
+        (
+            "SELECT id FROM invoices WHERE COALESCE(id, 0) IS NULL",
+            "$1::pg_catalog.uuid AND COALESCE(id, 0) IS NULL",
+        ),
+        (
+            "SELECT id FROM invoices WHERE id = 5",
+            "$1::pg_catalog.uuid AND id = 5",
+        ),
+    ]);
+}
+
+/// PostgreSQL moves a HAVING condition without aggregates of its own query into WHERE.
+#[test]
+fn having_waits_for_the_groups() {
+    let held = "HAVING CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 THEN";
+    check(&[
+        (
+            "SELECT (SELECT 1 FROM leads x GROUP BY x.note HAVING has_schema_privilege(x.note, 'usage') OR count(p.id) IS NULL) FROM plans p",
+            held,
+        ),
+        (
+            "SELECT (SELECT 1 FROM leads x GROUP BY x.note HAVING x.note::int > max(p.id)) FROM plans p",
+            held,
+        ),
+        (
+            "SELECT note FROM leads GROUP BY note HAVING sum(amount) > 10",
+            "HAVING sum(amount) > 10",
+        ),
+        (
+            "SELECT note FROM leads GROUP BY note HAVING note::int > count(*)",
+            "HAVING note::int > count(*)",
+        ),
+        // HAVING of a subquery runs for each row of the outer one.
+        (
+            "SELECT id FROM leads l WHERE EXISTS (SELECT count(*) FROM plans HAVING l.note::int > 0)",
+            "CASE WHEN l.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid THEN EXISTS",
+        ),
+        // "more than one row returned by a subquery"
+        (
+            "SELECT id FROM leads l WHERE (SELECT p.id FROM plans p WHERE p.id <> l.amount) IS NULL",
+            "CASE WHEN l.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid THEN (SELECT",
+        ),
+        (
+            "SELECT id FROM leads l WHERE EXISTS (SELECT note::int FROM calls c WHERE c.lead_id = l.id)",
+            "EXISTS",
+        ),
+    ]);
+}
+
+/// A field of a value calls the function of that name, and not only on rows.
+#[test]
+fn fields_are_not_a_way_to_functions() {
+    check(&[
+        (
+            "SELECT ('leads_id_seq'::text).nextval",
+            "! unsupported_construct",
+        ),
+        (
+            "SELECT * FROM leads l LEFT JOIN calls AS c(tableoid, o) ON c.o = l.org_id WHERE 1/c.seconds > 0",
+            "! unsupported_construct",
+        ),
+    ]);
+}
