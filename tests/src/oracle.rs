@@ -61,6 +61,11 @@ pub fn compare(subject: &Reply, oracle: &Reply, ordered: bool) -> Outcome {
             Outcome::SameError(ours.code().to_owned())
         }
         (Some(ours), Some(theirs)) => Outcome::Different(format!("{ours:?}, oracle: {theirs:?}")),
+        // The barrier around a leaky condition of FULL JOIN takes away what PostgreSQL can join by;
+        // its refusal is ours.
+        (Some(ours), None) if ours.message().starts_with("FULL JOIN is only supported") => {
+            Outcome::Denied("barrier in FULL JOIN".to_owned())
+        }
         (Some(ours), None) => Outcome::Different(format!("{ours:?}, oracle: fine")),
         (None, Some(theirs)) => Outcome::Different(format!("fine, oracle: {theirs:?}")),
         (None, None) => compare_results(subject, oracle, ordered),
