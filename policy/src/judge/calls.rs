@@ -232,7 +232,10 @@ impl Judge<'_> {
         for user in self.bound.catalog.operators_named(operator) {
             let visible = match schema {
                 Some(schema) => user.schema == schema,
-                None => path.contains(&user.schema) && !self.builtin_operands(operands),
+                None => {
+                    let theirs = OVERLOADED.contains(&operator) && self.builtin_operands(operands);
+                    path.contains(&user.schema) && !theirs
+                }
             };
             if visible {
                 own = false;
@@ -258,6 +261,13 @@ impl Judge<'_> {
         Ok((own && super::compare::is_comparison(operator)).then_some(operator))
     }
 }
+
+/// Operators of pg_catalog that extensions overload for their own types. An operator of any other
+/// name is the user's whatever its operands are.
+const OVERLOADED: &[&str] = &[
+    "=", "<>", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "||", "->", "->>", "#>", "#>>",
+    "@>", "<@", "&&", "?", "?|", "?&", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*",
+];
 
 fn denied(name: &str) -> Denial {
     Denial::new(
