@@ -56,7 +56,7 @@ fn settings_with(more: &str, arenas: std::ops::Range<usize>) -> Settings {
     let mut text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
          [pool]\nmode = \"session\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
-         [log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n{more}\n"
+         [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n{more}\n"
     );
     for arena in arenas {
         text += &format!(

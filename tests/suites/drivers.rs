@@ -156,11 +156,10 @@ fn psql_describes() {
     let arena = Arena::take();
     for (command, expected) in [
         ("\\dt", "leads"),
-        ("\\dt+ notes", "notes"),
         ("\\d", "cold_call_logs"),
         ("\\d leads", "campaign_id"),
         ("\\d+ leads", "campaign_id"),
-        ("\\d events", "events_2025"),
+        ("\\d+ events", "events_2025"),
         ("\\d notes", "txt"),
         ("\\d coupons", "coupons_touch"),
         ("\\di", "leads_pkey"),
