@@ -50,8 +50,9 @@ const NEWER: &[(&str, Class)] = &[
     ("jsonb_object_agg_unique_strict", Class::Aggregate),
     ("lgamma", Class::Allowed),
     ("pg_basetype", Class::Allowed),
-    ("pg_input_error_info", Class::Allowed),
-    ("pg_input_is_valid", Class::Allowed),
+    // They convert to a type named by a string, hence run the checks of any domain.
+    ("pg_input_error_info", Class::Denied),
+    ("pg_input_is_valid", Class::Denied),
     ("random_normal", Class::Allowed),
     ("system_user", Class::Allowed),
     ("to_bin", Class::Allowed),

@@ -54,6 +54,16 @@ const NEVER: &[&str] = &[
     "allow_in_place_tablespaces",
     "allow_system_table_mods",
     "array_nulls",
+    "check_function_bodies",
+    "createrole_self_grant",
+    "debug_discard_caches",
+    "default_table_access_method",
+    "event_triggers",
+    "exit_on_error",
+    "jit_provider",
+    "lo_compat_privileges",
+    "operator_precedence_warning",
+    "vacuum_truncate",
     "default_text_search_config",
     "plan_cache_mode",
     "restrict_nonsystem_relation_kind",
@@ -77,6 +87,23 @@ pub fn identity(name: &str) -> Denial {
         format!("setting \"{name}\" belongs to the session's identity"),
     )
     .hint("The identity comes from the token alone.")
+}
+
+/// Judges reading a setting. Settings with a dot are somebody's own, and it is common to keep the
+/// keys there that tokens are signed with (`app.settings.jwt_secret`, `pgrst.jwt_secret`).
+///
+/// # Errors
+/// 42501 for a name that sounds like a secret.
+pub fn check_read(name: &str) -> Result<(), Denial> {
+    let lower = name.to_ascii_lowercase();
+    let secret = ["secret", "passw", "token", "key", "private", "credential"];
+    if lower.contains('.') && secret.iter().any(|word| lower.contains(word)) {
+        return Err(Denial::new(
+            DenyReason::SettingDenied,
+            "a setting that may hold a secret can't be read",
+        ));
+    }
+    Ok(())
 }
 
 /// Judges a change of a setting; `None` resets it to its default.

@@ -1,6 +1,7 @@
 //! The system relations: which ones show schema only, and which ones show other tenants or sessions.
 
-/// Relations of pg_catalog that may be read, with the columns that may not.
+/// Relations of pg_catalog that may be read, with the columns that may not: statistics, which count
+/// every tenant's rows, and settings of roles and databases, which may hold signing keys.
 const CATALOG: &[(&str, &[&str])] = &[
     ("pg_aggregate", &[]),
     ("pg_am", &[]),
@@ -9,6 +10,8 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("pg_attrdef", &[]),
     ("pg_attribute", &[]),
     ("pg_auth_members", &[]),
+    ("pg_available_extension_versions", &[]),
+    ("pg_available_extensions", &[]),
     ("pg_cast", &[]),
     (
         "pg_class",
@@ -18,7 +21,7 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("pg_constraint", &[]),
     ("pg_conversion", &[]),
     ("pg_database", &[]),
-    ("pg_db_role_setting", &[]),
+    ("pg_db_role_setting", &["setconfig"]),
     ("pg_default_acl", &[]),
     ("pg_depend", &[]),
     ("pg_description", &[]),
@@ -49,7 +52,7 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("pg_publication_tables", &[]),
     ("pg_range", &[]),
     ("pg_rewrite", &[]),
-    ("pg_roles", &[]),
+    ("pg_roles", &["rolconfig"]),
     ("pg_rules", &[]),
     ("pg_seclabel", &[]),
     ("pg_sequence", &[]),
@@ -69,7 +72,7 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("pg_ts_parser", &[]),
     ("pg_ts_template", &[]),
     ("pg_type", &[]),
-    ("pg_user", &[]),
+    ("pg_user", &["useconfig"]),
     ("pg_views", &[]),
 ];
 

@@ -7,7 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, a_const};
 
 use super::names::{Ty, strings};
-use super::{Judge, unsupported};
+use super::{Judge, compare, unsupported};
 use crate::builtin::functions::{self, Class};
 use crate::builtin::settings;
 use crate::catalog::Function;
@@ -137,6 +137,7 @@ impl Judge<'_> {
                 .hint("The form with a query runs SQL; use the one with three arguments.")),
             "ts_rewrite" => Ok(()),
             "nextval" => self.nextval(call),
+            "current_setting" => self.current_setting(call),
             _ => Err(denied(name)),
         }
     }
@@ -155,6 +156,15 @@ impl Judge<'_> {
         let effect = settings::check(&self.bound.policy, &name, Some(&value))?;
         self.findings.effects.extend(effect);
         Ok(())
+    }
+
+    /// Reading a setting needs its name: some applications keep their signing keys in settings.
+    fn current_setting(&mut self, call: &FuncCall) -> Result<(), Denial> {
+        let name = call.args.first().and_then(|arg| self.pinned_text(arg));
+        let Some(name) = name else {
+            return Err(denied("current_setting").hint("Write the setting's name as a literal."));
+        };
+        settings::check_read(&name)
     }
 
     /// A sequence that belongs to a table which the client may write: `nextval('t_id_seq')`. The
@@ -194,7 +204,15 @@ impl Judge<'_> {
                 self.pin(constant.location);
                 Some(text.sval.clone())
             }
-            NodeEnum::TypeCast(cast) => self.pinned_text(cast.arg.as_deref()?),
+            // A length would cut the text, another type would read it in its own way.
+            NodeEnum::TypeCast(cast) => {
+                let to = cast.type_name.as_ref()?;
+                let name = strings(&to.names).ok()?.last().copied()?;
+                let plain = matches!(name, "text" | "varchar" | "regclass")
+                    && to.typmods.is_empty()
+                    && to.array_bounds.is_empty();
+                self.pinned_text(cast.arg.as_deref().filter(|_| plain)?)
+            }
             _ => None,
         }
     }
@@ -214,8 +232,9 @@ impl Judge<'_> {
 
     /// Judges an operator's name. `Ok(Some(name))` is a comparison of pg_catalog's own.
     ///
-    /// Extensions bring operators of the same names (`=` of citext). Between operands of
-    /// pg_catalog's own types the server takes its own.
+    /// Extensions bring comparisons of the same names (`=` of citext). Between operands of
+    /// pg_catalog's own types the server takes its own, where it has one for just these types;
+    /// any other name, and any operator that somebody wrote for types in between, is judged.
     pub(super) fn operator<'n>(
         &self,
         name: &'n [Node],
@@ -233,7 +252,11 @@ impl Judge<'_> {
             let visible = match schema {
                 Some(schema) => user.schema == schema,
                 None => {
-                    let theirs = OVERLOADED.contains(&operator) && self.builtin_operands(operands);
+                    // One that somebody wrote may fit builtin types better than pg_catalog's own.
+                    let theirs = OVERLOADED.contains(&operator)
+                        && self.builtin_operands(operands)
+                        && (user.extension.is_some()
+                            || compare::is_comparison(operator) && compare::exact(operands));
                     path.contains(&user.schema) && !theirs
                 }
             };
@@ -258,7 +281,7 @@ impl Judge<'_> {
                 format!("operator \"{operator}\" is not known"),
             ));
         }
-        Ok((own && super::compare::is_comparison(operator)).then_some(operator))
+        Ok((own && compare::is_comparison(operator)).then_some(operator))
     }
 }
 

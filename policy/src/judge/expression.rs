@@ -140,6 +140,7 @@ impl Judge<'_> {
                     .ok_or_else(|| unsupported("a cast to nothing"))?;
                 let to = self.type_name(to)?;
                 let facts = self.optional(cast.arg.as_mut(), scope, env)?;
+                self.allow_cast(facts.ty, to)?;
                 // A type modifier computes: `numeric(3,1)` refuses a number that is too large.
                 let bare = cast
                     .type_name

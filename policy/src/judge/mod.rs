@@ -101,6 +101,7 @@ pub(crate) fn judge(
         let Some(statement) = raw.stmt.as_mut().and_then(|stmt| stmt.node.as_mut()) else {
             return Err(unsupported("an empty statement node"));
         };
+        judge.refuse_stale_facts(statement)?;
         let kind = if request.facts.enforce {
             judge.statement(statement)?
         } else {
@@ -113,7 +114,6 @@ pub(crate) fn judge(
         [first, rest @ ..] if rest.iter().all(|kind| kind == first) => *first,
         _ => StatementKind::Several,
     };
-    judge.refuse_stale_facts(kinds.len())?;
     Ok(judge.findings)
 }
 
@@ -212,24 +212,31 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Two statements in one message are judged with the same facts: if one changes the
-    /// search_path, another that names relations would be judged with stale ones. Likewise
-    /// nothing may follow what loses the claims.
-    fn refuse_stale_facts(&self, statements: usize) -> Result<(), Denial> {
+    /// Statements of one message are judged with the same facts. After one that changes the
+    /// search_path or loses the claims, only such statements may follow that depend on neither:
+    /// names of functions are looked up in the path, and functions read the claims.
+    fn refuse_stale_facts(&self, next: &NodeEnum) -> Result<(), Denial> {
+        let depends = !matches!(
+            next,
+            NodeEnum::TransactionStmt(_)
+                | NodeEnum::VariableSetStmt(_)
+                | NodeEnum::VariableShowStmt(_)
+                | NodeEnum::DiscardStmt(_)
+                | NodeEnum::DeallocateStmt(_)
+                | NodeEnum::ClosePortalStmt(_)
+                | NodeEnum::UnlistenStmt(_)
+                | NodeEnum::ConstraintsSetStmt(_)
+        );
         let effects = &self.findings.effects;
-        let moves = effects.contains(&Effect::SearchPath) && !effects.contains(&Effect::ClaimsLost);
-        if statements > 1 && moves && !self.findings.relations.is_empty() {
-            return Err(
-                unsupported("a change of search_path together with other statements")
-                    .hint("Send the SET in a message of its own."),
-            );
-        }
-        let loses = effects.contains(&Effect::ClaimsLost);
-        if statements > 1 && loses && !self.findings.relations.is_empty() {
-            return Err(
-                unsupported("RESET ALL or DISCARD ALL together with statements on tables")
-                    .hint("Send them in messages of their own."),
-            );
+        let refused = if effects.contains(&Effect::ClaimsLost) {
+            "a statement after RESET ALL or DISCARD ALL in the same message"
+        } else if effects.contains(&Effect::SearchPath) {
+            "a statement after a change of search_path in the same message"
+        } else {
+            return Ok(());
+        };
+        if depends {
+            return Err(unsupported(refused).hint("Send them in messages of their own."));
         }
         Ok(())
     }

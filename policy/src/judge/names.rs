@@ -314,10 +314,7 @@ impl Judge<'_> {
         if column.hidden {
             return Err(Denial::new(
                 DenyReason::SystemRelation,
-                format!(
-                    "column \"{}\" shows statistics over all tenants",
-                    column.name
-                ),
+                format!("column \"{}\" shows more than the schema", column.name),
             )
             .hint("Name the columns that you need."));
         }

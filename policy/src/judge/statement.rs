@@ -6,6 +6,7 @@ use pg_query::protobuf::CopyStmt;
 
 use super::names::Env;
 use super::{EntryKind, Judge, unsupported};
+use crate::builtin::settings;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
 
@@ -28,7 +29,9 @@ impl Judge<'_> {
                 .map(|_| StatementKind::Delete),
             NodeEnum::TransactionStmt(transaction) => self.transaction(transaction),
             NodeEnum::VariableSetStmt(set) => self.set(set),
-            NodeEnum::VariableShowStmt(_) => Ok(StatementKind::Setting),
+            NodeEnum::VariableShowStmt(show) => {
+                settings::check_read(&show.name).map(|()| StatementKind::Setting)
+            }
             NodeEnum::DiscardStmt(discard) => self.discard(discard),
             NodeEnum::DeallocateStmt(deallocate) => self.deallocate(deallocate),
             NodeEnum::ClosePortalStmt(close) => self.close(close),
@@ -331,6 +334,14 @@ impl Judge<'_> {
         }
         if let Some(relation) = copy.relation.as_mut() {
             let id = self.relation_reference(relation, copy.is_from)?;
+            // COPY reads all columns, those of system relations that show statistics included.
+            if matches!(
+                self.entry(id).and_then(|entry| entry.schema.as_deref()),
+                Some("pg_catalog" | "information_schema") | None
+            ) {
+                return Err(refused("COPY of a system relation")
+                    .hint("Use COPY (SELECT …) TO STDOUT with the columns you need."));
+            }
             if matches!(
                 self.entry(id).map(|entry| &entry.kind),
                 Some(EntryKind::Scoped { .. })
@@ -354,7 +365,8 @@ impl Judge<'_> {
         Ok(StatementKind::Copy)
     }
 
-    /// A break-glass role: everything but the identity guards passes, as it came.
+    /// A break-glass role: everything but the identity guards passes, as it came. Code that the
+    /// parser does not see (DO) could touch the identity, so it does not pass.
     pub(super) fn break_glass(
         &mut self,
         statement: &mut NodeEnum,
@@ -365,10 +377,7 @@ impl Judge<'_> {
             .iter()
             .any(|name| shown.contains(name))
         {
-            return Err(Denial::new(
-                DenyReason::IdentityGuard,
-                "the claims and what sets them can't be touched",
-            ));
+            return Err(guarded("the claims and what sets them can't be touched"));
         }
         match statement {
             NodeEnum::VariableSetStmt(set) => self.guard_setting(set),
@@ -386,13 +395,19 @@ impl Judge<'_> {
             NodeEnum::DeleteStmt(_) => Ok(StatementKind::Delete),
             NodeEnum::MergeStmt(_) => Ok(StatementKind::Merge),
             NodeEnum::CopyStmt(_) => Ok(StatementKind::Copy),
-            NodeEnum::AlterRoleSetStmt(_) | NodeEnum::AlterDatabaseSetStmt(_) => Err(Denial::new(
-                DenyReason::IdentityGuard,
-                "settings of roles can't be changed",
+            NodeEnum::AlterRoleSetStmt(_)
+            | NodeEnum::AlterDatabaseSetStmt(_)
+            | NodeEnum::AlterSystemStmt(_) => Err(guarded(
+                "settings of roles and of the server can't be changed",
             )),
+            NodeEnum::DoStmt(_) => Err(guarded("DO could touch the session's identity")),
             _ => Ok(StatementKind::Utility),
         }
     }
+}
+
+fn guarded(why: &'static str) -> Denial {
+    Denial::new(DenyReason::IdentityGuard, why)
 }
 
 fn refused(kind: &str) -> Denial {

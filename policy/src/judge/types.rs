@@ -83,6 +83,29 @@ impl Judge<'_> {
             .find_map(|schema| catalog.types_named(name).find(|ty| ty.schema == schema))
     }
 
+    /// A cast may call a function that somebody wrote (`CREATE CAST … WITH FUNCTION`), also one to
+    /// a type of pg_catalog. Extensions' casts run no SQL: they count only where surely meant.
+    pub(super) fn allow_cast(&self, from: Ty, to: Ty) -> Result<(), Denial> {
+        let catalog = &self.bound.catalog;
+        let Ty::Known(target) = to else { return Ok(()) };
+        let element = catalog.type_by_oid(target).map_or(0, |ty| ty.element);
+        let casts = catalog.casts().iter();
+        for cast in casts.filter(|cast| cast.target == target || cast.target == element) {
+            let meant = match from {
+                Ty::Known(source) => {
+                    let part = catalog.type_by_oid(source).map_or(0, |ty| ty.element);
+                    cast.source == source || cast.source == part
+                }
+                Ty::Unknown => cast.extension.is_none(),
+                Ty::Adaptable => false,
+            };
+            if meant {
+                self.function_named(Some(&cast.function_schema), &cast.function)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether statements may write this type.
     fn allow_type(&self, ty: &Type, shown: &str, depth: usize) -> Result<(), Denial> {
         if depth > 16 {
@@ -102,7 +125,11 @@ impl Judge<'_> {
             .as_ref()
             .is_some_and(|extension| self.bound.policy.functions.extensions.contains(extension));
         let allowed = match ty.kind {
-            TypeKind::Enum | TypeKind::Composite | TypeKind::Range | TypeKind::Multirange => true,
+            TypeKind::Enum => true,
+            // Their parts may be domains.
+            TypeKind::Composite | TypeKind::Range | TypeKind::Multirange => {
+                !ty.check_calls_function
+            }
             TypeKind::Domain => {
                 if let Some(base) = catalog.type_by_oid(ty.base) {
                     self.allow_type(base, shown, depth + 1)?;

@@ -1,0 +1,66 @@
+//! The engine's lists of built-in names, beside the server that they describe: what psql asks the
+//! catalogue is let through, what shows or runs more than that is not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use pgwarden_tests::engine::Judged;
+use pgwarden_tests::fixture::{Arena, Tenant, major_version, script, server, superuser};
+
+const GENERATOR: &str = include_str!("../../policy/src/builtin/functions.sql");
+const FUNCTIONS: &str = include_str!("../../policy/src/builtin/functions.txt");
+
+/// What psql 15 sends for `\d` and its relatives (`psql -E`), with oids of another database.
+const PSQL: &str = include_str!("../fixtures/psql_15.sql");
+
+/// What of it is refused, and why: sizes count every tenant's rows (`\dt+`), places belong to the
+/// server (`\db`), settings of roles may hold signing keys (`\drds`).
+const REFUSED: &[&str] = &["pg_table_size", "pg_tablespace_location", "setconfig"];
+
+/// `functions.sql` is written for this version; others have names of their own.
+const GENERATED_ON: u32 = 15;
+
+#[test]
+fn the_list_of_functions_is_what_the_server_has() {
+    let mut admin = superuser(server().address(), "postgres");
+    if major_version(&admin) != GENERATED_ON {
+        return;
+    }
+    let reply = script(&mut admin, GENERATOR);
+    let rows = reply.results.last().map_or(&[][..], |result| &result.rows);
+    let live: Vec<&str> = rows
+        .iter()
+        .map(|row| str::from_utf8(row[0].as_deref().unwrap()).unwrap())
+        .collect();
+    let listed: Vec<&str> = FUNCTIONS.lines().collect();
+    let differs = live
+        .iter()
+        .zip(&listed)
+        .find(|(live, listed)| live != listed);
+    assert_eq!(differs, None, "run functions.sql again");
+    assert_eq!(live.len(), listed.len());
+}
+
+#[test]
+fn psql_can_describe_the_schema() {
+    let arena = Arena::take();
+    let mut session = Judged::new(&arena, Tenant::A);
+    let mut failures = String::new();
+    for query in PSQL.split(";\n").map(str::trim).filter(|q| !q.is_empty()) {
+        let judged = session.judge(query);
+        if REFUSED.iter().any(|name| query.contains(name)) {
+            assert!(judged.is_err(), "{query}");
+        } else if let Err(denial) = judged {
+            failures += &format!(
+                "\n{query}\n  {}: {}\n",
+                denial.reason.code(),
+                denial.message
+            );
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
