@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
 use crate::judge::{Bound, Findings, JudgeFn};
-use crate::plan::Plan;
+use crate::plan::{Plan, StatementKind};
 use crate::prove::{Claims, Paired, prove};
 use crate::rules::Policy;
 use crate::scan::{Scan, too_many_parameters};
@@ -105,10 +105,7 @@ impl Judging<'_> {
             prove(original, &tree, self.claims(request, own, findings))?;
         let mut rescan = Scan::default();
         rescan.read(text)?;
-        let hidden = match request.protocol {
-            Protocol::Simple => Some(findings.hidden.as_slice()),
-            Protocol::Extended => None,
-        };
+        let hidden = as_literals(request, findings).then_some(findings.hidden.as_slice());
         let made = template::make(
             (request.text, scan),
             (text, &rescan),
@@ -151,16 +148,14 @@ impl Judging<'_> {
         made: Made,
     ) -> Fresh {
         let pins = pins(request, scan, made.pins, &findings.pinned);
+        let literals = as_literals(request, &findings);
         let plan = Plan {
             verdict: findings.verdict,
             kind: findings.kind,
             statements: findings.statements,
             parameters: own,
             types: request.declared.to_vec(),
-            hidden: match request.protocol {
-                Protocol::Simple => Vec::new(),
-                Protocol::Extended => findings.hidden,
-            },
+            hidden: if literals { Vec::new() } else { findings.hidden },
             checks: findings.checks,
             effects: findings.effects,
             relations: findings.relations,
@@ -175,6 +170,16 @@ impl Judging<'_> {
             trace: made.trace,
         }
     }
+}
+
+/// Whether the session's values are written out: a Query message has no parameters, and neither
+/// have utility statements (COPY of a query, EXPLAIN), however they come.
+fn as_literals(request: &Request<'_>, findings: &Findings) -> bool {
+    let utility = matches!(
+        findings.kind,
+        StatementKind::Copy | StatementKind::Utility | StatementKind::Several
+    );
+    request.protocol == Protocol::Simple || utility
 }
 
 /// What goes into a verdict of either way.
