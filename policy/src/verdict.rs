@@ -155,7 +155,11 @@ impl Judging<'_> {
             statements: findings.statements,
             parameters: own,
             types: request.declared.to_vec(),
-            hidden: if literals { Vec::new() } else { findings.hidden },
+            hidden: if literals {
+                Vec::new()
+            } else {
+                findings.hidden
+            },
             checks: findings.checks,
             effects: findings.effects,
             relations: findings.relations,

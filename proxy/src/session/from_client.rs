@@ -247,7 +247,7 @@ impl Session {
         let mut types = std::mem::take(&mut self.types);
         let taken = match client::parse(body, &mut types) {
             Ok(parse) => self.prepare(parse.name, parse.text, &types, server),
-            Err(malformed) => Err(malformed.into()),
+            Err(malformed) => Ok(self.malformed(&malformed, Expect::Parse, server)),
         };
         self.types = types;
         taken
@@ -341,7 +341,7 @@ impl Session {
         let mut spans = std::mem::take(&mut self.spans);
         let taken = match client::bind(body, &mut spans) {
             Ok(bind) => self.bind_to(&bind, &spans, server),
-            Err(malformed) => Err(malformed.into()),
+            Err(malformed) => Ok(self.malformed(&malformed, Expect::Bind, server)),
         };
         self.spans = spans;
         taken
@@ -453,7 +453,13 @@ impl Session {
     }
 
     fn describe(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {
-        match client::target(body)? {
+        let target = match client::target(body) {
+            Ok(target) => target,
+            Err(malformed) => {
+                return Ok(self.malformed(&malformed, Expect::DescribePortal, server));
+            }
+        };
+        match target {
             Target::Portal(name) => {
                 if self.names.portal(name).is_some() {
                     server.forward(Forward::Describe, body);
@@ -479,7 +485,10 @@ impl Session {
     }
 
     fn execute(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {
-        let name = client::execute(body)?;
+        let name = match client::execute(body) {
+            Ok(name) => name,
+            Err(malformed) => return Ok(self.malformed(&malformed, Expect::Execute, server)),
+        };
         match self.gate(server)? {
             Gate::Open => {}
             Gate::Later => return Ok(Taken::Later),
@@ -502,6 +511,10 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         };
+        if let Some(name) = deallocated(&plan).filter(|_| self.status != b'E') {
+            self.deallocate(name.as_bytes(), server);
+            return Ok(Taken::Yes);
+        }
         server.forward(Forward::Execute, body);
         let all = plan.effects.contains(&Effect::DeallocateAll);
         let change = all.then(|| self.names.close_all());
@@ -514,6 +527,30 @@ impl Session {
         self.pipeline_open = true;
         self.push(Expect::Execute, plan, change, started);
         Ok(Taken::Yes)
+    }
+
+    /// DEALLOCATE by Execute: the name is the client's; on the server the statement has another.
+    fn deallocate(&mut self, name: &[u8], server: &mut Outbox) {
+        let Some(statement) = self.names.statement(name) else {
+            self.refuse(no_statement(name), Expect::Execute, None, server);
+            return;
+        };
+        let target: &[&[u8]] = &[b"S", statement.server_name.as_bytes(), &[0]];
+        server.forward_parts(Forward::Close, target);
+        let change = self.names.set_statement(name, None);
+        self.sent(Expect::DeallocateExecute, Some(change));
+    }
+
+    /// A message of the extended protocol whose body can't be read is an error like any other: the
+    /// session goes on after Sync.
+    fn malformed(&mut self, malformed: &Malformed, expect: Expect, server: &mut Outbox) -> Taken {
+        let sqlstate = if malformed.0.starts_with("unsupported format code") {
+            "22023"
+        } else {
+            "08P01"
+        };
+        self.refuse(Report::error(sqlstate, malformed.0), expect, None, server);
+        Taken::Yes
     }
 
     fn close(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {

@@ -9,9 +9,10 @@ impl Session {
     /// type only, so that they are relayed while they still come in.
     pub(crate) fn needs_body(&self, tag: u8) -> bool {
         let own = || {
-            self.queue
-                .front()
-                .is_some_and(|it| it.expect.is_own() || it.expect == Expect::Deallocate)
+            self.queue.front().is_some_and(|it| {
+                it.expect.is_own()
+                    || matches!(it.expect, Expect::Deallocate | Expect::DeallocateExecute)
+            })
         };
         match tag {
             b't' | b'E' | b'N' | b'Z' | b'C' | b'S' => true,
@@ -61,6 +62,11 @@ impl Session {
             }
             (b'3', Expect::Deallocate) => {
                 answer::command_complete(&mut self.to_client, "DEALLOCATE");
+                Ok(Passed::Done)
+            }
+            (b'3', Expect::DeallocateExecute) => {
+                answer::command_complete(&mut self.to_client, "DEALLOCATE");
+                self.finish();
                 Ok(Passed::Done)
             }
             (b'Z', Expect::Query | Expect::Sync | Expect::Deallocate) => self.ready(body),

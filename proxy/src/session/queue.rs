@@ -33,6 +33,8 @@ pub(super) enum Expect {
     Sync,
     /// A Query DEALLOCATE, sent as Close and Sync.
     Deallocate,
+    /// An Execute of DEALLOCATE, sent as Close.
+    DeallocateExecute,
     /// Our own statement, up to CommandComplete; the client knows nothing of it.
     Own,
     /// A Close of our own.
@@ -50,6 +52,7 @@ impl Expect {
             | Self::DescribeStatement { .. }
             | Self::DescribePortal
             | Self::Execute
+            | Self::DeallocateExecute
             | Self::Close => true,
             Self::Query
             | Self::Sync

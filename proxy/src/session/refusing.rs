@@ -137,6 +137,7 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         | Expect::Close
         | Expect::Sync
         | Expect::Deallocate
+        | Expect::DeallocateExecute
         | Expect::Own
         | Expect::OwnClose
         | Expect::OwnSync => {
