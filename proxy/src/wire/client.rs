@@ -138,7 +138,9 @@ pub fn bind<'a>(body: &'a [u8], spans: &mut Spans) -> Result<Bind<'a>, Malformed
         spans.ends.push((start, end));
     }
     let (values, results) = all.split_at(all.len() - reader.rest().len());
-    codes(&mut reader)?;
+    // The result formats are the server's to judge, when it sends the first row.
+    let count_of_results = usize::from(reader.u16()?);
+    reader.take(count_of_results * 2)?;
     reader.end()?;
     let given = formats.len() / 2;
     if given > 1 && given != usize::from(count) {
