@@ -7,16 +7,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use pgwire::messages::Message;
+use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::startup::SecretKey;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
 use super::error::ConnectError;
 use super::transport;
 use super::upstream::Upstream;
-
-/// CancelRequest's code.
-const CANCEL_REQUEST: u32 = 80_877_102;
 
 /// A cancel takes no longer than this.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,11 +77,9 @@ impl CancelTarget {
             })
             .await?;
             let mut request = BytesMut::new();
-            let length = u32::try_from(12 + self.secret.len()).unwrap_or(u32::MAX);
-            request.put_u32(length);
-            request.put_u32(CANCEL_REQUEST);
-            request.put_i32(self.pid);
-            request.put_slice(&self.secret);
+            CancelRequest::new(self.pid, SecretKey::Bytes(self.secret.clone()))
+                .encode(&mut request)
+                .map_err(std::io::Error::other)?;
             stream.write_all(&request).await?;
             stream.flush().await?;
             // The server closes when it has passed the signal on: a client that waits for our

@@ -12,6 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+use bytes::BytesMut;
+use pgwire::messages::Message;
+use pgwire::messages::startup::SslRequest;
+
 use super::error::ConnectError;
 use super::stream::ServerStream;
 use super::upstream::Upstream;
@@ -19,9 +23,6 @@ use crate::socket;
 
 /// Connecting and logging in take no longer than this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// SSLRequest: length 8, code 80877103.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Whether one attempt uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +101,11 @@ async fn negotiate(
     upstream: &Upstream,
     attempt: Attempt,
 ) -> Result<ServerStream, ConnectError> {
-    tcp.write_all(&SSL_REQUEST).await?;
+    let mut request = BytesMut::new();
+    SslRequest::new()
+        .encode(&mut request)
+        .map_err(std::io::Error::other)?;
+    tcp.write_all(&request).await?;
     match (tcp.read_u8().await?, attempt) {
         (b'S', _) => handshake(tcp, host, upstream).await,
         (b'N', Attempt::Offered) => Ok(ServerStream::Tcp(tcp)),
