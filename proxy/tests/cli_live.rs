@@ -91,7 +91,6 @@ fn a_policy_is_compared_with_the_database() {
 }
 
 #[test]
-#[ignore = "the engine does not bind a policy to a catalogue yet"]
 fn a_policy_that_does_not_fit_is_shown_with_its_lines() {
     let place = Place::new();
     place.write(
