@@ -5,12 +5,8 @@
 //! join) becomes a guard join: `(t JOIN (SELECT) AS pgwarden_1 ON <predicate>)`.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    Alias, JoinExpr, JoinType, Node, RangeFunction, RangeSubselect, RangeTableFunc, RangeVar,
-};
+use pg_query::protobuf::{Alias, Node, RangeFunction, RangeSubselect, RangeTableFunc, RangeVar};
 
-use super::barrier::Clause;
-use super::compare;
 use super::names::{Column, Item, Scope, Ty, strings};
 use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::{Guard, Key};
@@ -55,7 +51,7 @@ impl Judge<'_> {
     }
 
     /// Judges one item. `left` are the items that LATERAL may name.
-    fn range_item(
+    pub(super) fn range_item(
         &mut self,
         node: &mut Node,
         level: &mut Level,
@@ -561,207 +557,6 @@ impl Judge<'_> {
             kind,
         }))
     }
-
-    fn join(
-        &mut self,
-        join: &mut JoinExpr,
-        level: &mut Level,
-        left: &[Item],
-        outer: Option<&Scope<'_>>,
-        env: &Env<'_>,
-        in_where: bool,
-    ) -> Result<Vec<Item>, Denial> {
-        let kind = JoinType::try_from(join.jointype).unwrap_or(JoinType::Undefined);
-        let (keep_left, keep_right) = match kind {
-            JoinType::JoinInner => (true, true),
-            JoinType::JoinLeft => (true, false),
-            JoinType::JoinRight => (false, true),
-            JoinType::JoinFull => (false, false),
-            _ => return Err(unsupported("this kind of join")),
-        };
-        let visible = in_where && join.alias.is_none();
-        let (Some(larg), Some(rarg)) = (join.larg.as_mut(), join.rarg.as_mut()) else {
-            return Err(unsupported("a join with one side"));
-        };
-        let mut lefts = self.range_item(larg, level, left, outer, env, visible && keep_left)?;
-        let mut seen = left.to_vec();
-        seen.extend(lefts.iter().cloned());
-        let mut rights = self.range_item(rarg, level, &seen, outer, env, visible && keep_right)?;
-        let shared = self.shared_columns(join, &lefts, &rights)?;
-        let mut items = Vec::new();
-        if !shared.is_empty() {
-            items.push(self.merge(&shared, &mut lefts, &mut rights)?);
-        }
-        if let Some(alias) = join.join_using_alias.as_ref() {
-            refuse_reserved(&alias.aliasname)?;
-            let columns = shared.iter().map(|name| Column::opaque(name)).collect();
-            let kind = EntryKind::Join { risky: true };
-            let name = alias.aliasname.clone();
-            let entry = Entry {
-                name,
-                schema: None,
-                columns,
-                open: false,
-                kind,
-            };
-            let hidden = Item {
-                entry: self.add_entry(entry),
-                merged: shared.clone(),
-            };
-            items.push(hidden);
-        }
-        items.append(&mut lefts);
-        items.append(&mut rights);
-        let scope = Scope {
-            items: &items,
-            outer,
-        };
-        let condition = self.quals(&mut join.quals, &scope, env, Clause::On)?;
-        level.depends.extend(condition.reads);
-        match join.alias.as_ref() {
-            None => Ok(items),
-            Some(alias) => self.join_alias(alias, &items).map(|item| vec![item]),
-        }
-    }
-
-    /// The columns that USING or NATURAL joins by.
-    fn shared_columns(
-        &self,
-        join: &JoinExpr,
-        lefts: &[Item],
-        rights: &[Item],
-    ) -> Result<Vec<String>, Denial> {
-        if !join.is_natural {
-            return Ok(strings(&join.using_clause)?
-                .into_iter()
-                .map(str::to_owned)
-                .collect());
-        }
-        let (left, open_left) = self.star(
-            None,
-            &Scope {
-                items: lefts,
-                outer: None,
-            },
-        )?;
-        let (right, open_right) = self.star(
-            None,
-            &Scope {
-                items: rights,
-                outer: None,
-            },
-        )?;
-        if open_left || open_right {
-            return Err(unsupported(
-                "NATURAL JOIN with a function whose columns are not known",
-            ));
-        }
-        let names = left.into_iter().map(|column| column.name);
-        Ok(names
-            .filter(|name| right.iter().any(|column| column.name == *name))
-            .collect())
-    }
-
-    /// Merges the shared columns; their comparison must not leak, as no barrier fits there.
-    fn merge(
-        &mut self,
-        shared: &[String],
-        lefts: &mut [Item],
-        rights: &mut [Item],
-    ) -> Result<Item, Denial> {
-        let mut merged = Vec::new();
-        let mut columns = Vec::new();
-        for name in shared {
-            let left = self.merged_side(name, lefts)?;
-            let right = self.merged_side(name, rights)?;
-            let plain = left.plain && right.plain;
-            let safe = plain && compare::leakproof(&self.bound.catalog, left.ty, right.ty);
-            let mut entries = left.entries;
-            entries.extend(right.entries);
-            if !safe {
-                self.refuse_unsafe_merge(name, &entries)?;
-            }
-            let ty = if left.ty == right.ty {
-                left.ty
-            } else {
-                Ty::Unknown
-            };
-            columns.push(Column {
-                ty,
-                plain,
-                ..Column::opaque(name)
-            });
-            merged.push((name.clone(), entries));
-        }
-        for item in lefts.iter_mut().chain(rights.iter_mut()) {
-            item.merged.extend(shared.iter().cloned());
-        }
-        let kind = EntryKind::Merged(merged);
-        let entry = Entry {
-            name: String::new(),
-            schema: None,
-            columns,
-            open: false,
-            kind,
-        };
-        Ok(Item::new(self.add_entry(entry)))
-    }
-
-    fn merged_side(&self, name: &str, items: &[Item]) -> Result<super::names::Reading, Denial> {
-        let field = rewrite::column(&[name]);
-        match field.node.as_ref() {
-            Some(NodeEnum::ColumnRef(reference)) => {
-                self.resolve(reference, &Scope { items, outer: None })
-            }
-            _ => Err(unsupported("this kind of USING")),
-        }
-    }
-
-    fn refuse_unsafe_merge(&mut self, name: &str, entries: &[EntryId]) -> Result<(), Denial> {
-        for id in entries {
-            match self.entry(*id).map(|entry| &entry.kind) {
-                Some(EntryKind::Derived {
-                    risky: true,
-                    sealed: false,
-                }) => {
-                    self.fenced.insert(*id);
-                }
-                Some(EntryKind::Cte { cte }) => {
-                    let cte = *cte;
-                    self.fenced_ctes.insert(cte);
-                }
-                Some(EntryKind::Scoped { .. } | EntryKind::Join { .. } | EntryKind::Merged(_)) => {
-                    return Err(unsupported(&format!(
-                        "a join USING column \"{name}\", whose comparison may raise an error,"
-                    ))
-                    .hint("Write the condition with ON."));
-                }
-                Some(EntryKind::Derived { .. } | EntryKind::Free { .. }) | None => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn join_alias(&mut self, alias: &Alias, items: &[Item]) -> Result<Item, Denial> {
-        let (mut columns, open) = self.star(None, &Scope { items, outer: None })?;
-        rename(&mut columns, Some(alias))?;
-        let risky = items.iter().any(|item| {
-            !matches!(
-                self.entry(item.entry).map(|entry| &entry.kind),
-                Some(EntryKind::Free { .. }) | None
-            )
-        });
-        let name = alias_name(Some(alias), "")?;
-        let kind = EntryKind::Join { risky };
-        let id = self.add_entry(Entry {
-            name,
-            schema: None,
-            columns,
-            open,
-            kind,
-        });
-        Ok(Item::new(id))
-    }
 }
 
 fn note_lateral(level: &mut Level, reads: &[EntryId]) {
@@ -781,14 +576,14 @@ fn base_column(column: &crate::catalog::Column, keys: &[Key], hidden: &[&str]) -
     }
 }
 
-fn alias_name(alias: Option<&Alias>, default: &str) -> Result<String, Denial> {
+pub(super) fn alias_name(alias: Option<&Alias>, default: &str) -> Result<String, Denial> {
     let name = alias.map_or(default, |alias| alias.aliasname.as_str());
     refuse_reserved(name)?;
     Ok(name.to_owned())
 }
 
 /// Applies a column alias list: the first columns get new names.
-fn rename(columns: &mut Vec<Column>, alias: Option<&Alias>) -> Result<(), Denial> {
+pub(super) fn rename(columns: &mut Vec<Column>, alias: Option<&Alias>) -> Result<(), Denial> {
     let Some(alias) = alias else { return Ok(()) };
     for (at, name) in strings(&alias.colnames)?.into_iter().enumerate() {
         match columns.get_mut(at) {

@@ -22,7 +22,9 @@ mod compare;
 mod expression;
 mod from;
 mod insert;
+mod join;
 mod json;
+mod labels;
 mod modify;
 mod names;
 mod select;
@@ -30,6 +32,7 @@ mod statement;
 mod types;
 mod utility;
 mod value;
+mod with;
 
 #[cfg(test)]
 mod tests;

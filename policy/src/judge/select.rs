@@ -1,13 +1,14 @@
 //! SELECT, VALUES, TABLE, set operations and WITH.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CteMaterialize, Node, ResTarget, SelectStmt, SetOperation, WithClause};
+use pg_query::protobuf::{Node, ResTarget, SelectStmt, SetOperation};
 
 use super::barrier::Clause;
 use super::expression::Facts;
 use super::from::Level;
-use super::names::{Column, Item, Scope, Ty, strings};
-use super::{Cte, CteId, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use super::labels::figured_name;
+use super::names::{Column, Item, Scope, Ty};
+use super::{EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
 
@@ -208,7 +209,7 @@ impl Judge<'_> {
     }
 
     /// An entry through which ORDER BY and GROUP BY name output columns.
-    fn output_scope(&mut self, output: &Output) -> EntryId {
+    pub(super) fn output_scope(&mut self, output: &Output) -> EntryId {
         let columns = output
             .columns
             .iter()
@@ -266,7 +267,7 @@ impl Judge<'_> {
         Ok(facts)
     }
 
-    fn sort_by(
+    pub(super) fn sort_by(
         &mut self,
         items: &mut [Node],
         scope: &Scope<'_>,
@@ -290,7 +291,7 @@ impl Judge<'_> {
     }
 
     /// LIMIT and OFFSET see no FROM item of their own query.
-    fn limits(
+    pub(super) fn limits(
         &mut self,
         select: &mut SelectStmt,
         outer: Option<&Scope<'_>>,
@@ -410,157 +411,6 @@ impl Judge<'_> {
         Ok(output)
     }
 
-    /// WITH: each expression sees those before it; with RECURSIVE all see all.
-    pub(super) fn with<'e>(
-        &mut self,
-        clause: Option<&mut WithClause>,
-        outer: Option<&Scope<'_>>,
-        env: &'e Env<'e>,
-    ) -> Result<Env<'e>, Denial> {
-        let mut inner = Env {
-            ctes: Vec::new(),
-            outer: Some(env),
-        };
-        let Some(clause) = clause else {
-            return Ok(inner);
-        };
-        if clause.recursive {
-            for node in &clause.ctes {
-                let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_ref() else {
-                    continue;
-                };
-                let id = self.add_cte(Cte {
-                    columns: Vec::new(),
-                    open: true,
-                    risky: true,
-                    sealed: true,
-                });
-                inner.ctes.push((cte.ctename.clone(), id));
-            }
-        }
-        for node in &mut clause.ctes {
-            let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_mut() else {
-                return Err(unsupported("this kind of WITH"));
-            };
-            refuse_reserved(&cte.ctename)?;
-            if cte.search_clause.is_some() || cte.cycle_clause.is_some() {
-                return Err(unsupported("SEARCH and CYCLE"));
-            }
-            let names: Vec<String> = strings(&cte.aliascolnames)?
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
-            let known = clause.recursive.then(|| inner.find(&cte.ctename)).flatten();
-            let Some(query) = cte.ctequery.as_mut().and_then(|query| query.node.as_mut()) else {
-                return Err(unsupported("an empty WITH"));
-            };
-            let modifying = !matches!(query, NodeEnum::SelectStmt(_));
-            let output = match (known, &mut *query) {
-                (Some(id), NodeEnum::SelectStmt(select)) if select.larg.is_some() => {
-                    self.recursive(select, id, &names, outer, &inner)?
-                }
-                _ => self.query(query, outer, &inner)?,
-            };
-            let materialized = cte.ctematerialized == CteMaterialize::Always as i32;
-            let mut columns = output.columns;
-            name_columns(&mut columns, &names);
-            let sealed = modifying || materialized || known.is_some() || output.sealed;
-            if sealed {
-                for column in &mut columns {
-                    column.sealed = true;
-                }
-            }
-            let made = Cte {
-                columns,
-                open: output.open,
-                risky: output.risky,
-                sealed,
-            };
-            match known.and_then(|id| self.ctes.get_mut(id)) {
-                Some(place) => *place = made,
-                None => {
-                    let id = self.add_cte(made);
-                    inner.ctes.push((cte.ctename.clone(), id));
-                }
-            }
-        }
-        Ok(inner)
-    }
-
-    /// `non-recursive UNION recursive`: the first side gives the columns that the second sees.
-    fn recursive(
-        &mut self,
-        select: &mut SelectStmt,
-        id: CteId,
-        names: &[String],
-        outer: Option<&Scope<'_>>,
-        env: &Env<'_>,
-    ) -> Result<Output, Denial> {
-        let mut with = select.with_clause.take();
-        let inner = self.with(with.as_mut(), outer, env)?;
-        let (Some(larg), Some(rarg)) = (select.larg.as_mut(), select.rarg.as_mut()) else {
-            return Err(unsupported("a set operation with one side"));
-        };
-        let left = self.select(larg, outer, &inner)?;
-        let mut columns: Vec<Column> = left
-            .columns
-            .iter()
-            .map(|c| Column {
-                plain: true,
-                tenant: None,
-                ..c.clone()
-            })
-            .collect();
-        name_columns(&mut columns, names);
-        if let Some(place) = self.ctes.get_mut(id) {
-            place.columns = columns;
-            place.open = left.open;
-        }
-        let right = self.select(rarg, outer, &inner)?;
-        let mut output = combine(left, right);
-        let label = self.output_scope(&output);
-        let items = [Item::new(label)];
-        let labels = Scope {
-            items: &items,
-            outer,
-        };
-        output.absorb(&self.sort_by(&mut select.sort_clause, &labels, &labels, &inner)?);
-        output.absorb(&self.limits(select, outer, &inner)?);
-        if !select.locking_clause.is_empty() {
-            return Err(unsupported("FOR UPDATE with a set operation"));
-        }
-        self.fence_ctes(with.as_mut(), &inner);
-        select.with_clause = with;
-        Ok(output)
-    }
-
-    fn add_cte(&mut self, cte: Cte) -> CteId {
-        self.ctes.push(cte);
-        self.ctes.len() - 1
-    }
-
-    /// Makes the CTEs of a WITH that need it fences.
-    pub(super) fn fence_ctes(&mut self, clause: Option<&mut WithClause>, env: &Env<'_>) {
-        let Some(clause) = clause else { return };
-        for node in &mut clause.ctes {
-            let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_mut() else {
-                continue;
-            };
-            let id = env
-                .ctes
-                .iter()
-                .find(|(name, _)| *name == cte.ctename)
-                .map(|(_, id)| *id);
-            let wanted = id.is_some_and(|id| {
-                self.fenced_ctes.contains(&id) && self.cte(id).is_some_and(|cte| !cte.sealed)
-            });
-            if wanted {
-                cte.ctematerialized = CteMaterialize::Always as i32;
-                self.rewritten();
-            }
-        }
-    }
-
     /// Makes the derived tables of a FROM clause that need it fences.
     pub(super) fn fence(&mut self, items: &mut [Node], level: &Level) {
         let mut derived = level.derived.iter();
@@ -597,17 +447,8 @@ impl Judge<'_> {
     }
 }
 
-fn name_columns(columns: &mut Vec<Column>, names: &[String]) {
-    for (at, name) in names.iter().enumerate() {
-        match columns.get_mut(at) {
-            Some(column) => column.name.clone_from(name),
-            None => columns.push(Column::opaque(name)),
-        }
-    }
-}
-
 /// The columns of a set operation: names of the left side, facts of both.
-fn combine(left: Output, right: Output) -> Output {
+pub(super) fn combine(left: Output, right: Output) -> Output {
     let mut columns = left.columns;
     for (at, column) in columns.iter_mut().enumerate() {
         let Some(other) = right.columns.get(at) else {
@@ -641,102 +482,4 @@ fn common_type(left: Ty, right: Ty) -> Ty {
         (Ty::Known(ty), Ty::Adaptable) | (Ty::Adaptable, Ty::Known(ty)) => Ty::Known(ty),
         _ => Ty::Unknown,
     }
-}
-
-/// The name that PostgreSQL gives a column without AS (`FigureColname`).
-fn figured_name(value: &Node) -> String {
-    match value.node.as_ref() {
-        Some(NodeEnum::ColumnRef(reference)) => last_name(&reference.fields),
-        Some(NodeEnum::AIndirection(steps)) => {
-            let name = last_name(&steps.indirection);
-            let arg = steps.arg.as_deref();
-            if name.is_empty() {
-                arg.map(figured_name).unwrap_or_default()
-            } else {
-                name
-            }
-        }
-        Some(NodeEnum::FuncCall(call)) => last_name(&call.funcname),
-        Some(NodeEnum::TypeCast(cast)) => {
-            let inner = cast.arg.as_deref().map(figured_name).unwrap_or_default();
-            if inner.is_empty() || inner == "?column?" {
-                cast.type_name
-                    .as_ref()
-                    .map(|name| last_name(&name.names))
-                    .unwrap_or_default()
-            } else {
-                inner
-            }
-        }
-        Some(NodeEnum::CollateClause(collate)) => {
-            collate.arg.as_deref().map(figured_name).unwrap_or_default()
-        }
-        Some(NodeEnum::CaseExpr(case)) => {
-            let inner = case
-                .defresult
-                .as_deref()
-                .map(figured_name)
-                .unwrap_or_default();
-            if inner.is_empty() || inner == "?column?" {
-                "case".to_owned()
-            } else {
-                inner
-            }
-        }
-        Some(NodeEnum::CoalesceExpr(_)) => "coalesce".to_owned(),
-        Some(NodeEnum::AArrayExpr(_)) => "array".to_owned(),
-        Some(NodeEnum::RowExpr(_)) => "row".to_owned(),
-        Some(NodeEnum::GroupingFunc(_)) => "grouping".to_owned(),
-        Some(NodeEnum::MinMaxExpr(expr)) => {
-            let greatest = pg_query::protobuf::MinMaxOp::IsGreatest as i32;
-            if expr.op == greatest {
-                "greatest"
-            } else {
-                "least"
-            }
-            .to_owned()
-        }
-        Some(NodeEnum::SubLink(link)) => sublink_name(link),
-        _ => "?column?".to_owned(),
-    }
-}
-
-fn sublink_name(link: &pg_query::protobuf::SubLink) -> String {
-    use pg_query::protobuf::SubLinkType;
-    match SubLinkType::try_from(link.sub_link_type) {
-        Ok(SubLinkType::ExistsSublink) => "exists".to_owned(),
-        Ok(SubLinkType::ArraySublink) => "array".to_owned(),
-        Ok(SubLinkType::ExprSublink) => {
-            let Some(NodeEnum::SelectStmt(select)) = link
-                .subselect
-                .as_deref()
-                .and_then(|node| node.node.as_ref())
-            else {
-                return "?column?".to_owned();
-            };
-            match select
-                .target_list
-                .first()
-                .and_then(|target| target.node.as_ref())
-            {
-                Some(NodeEnum::ResTarget(target)) if !target.name.is_empty() => target.name.clone(),
-                Some(NodeEnum::ResTarget(target)) => {
-                    target.val.as_deref().map(figured_name).unwrap_or_default()
-                }
-                _ => "?column?".to_owned(),
-            }
-        }
-        _ => "?column?".to_owned(),
-    }
-}
-
-fn last_name(fields: &[Node]) -> String {
-    let names = fields
-        .iter()
-        .rev()
-        .find_map(|field| match field.node.as_ref() {
-            Some(NodeEnum::String(name)) => Some(name.sval.clone()),
-            _ => None,
-        });
-    names.unwrap_or_default()
 }

@@ -1,0 +1,171 @@
+//! WITH: common table expressions, their scope and their fences.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CteMaterialize, SelectStmt, WithClause};
+
+use super::names::{Column, Item, Scope, strings};
+use super::select::{Output, combine};
+use super::{Cte, CteId, Env, Judge, refuse_reserved, unsupported};
+use crate::deny::Denial;
+
+impl Judge<'_> {
+    /// WITH: each expression sees those before it; with RECURSIVE all see all.
+    pub(super) fn with<'e>(
+        &mut self,
+        clause: Option<&mut WithClause>,
+        outer: Option<&Scope<'_>>,
+        env: &'e Env<'e>,
+    ) -> Result<Env<'e>, Denial> {
+        let mut inner = Env {
+            ctes: Vec::new(),
+            outer: Some(env),
+        };
+        let Some(clause) = clause else {
+            return Ok(inner);
+        };
+        if clause.recursive {
+            for node in &clause.ctes {
+                let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_ref() else {
+                    continue;
+                };
+                let id = self.add_cte(Cte {
+                    columns: Vec::new(),
+                    open: true,
+                    risky: true,
+                    sealed: true,
+                });
+                inner.ctes.push((cte.ctename.clone(), id));
+            }
+        }
+        for node in &mut clause.ctes {
+            let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_mut() else {
+                return Err(unsupported("this kind of WITH"));
+            };
+            refuse_reserved(&cte.ctename)?;
+            if cte.search_clause.is_some() || cte.cycle_clause.is_some() {
+                return Err(unsupported("SEARCH and CYCLE"));
+            }
+            let names: Vec<String> = strings(&cte.aliascolnames)?
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            let known = clause.recursive.then(|| inner.find(&cte.ctename)).flatten();
+            let Some(query) = cte.ctequery.as_mut().and_then(|query| query.node.as_mut()) else {
+                return Err(unsupported("an empty WITH"));
+            };
+            let modifying = !matches!(query, NodeEnum::SelectStmt(_));
+            let output = match (known, &mut *query) {
+                (Some(id), NodeEnum::SelectStmt(select)) if select.larg.is_some() => {
+                    self.recursive(select, id, &names, outer, &inner)?
+                }
+                _ => self.query(query, outer, &inner)?,
+            };
+            let materialized = cte.ctematerialized == CteMaterialize::Always as i32;
+            let mut columns = output.columns;
+            name_columns(&mut columns, &names);
+            let sealed = modifying || materialized || known.is_some() || output.sealed;
+            if sealed {
+                for column in &mut columns {
+                    column.sealed = true;
+                }
+            }
+            let made = Cte {
+                columns,
+                open: output.open,
+                risky: output.risky,
+                sealed,
+            };
+            match known.and_then(|id| self.ctes.get_mut(id)) {
+                Some(place) => *place = made,
+                None => {
+                    let id = self.add_cte(made);
+                    inner.ctes.push((cte.ctename.clone(), id));
+                }
+            }
+        }
+        Ok(inner)
+    }
+
+    /// `non-recursive UNION recursive`: the first side gives the columns that the second sees.
+    fn recursive(
+        &mut self,
+        select: &mut SelectStmt,
+        id: CteId,
+        names: &[String],
+        outer: Option<&Scope<'_>>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let mut with = select.with_clause.take();
+        let inner = self.with(with.as_mut(), outer, env)?;
+        let (Some(larg), Some(rarg)) = (select.larg.as_mut(), select.rarg.as_mut()) else {
+            return Err(unsupported("a set operation with one side"));
+        };
+        let left = self.select(larg, outer, &inner)?;
+        let mut columns: Vec<Column> = left
+            .columns
+            .iter()
+            .map(|c| Column {
+                plain: true,
+                tenant: None,
+                ..c.clone()
+            })
+            .collect();
+        name_columns(&mut columns, names);
+        if let Some(place) = self.ctes.get_mut(id) {
+            place.columns = columns;
+            place.open = left.open;
+        }
+        let right = self.select(rarg, outer, &inner)?;
+        let mut output = combine(left, right);
+        let label = self.output_scope(&output);
+        let items = [Item::new(label)];
+        let labels = Scope {
+            items: &items,
+            outer,
+        };
+        output.absorb(&self.sort_by(&mut select.sort_clause, &labels, &labels, &inner)?);
+        output.absorb(&self.limits(select, outer, &inner)?);
+        if !select.locking_clause.is_empty() {
+            return Err(unsupported("FOR UPDATE with a set operation"));
+        }
+        self.fence_ctes(with.as_mut(), &inner);
+        select.with_clause = with;
+        Ok(output)
+    }
+
+    fn add_cte(&mut self, cte: Cte) -> CteId {
+        self.ctes.push(cte);
+        self.ctes.len() - 1
+    }
+
+    /// Makes the CTEs of a WITH that need it fences.
+    pub(super) fn fence_ctes(&mut self, clause: Option<&mut WithClause>, env: &Env<'_>) {
+        let Some(clause) = clause else { return };
+        for node in &mut clause.ctes {
+            let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_mut() else {
+                continue;
+            };
+            let id = env
+                .ctes
+                .iter()
+                .find(|(name, _)| *name == cte.ctename)
+                .map(|(_, id)| *id);
+            let wanted = id.is_some_and(|id| {
+                self.fenced_ctes.contains(&id) && self.cte(id).is_some_and(|cte| !cte.sealed)
+            });
+            if wanted {
+                cte.ctematerialized = CteMaterialize::Always as i32;
+                self.rewritten();
+            }
+        }
+    }
+}
+
+fn name_columns(columns: &mut Vec<Column>, names: &[String]) {
+    for (at, name) in names.iter().enumerate() {
+        match columns.get_mut(at) {
+            Some(column) => column.name.clone_from(name),
+            None => columns.push(Column::opaque(name)),
+        }
+    }
+}
