@@ -58,7 +58,7 @@ impl StatementKind {
     }
 
     /// Whether it writes rows.
-    pub fn writes(self) -> bool {
+    fn writes(self) -> bool {
         matches!(
             self,
             Self::Insert | Self::Update | Self::Delete | Self::Merge
@@ -79,6 +79,10 @@ pub enum Effect {
     DeallocateAll,
     /// DEALLOCATE of one name.
     Deallocate(String),
+    /// PREPARE: from now on the name stands for this text.
+    Prepare(String),
+    /// EXECUTE: what the name stands for is run.
+    Execute(String),
     /// CLOSE ALL, DISCARD ALL: no portal is left.
     CloseAll,
     /// LISTEN.
@@ -144,6 +148,14 @@ pub trait BindParameters {
 }
 
 impl Plan {
+    /// Whether it may write rows, whatever statement they are written by.
+    pub fn writes(&self) -> bool {
+        let written = |relation: &RelationUse| relation.write;
+        self.kind.writes()
+            || self.kind == StatementKind::Several
+            || self.relations.iter().any(written)
+    }
+
     /// About how many bytes it takes beside itself.
     pub(crate) fn heap_bytes(&self) -> usize {
         let names = |relation: &RelationUse| relation.name.len() + relation.guard.len();

@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
 use crate::judge::{Bound, Findings, JudgeFn};
-use crate::plan::{Plan, StatementKind};
+use crate::plan::{Effect, Plan, StatementKind};
 use crate::prove::{Claims, Paired, prove};
 use crate::rules::Policy;
 use crate::scan::{Scan, too_many_parameters};
@@ -153,7 +153,12 @@ impl Judging<'_> {
             verdict: findings.verdict,
             kind: findings.kind,
             statements: findings.statements,
-            parameters: own,
+            parameters: if prepares(&findings) {
+                // The parameters are those of EXECUTE; the statement itself has what it declares.
+                u16::try_from(request.declared.len()).unwrap_or(own)
+            } else {
+                own
+            },
             types: request.declared.to_vec(),
             hidden: if literals {
                 Vec::new()
@@ -184,6 +189,11 @@ fn as_literals(request: &Request<'_>, findings: &Findings) -> bool {
         StatementKind::Copy | StatementKind::Utility | StatementKind::Several
     );
     request.protocol == Protocol::Simple || utility
+}
+
+fn prepares(findings: &Findings) -> bool {
+    let prepares = |effect: &Effect| matches!(effect, Effect::Prepare(_));
+    findings.effects.iter().any(prepares)
 }
 
 /// What goes into a verdict of either way.

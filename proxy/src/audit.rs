@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use pgwarden_config::settings::{self, AuditStatements, AuditTarget};
-use pgwarden_policy::{DenyReason, StatementKind};
+use pgwarden_policy::DenyReason;
 use serde::{Serialize, Serializer};
 
 use crate::metrics::{Metrics, Outcome};
@@ -177,13 +177,13 @@ impl Audit {
     }
 
     /// Whether a statement gets a line. Break-glass sessions (`enforced` is false) get one always.
-    pub fn wants(&self, outcome: Outcome, kind: StatementKind, enforced: bool) -> bool {
+    pub fn wants(&self, outcome: Outcome, writes: bool, enforced: bool) -> bool {
         if !enforced || outcome == Outcome::Deny {
             return true;
         }
         match self.statements {
             AuditStatements::Denied => false,
-            AuditStatements::Writes => kind.writes() || kind == StatementKind::Several,
+            AuditStatements::Writes => writes,
             AuditStatements::All => true,
         }
     }

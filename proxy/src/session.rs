@@ -21,6 +21,7 @@ mod from_server;
 mod judging;
 mod names;
 mod open;
+mod prepared;
 mod queue;
 mod record;
 mod refusing;

@@ -235,6 +235,9 @@ impl Judge<'_> {
             return Err(unsupported("this parameter number"));
         }
         let at = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        if let Some(declared) = self.prepared_types.get(at) {
+            return Ok(Facts::constant(*declared));
+        }
         Ok(Facts::constant(match self.request.declared.get(at) {
             None | Some(0 | 705) => Ty::Adaptable,
             Some(oid) => Ty::Known(*oid),

@@ -27,6 +27,7 @@ mod json;
 mod labels;
 mod modify;
 mod names;
+mod prepared;
 mod select;
 mod statement;
 mod types;
@@ -180,6 +181,8 @@ struct Judge<'a> {
     fenced: HashSet<EntryId>,
     fenced_ctes: HashSet<CteId>,
     guard_joins: usize,
+    /// The types that PREPARE declares for its parameters; a Parse message's are in the request.
+    prepared_types: Vec<names::Ty>,
     /// What the policy wishes for a scoped relation.
     wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
     /// Equalities that carry the tenant along, for `missing_filter = "reject"`.
@@ -198,6 +201,7 @@ impl<'a> Judge<'a> {
             fenced: HashSet::new(),
             fenced_ctes: HashSet::new(),
             guard_joins: 0,
+            prepared_types: Vec::new(),
             wishes: HashMap::new(),
             filters: value::Filters::default(),
             findings: Findings {

@@ -57,8 +57,8 @@ impl Judge<'_> {
                 }
             }
             NodeEnum::MergeStmt(_) => Err(refused("MERGE")),
-            NodeEnum::PrepareStmt(_) => Err(refused("PREPARE")),
-            NodeEnum::ExecuteStmt(_) => Err(refused("EXECUTE")),
+            NodeEnum::PrepareStmt(prepare) => self.prepare(prepare),
+            NodeEnum::ExecuteStmt(execute) => self.execute(execute),
             NodeEnum::DeclareCursorStmt(_) => Err(refused("DECLARE CURSOR")),
             NodeEnum::FetchStmt(_) => Err(refused("FETCH")),
             NodeEnum::ListenStmt(_) => Err(refused("LISTEN")),
@@ -387,6 +387,16 @@ impl Judge<'_> {
             NodeEnum::ClosePortalStmt(close) => self.close(close),
             NodeEnum::ListenStmt(_) => {
                 self.findings.effects.push(crate::plan::Effect::Listen);
+                Ok(StatementKind::Utility)
+            }
+            NodeEnum::PrepareStmt(prepare) => {
+                self.names_alone()?;
+                self.prepares(&prepare.name);
+                Ok(StatementKind::Utility)
+            }
+            NodeEnum::ExecuteStmt(execute) => {
+                self.names_alone()?;
+                self.executes(&execute.name);
                 Ok(StatementKind::Utility)
             }
             NodeEnum::SelectStmt(_) => Ok(StatementKind::Select),

@@ -349,3 +349,27 @@ fn fields_are_not_a_way_to_functions() {
         ),
     ]);
 }
+
+#[test]
+fn prepare_holds_the_sessions_value() {
+    let own = "leads.org_id OPERATOR(pg_catalog.=) 'a0000000";
+    check(&[
+        ("PREPARE p AS SELECT * FROM leads WHERE id = $1", own),
+        ("PREPARE p AS SELECT * FROM leads WHERE org_id = $1", own),
+        (
+            "PREPARE p AS INSERT INTO leads (id, org_id) VALUES ($1, $2)",
+            "! unsupported_construct",
+        ),
+        (
+            "PREPARE p AS SELECT set_config('search_path', 'x', false)",
+            "! unsupported_construct",
+        ),
+        ("PREPARE pgwarden_1 AS SELECT 1", "! unsupported_construct"),
+        ("EXECUTE p(1)", "EXECUTE p(1)"),
+        ("EXECUTE p(query_to_xml('x', true, true, ''))", "! "),
+        ("EXECUTE p(1); SELECT 1", "! unsupported_construct"),
+        ("DEALLOCATE pgwarden_1", "! unsupported_construct"),
+        ("CREATE TABLE x AS EXECUTE p", "! unsupported_statement"),
+        ("EXPLAIN EXECUTE p", "! unsupported_statement"),
+    ]);
+}

@@ -2,8 +2,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    ClosePortalStmt, DeallocateStmt, DiscardMode, DiscardStmt, Node, TransactionStmt,
-    TransactionStmtKind, VariableSetKind, VariableSetStmt, a_const,
+    ClosePortalStmt, DiscardMode, DiscardStmt, Node, TransactionStmt, TransactionStmtKind,
+    VariableSetKind, VariableSetStmt, a_const,
 };
 
 use super::{Judge, unsupported};
@@ -134,20 +134,6 @@ impl Judge<'_> {
             DiscardMode::Undefined => return Err(unsupported("this form of DISCARD")),
         }
         Ok(StatementKind::Setting)
-    }
-
-    pub(super) fn deallocate(
-        &mut self,
-        deallocate: &DeallocateStmt,
-    ) -> Result<StatementKind, Denial> {
-        self.findings
-            .effects
-            .push(if deallocate.isall || deallocate.name.is_empty() {
-                Effect::DeallocateAll
-            } else {
-                Effect::Deallocate(deallocate.name.clone())
-            });
-        Ok(StatementKind::Utility)
     }
 
     pub(super) fn close(&mut self, close: &ClosePortalStmt) -> Result<StatementKind, Denial> {

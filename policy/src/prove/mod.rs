@@ -210,6 +210,11 @@ impl<'a> Walk<'a> {
             "MergeStmt" => self.scoped_by_ctes(original, rewritten, |walk| {
                 walk.fields(original, rewritten, &["with_clause"])
             }),
+            "PrepareStmt" => {
+                // Nobody binds its parameters under the session's eyes.
+                need(self.index.checks.is_empty(), "PREPARE relies on a Bind")?;
+                self.fields(original, rewritten, &[])
+            }
             "RangeVar" => self.bare_relation(original, rewritten),
             // Its RangeVars name aliases of the query, not relations.
             "LockingClause" => self.same(original, rewritten),

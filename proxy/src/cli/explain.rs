@@ -281,6 +281,8 @@ fn effect(effect: &Effect) -> String {
         Effect::ClaimsLost => "the claims are set again before the next statement".to_owned(),
         Effect::DeallocateAll => "no prepared statement is left".to_owned(),
         Effect::Deallocate(name) => format!("the prepared statement {name:?} is gone"),
+        Effect::Prepare(name) => format!("{name:?} stands for this statement"),
+        Effect::Execute(name) => format!("what {name:?} stands for is run"),
         Effect::CloseAll => "no portal is left".to_owned(),
         Effect::Listen => "notifications are delivered".to_owned(),
     }

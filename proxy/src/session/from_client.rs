@@ -7,6 +7,7 @@ use pgwarden_policy::{Denial, DenyReason, Effect, Plan, Protocol, StatementKind,
 
 use super::claims::Known;
 use super::names::{Change, Statement};
+use super::prepared::{self, names_a_statement};
 use super::queue::{Expect, Pending};
 use super::refusing::NOBODY;
 use super::{Copy, Session, Skip, Stop, Taken};
@@ -164,16 +165,16 @@ impl Session {
         }
         let started = Instant::now();
         // Every Query drops the unnamed statement, also one that fails.
-        let change = Some(self.names.set_statement(b"", None));
+        let change = self.names.set_statement(b"", None);
         let Ok(text) = std::str::from_utf8(text) else {
-            self.refuse(not_utf8(), Expect::Query, change, server);
+            self.refuse(not_utf8(), Expect::Query, Some(change), server);
             return Ok(Taken::Yes);
         };
         let known = self.known;
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
             permit(known, cleared.plan())?;
-            if deallocated(cleared.plan()).is_none() {
+            if !names_a_statement(cleared.plan()) {
                 server.query(&cleared);
             }
             let (number, last) = &mut self.last_query;
@@ -189,49 +190,36 @@ impl Session {
             .judge_seconds
             .observe(started.elapsed());
         match judged {
-            Ok(plan) => self.queried(plan, change, started, server),
-            Err(denial) => self.deny(denial, Expect::Query, change, server),
+            Ok(plan) if names_a_statement(&plan) => {
+                return Ok(self.query_by_name(text, &plan, change, started, server));
+            }
+            Ok(plan) => self.queried(plan, change, started),
+            Err(denial) => self.deny(denial, Expect::Query, Some(change), server),
         }
         Ok(Taken::Yes)
     }
 
-    /// The Query is on its way, but for a DEALLOCATE.
-    fn queried(
-        &mut self,
-        plan: Arc<Plan>,
-        mut change: Option<Change>,
-        started: Instant,
-        server: &mut Outbox,
-    ) {
-        let mut expect = Expect::Query;
-        if let Some(name) = deallocated(&plan) {
-            let Some(statement) = self.names.statement(name.as_bytes()) else {
-                return self.refuse(no_statement(name.as_bytes()), expect, change, server);
-            };
-            if self.status == b'E' {
-                let report = Report::error(super::refusing::IN_FAILED_TRANSACTION, "");
-                return self.refuse(report, expect, change, server);
-            }
-            // The name is the client's; on the server the statement has another.
-            let target = [b"S", statement.server_name.as_bytes(), &[0]].concat();
-            server.forward(Forward::Close, &target);
-            server.forward(Forward::Sync, &[]);
-            change = Some(self.names.set_statement(name.as_bytes(), None));
-            expect = Expect::Deallocate;
-        }
+    /// The Query is on its way.
+    fn queried(&mut self, plan: Arc<Plan>, mut change: Change, started: Instant) {
         if plan.effects.contains(&Effect::DeallocateAll) {
-            change = Some(self.names.close_all());
+            change = change.and(self.names.close_all());
         }
         if matches!(plan.kind, StatementKind::Copy | StatementKind::Several) {
             self.copy = Copy::Awaited;
         }
         self.transaction += 1;
         self.pipeline_open = false;
-        self.push(expect, plan, change, started);
+        self.push(Expect::Query, plan, Some(change), started);
     }
 
     /// A message that runs a plan is on its way.
-    fn push(&mut self, expect: Expect, plan: Arc<Plan>, change: Option<Change>, started: Instant) {
+    pub(super) fn push(
+        &mut self,
+        expect: Expect,
+        plan: Arc<Plan>,
+        change: Option<Change>,
+        started: Instant,
+    ) {
         let started = self.count(&plan).then_some(started);
         self.queue.push(Pending {
             unsettles: unsettles(self.known, &plan),
@@ -269,10 +257,8 @@ impl Session {
             }
         }
         let named = !name.is_empty();
-        if named && self.names.statement(name).is_some() {
-            let name = String::from_utf8_lossy(name);
-            let message = format!("prepared statement \"{name}\" already exists");
-            self.refuse(Report::error("42P05", message), Expect::Parse, None, server);
+        if named && self.names.is_taken(name) {
+            self.refuse(prepared::taken(name), Expect::Parse, None, server);
             return Ok(Taken::Yes);
         }
         // Also one that fails drops the unnamed statement.
@@ -362,7 +348,8 @@ impl Session {
             }
         }
         let Some(statement) = self.names.statement(bind.statement).map(Arc::clone) else {
-            self.refuse(no_statement(bind.statement), Expect::Bind, None, server);
+            let report = self.no_statement(bind.statement);
+            self.refuse(report, Expect::Bind, None, server);
             return Ok(Taken::Yes);
         };
         match self.check_bind(&statement, bind, spans) {
@@ -477,7 +464,8 @@ impl Session {
                 }
                 None => {
                     let expect = Expect::DescribeStatement { hidden: 0 };
-                    self.refuse(no_statement(name), expect, None, server);
+                    let report = self.no_statement(name);
+                    self.refuse(report, expect, None, server);
                 }
             },
         }
@@ -511,9 +499,8 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         };
-        if let Some(name) = deallocated(&plan).filter(|_| self.status != b'E') {
-            self.deallocate(name.as_bytes(), server);
-            return Ok(Taken::Yes);
+        if names_a_statement(&plan) {
+            return Ok(self.execute_by_name(body, &statement, &plan, started, server));
         }
         server.forward(Forward::Execute, body);
         let all = plan.effects.contains(&Effect::DeallocateAll);
@@ -527,18 +514,6 @@ impl Session {
         self.pipeline_open = true;
         self.push(Expect::Execute, plan, change, started);
         Ok(Taken::Yes)
-    }
-
-    /// DEALLOCATE by Execute: the name is the client's; on the server the statement has another.
-    fn deallocate(&mut self, name: &[u8], server: &mut Outbox) {
-        let Some(statement) = self.names.statement(name) else {
-            self.refuse(no_statement(name), Expect::Execute, None, server);
-            return;
-        };
-        let target: &[&[u8]] = &[b"S", statement.server_name.as_bytes(), &[0]];
-        server.forward_parts(Forward::Close, target);
-        let change = self.names.set_statement(name, None);
-        self.sent(Expect::DeallocateExecute, Some(change));
     }
 
     /// A message of the extended protocol whose body can't be read is an error like any other: the
@@ -560,12 +535,19 @@ impl Session {
                 self.names.close_portal(name)
             }
             Target::Statement(name) => {
-                let statement = self.names.statement(name);
+                let of_sql = self.names.prepared(name).is_some();
                 // To close what does not exist is no error.
-                let server_name = statement.map_or(NOBODY, |it| &it.server_name);
-                let target: &[&[u8]] = &[b"S", server_name.as_bytes(), &[0]];
-                server.forward_parts(Forward::Close, target);
-                self.names.set_statement(name, None)
+                let server_name = match self.names.statement(name) {
+                    Some(statement) => statement.server_name.as_bytes(),
+                    None if of_sql => name,
+                    None => NOBODY.as_bytes(),
+                };
+                server.forward_parts(Forward::Close, &[b"S", server_name, &[0]]);
+                if of_sql {
+                    self.names.set_prepared(name, None)
+                } else {
+                    self.names.set_statement(name, None)
+                }
             }
         };
         self.sent(Expect::Close, Some(change));
@@ -591,6 +573,13 @@ impl Session {
             ..Pending::new(Expect::Sync)
         });
         Ok(Taken::Yes)
+    }
+
+    fn no_statement(&self, name: &[u8]) -> Report {
+        match self.names.prepared(name) {
+            Some(_) => prepared::of_sql(),
+            None => no_statement(name),
+        }
     }
 
     fn function_call(&mut self, server: &mut Outbox) -> Result<Taken, Stop> {
@@ -640,14 +629,6 @@ fn unsettles(known: Known, plan: &Plan) -> bool {
     plan.effects.iter().any(changes) || (known.in_transaction && ends)
 }
 
-/// The one statement that a DEALLOCATE names.
-fn deallocated(plan: &Plan) -> Option<&str> {
-    match plan.effects.as_slice() {
-        [Effect::Deallocate(name)] if plan.statements == 1 => Some(name),
-        _ => None,
-    }
-}
-
 fn unknown(tag: u8) -> Stop {
     let message = format!("invalid frontend message type {tag}");
     Stop::Fatal(Report::fatal("08P01", message))
@@ -657,7 +638,7 @@ fn not_utf8() -> Report {
     Report::error("22021", "invalid byte sequence for encoding \"UTF8\"")
 }
 
-fn no_statement(name: &[u8]) -> Report {
+pub(super) fn no_statement(name: &[u8]) -> Report {
     if name.is_empty() {
         return Report::error("26000", "unnamed prepared statement does not exist");
     }

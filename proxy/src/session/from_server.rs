@@ -173,6 +173,10 @@ impl Session {
         } else if expect == Some(Expect::Query) {
             // What the client still sends for the COPY is left to be ignored.
             self.copy = Copy::No;
+            let front = self.queue.front_mut();
+            if let Some(change) = front.and_then(|front| front.change.take()) {
+                self.names.fail(change);
+            }
         }
     }
 }

@@ -91,13 +91,27 @@ pub(super) struct Change(Undo);
 enum Undo {
     Statement(Box<[u8]>, Option<Arc<Statement>>),
     Portal(Box<[u8]>, Option<Portal>),
-    AllStatements(HashMap<Box<[u8]>, Arc<Statement>>),
+    Prepared(Box<[u8]>, Option<Arc<Statement>>),
+    All {
+        statements: HashMap<Box<[u8]>, Arc<Statement>>,
+        prepared: HashMap<Box<[u8]>, Arc<Statement>>,
+    },
+    Both(Box<(Undo, Undo)>),
+}
+
+impl Change {
+    /// A message that has changed two things.
+    pub(super) fn and(self, then: Self) -> Self {
+        Self(Undo::Both(Box::new((self.0, then.0))))
+    }
 }
 
 /// The maps.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     statements: Named<Arc<Statement>>,
+    /// Those of SQL's PREPARE, which have the client's name on the server too.
+    prepared: HashMap<Box<[u8]>, Arc<Statement>>,
     portals: Named<Portal>,
     given: u64,
 }
@@ -124,10 +138,35 @@ impl Names {
         Change(Undo::Statement(name.into(), before))
     }
 
+    /// The statement that SQL's PREPARE gave a name.
+    pub(super) fn prepared(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.prepared.get(name)
+    }
+
+    /// Makes or drops a statement of SQL's PREPARE.
+    pub(super) fn set_prepared(
+        &mut self,
+        name: &[u8],
+        statement: Option<Arc<Statement>>,
+    ) -> Change {
+        let before = match statement {
+            Some(statement) => self.prepared.insert(name.into(), statement),
+            None => self.prepared.remove(name),
+        };
+        Change(Undo::Prepared(name.into(), before))
+    }
+
+    /// Whether a statement of either kind has the name: they share one space of names.
+    pub(super) fn is_taken(&self, name: &[u8]) -> bool {
+        self.statements.get(name).is_some() || self.prepared.contains_key(name)
+    }
+
     /// Closes all named statements (DEALLOCATE ALL leaves the unnamed one).
     pub(super) fn close_all(&mut self) -> Change {
-        let before = std::mem::take(&mut self.statements.named);
-        Change(Undo::AllStatements(before))
+        Change(Undo::All {
+            statements: std::mem::take(&mut self.statements.named),
+            prepared: std::mem::take(&mut self.prepared),
+        })
     }
 
     /// The statement behind a portal.
@@ -169,7 +208,20 @@ impl Names {
         match change.0 {
             Undo::Statement(name, before) => drop(self.statements.replace(&name, before)),
             Undo::Portal(name, before) => drop(self.portals.replace(&name, before)),
-            Undo::AllStatements(before) => self.statements.named = before,
+            Undo::Prepared(name, before) => {
+                drop(self.set_prepared(&name, before));
+            }
+            Undo::All {
+                statements,
+                prepared,
+            } => {
+                self.statements.named = statements;
+                self.prepared = prepared;
+            }
+            Undo::Both(both) => {
+                self.undo(Change(both.1));
+                self.undo(Change(both.0));
+            }
         }
     }
 
@@ -179,6 +231,10 @@ impl Names {
         match change.0 {
             Undo::Statement(name, _) if name.is_empty() => self.statements.unnamed = None,
             Undo::Portal(name, _) if name.is_empty() => self.portals.unnamed = None,
+            Undo::Both(both) => {
+                self.fail(Change(both.1));
+                self.fail(Change(both.0));
+            }
             undo => self.undo(Change(undo)),
         }
     }
@@ -250,6 +306,23 @@ mod tests {
         let change = names.set_statement(b"s", Some(statement("new")));
         names.fail(change);
         assert_eq!(text(&names, b"s"), None);
+    }
+
+    #[test]
+    fn both_kinds_of_statements_share_their_names() {
+        let mut names = Names::default();
+        names.set_statement(b"", Some(statement("unnamed")));
+        let change = names.set_statement(b"", None);
+        let change = change.and(names.set_prepared(b"p", Some(statement("p"))));
+        assert!(names.is_taken(b"p") && names.statement(b"p").is_none());
+        names.fail(change);
+        assert!(!names.is_taken(b"p"));
+        assert_eq!(text(&names, b""), None);
+        names.set_prepared(b"p", Some(statement("p")));
+        let change = names.close_all();
+        assert!(!names.is_taken(b"p"));
+        names.undo(change);
+        assert!(names.prepared(b"p").is_some());
     }
 
     #[test]

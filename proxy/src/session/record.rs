@@ -22,7 +22,7 @@ impl Session {
         let outcome = outcome(plan);
         self.proxy.metrics().statement(outcome, plan.kind);
         let enforced = self.judging.access().enforce;
-        self.proxy.audit().wants(outcome, plan.kind, enforced)
+        self.proxy.audit().wants(outcome, plan.writes(), enforced)
     }
 
     /// Writes a statement's line, when it has come to its end.

@@ -1,0 +1,112 @@
+//! THREATS G2 and H: statements and cursors that SQL names, beside those of the protocol. PostgreSQL
+//! itself says what is right; what differs must be a refusal.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use pgwarden_tests::frames::{Frames, Twins};
+use pgwarden_tests::wire::Message;
+
+/// The SQLSTATE of the first error.
+fn sqlstate(messages: &[Message]) -> String {
+    let found = messages.iter().find(|message| message.tag == b'E');
+    found.map_or(String::new(), |error| error.error().code().to_owned())
+}
+
+fn query(sql: &str) -> Frames {
+    Frames::new().query(sql)
+}
+
+#[test]
+fn g2_prepare_in_a_pipeline() {
+    let mut twins = Twins::new();
+    twins.same(
+        &Frames::new()
+            .run(
+                "PREPARE p(int) AS SELECT id FROM leads WHERE score > $1",
+                &[],
+            )
+            .run("EXECUTE p(2)", &[])
+            .run("DEALLOCATE p", &[])
+            .run("PREPARE p AS SELECT id FROM notes", &[])
+            .run("EXECUTE p", &[])
+            .sync(),
+    );
+    twins.same(&query("EXECUTE p"));
+    twins.same(&Frames::new().run("EXECUTE p", &[]).sync());
+}
+
+#[test]
+fn g2_an_error_in_the_pipeline_takes_back_what_follows() {
+    let mut twins = Twins::new();
+    twins.same(
+        &Frames::new()
+            .run("PREPARE a AS SELECT 1", &[])
+            .run("SELECT 1/0", &[])
+            .run("PREPARE b AS SELECT 2", &[])
+            .run("DEALLOCATE a", &[])
+            .sync(),
+    );
+    for sql in [
+        "EXECUTE a",
+        "EXECUTE b",
+        "PREPARE b AS SELECT 3",
+        "EXECUTE b",
+    ] {
+        twins.same(&query(sql));
+    }
+}
+
+#[test]
+fn g2_both_kinds_share_their_names() {
+    let mut twins = Twins::new();
+    twins.same(&query("PREPARE s AS SELECT id FROM notes"));
+    // 42P05
+    twins.same(&Frames::new().parse("s", "SELECT 1").sync());
+    twins.same(&query("EXECUTE s"));
+    twins.same(&Frames::new().target(b'C', b'S', "s").sync());
+    twins.same(&query("EXECUTE s"));
+    twins.same(&Frames::new().parse("s", "SELECT id FROM leads").sync());
+    twins.same(&query("PREPARE s AS SELECT 1"));
+    twins.same(&Frames::new().bind("", "s", &[]).execute("", 0).sync());
+    twins.same(&query("DEALLOCATE s"));
+    twins.same(&query("PREPARE s AS SELECT id FROM campaigns"));
+    twins.same(&query("EXECUTE s"));
+    twins.same(&query("DEALLOCATE ALL"));
+    twins.same(&Frames::new().parse("s", "SELECT id FROM leads").sync());
+}
+
+#[test]
+fn g2_each_kind_is_run_by_its_own_means() {
+    let mut twins = Twins::new();
+    twins.proxied(&Frames::new().parse("s", "SELECT id FROM notes").sync());
+    assert_eq!(sqlstate(&twins.proxied(&query("EXECUTE s"))), "0A000");
+    twins.proxied(&query("PREPARE p AS SELECT id FROM notes"));
+    let bind = Frames::new().bind("", "p", &[]).execute("", 0).sync();
+    assert_eq!(sqlstate(&twins.proxied(&bind)), "0A000");
+    let describe = Frames::new().target(b'D', b'S', "p").sync();
+    assert_eq!(sqlstate(&twins.proxied(&describe)), "0A000");
+}
+
+#[test]
+fn g2_names_on_the_server_are_not_the_clients() {
+    let mut twins = Twins::new();
+    twins.proxied(&Frames::new().parse("s", "SELECT id FROM notes").sync());
+    for sql in ["EXECUTE pgwarden_1", "DEALLOCATE pgwarden_1"] {
+        assert_eq!(sqlstate(&twins.proxied(&query(sql))), "0A000", "{sql}");
+    }
+    let bind = Frames::new().bind("", "s", &[]).execute("", 0).sync();
+    assert_eq!(sqlstate(&twins.proxied(&bind)), "");
+}
+
+#[test]
+fn g2_execute_after_another_search_path_is_judged_again() {
+    let mut twins = Twins::new();
+    twins.proxied(&query("PREPARE p AS SELECT count(*) FROM leads"));
+    twins.proxied(&query("SET search_path = pg_catalog"));
+    assert_eq!(sqlstate(&twins.proxied(&query("EXECUTE p"))), "42501");
+}
