@@ -83,6 +83,12 @@ pub enum Effect {
     Prepare(String),
     /// EXECUTE: what the name stands for is run.
     Execute(String),
+    /// DECLARE … WITH HOLD: the cursor outlives its transaction.
+    Hold(String),
+    /// FETCH or MOVE: what the name stands for goes on.
+    Fetch(String),
+    /// CLOSE of one name.
+    Close(String),
     /// CLOSE ALL, DISCARD ALL: no portal is left.
     CloseAll,
     /// LISTEN.

@@ -16,6 +16,7 @@
 //!   pipeline leaves both sides with the same idea of every name.
 
 mod claims;
+mod cursors;
 mod from_client;
 mod from_server;
 mod judging;

@@ -110,3 +110,85 @@ fn g2_execute_after_another_search_path_is_judged_again() {
     twins.proxied(&query("SET search_path = pg_catalog"));
     assert_eq!(sqlstate(&twins.proxied(&query("EXECUTE p"))), "42501");
 }
+
+#[test]
+fn g2_cursors_in_a_pipeline() {
+    let mut twins = Twins::new();
+    twins.same(
+        &Frames::new()
+            .run("BEGIN", &[])
+            .run(
+                "DECLARE c CURSOR FOR SELECT id FROM leads WHERE score > $1 ORDER BY id",
+                &["0"],
+            )
+            .run("FETCH FORWARD 1 FROM \"c\"", &[])
+            .run("MOVE 1 IN c", &[])
+            .run("FETCH ALL IN c", &[])
+            .run("CLOSE c", &[])
+            .run("COMMIT", &[])
+            .sync(),
+    );
+}
+
+#[test]
+fn g2_fetch_of_a_portal_could_change_settings_unseen() {
+    let mut twins = Twins::new();
+    let portal = Frames::new()
+        .query("BEGIN")
+        .parse("s", "SELECT set_config('search_path', 'hidden', false)")
+        .bind("c", "s", &[])
+        .sync();
+    twins.proxied(&portal);
+    for sql in ["FETCH ALL FROM c", "BEGIN; MOVE ALL IN c"] {
+        assert_eq!(sqlstate(&twins.proxied(&query(sql))), "0A000", "{sql}");
+        twins.proxied(&query("ROLLBACK"));
+        twins.proxied(&portal_again());
+    }
+    let fetch = Frames::new().run("FETCH ALL FROM c", &[]).sync();
+    assert_eq!(sqlstate(&twins.proxied(&fetch)), "0A000");
+}
+
+fn portal_again() -> Frames {
+    Frames::new().query("BEGIN").bind("c", "s", &[]).sync()
+}
+
+#[test]
+fn g2_close_takes_a_portal_of_the_protocol() {
+    let mut twins = Twins::new();
+    twins.same(
+        &Frames::new()
+            .query("BEGIN")
+            .parse("s", "SELECT id FROM notes ORDER BY id")
+            .bind("c", "s", &[])
+            .execute("c", 1)
+            .sync(),
+    );
+    for sql in [
+        "CLOSE c",
+        "DECLARE c CURSOR FOR SELECT id FROM campaigns ORDER BY id",
+        "FETCH 2 FROM c",
+        "COMMIT",
+    ] {
+        twins.same(&query(sql));
+    }
+}
+
+#[test]
+fn g2_a_close_that_fails_leaves_the_portal() {
+    let mut twins = Twins::new();
+    let messages = twins.proxied(
+        &Frames::new()
+            .query("BEGIN")
+            .parse("s", "SELECT set_config('search_path', 'hidden', false)")
+            .bind("c", "s", &[])
+            .sync()
+            .query("SAVEPOINT one")
+            .query("SELECT 1/0")
+            .query("CLOSE c")
+            .query("ROLLBACK TO one")
+            .query("FETCH ALL FROM c"),
+    );
+    let errors = messages.iter().filter(|message| message.tag == b'E');
+    let codes: Vec<_> = errors.map(|e| e.error().code().to_owned()).collect();
+    assert_eq!(codes, ["22012", "25P02", "0A000"]);
+}

@@ -19,6 +19,7 @@
 mod barrier;
 mod calls;
 mod compare;
+mod cursor;
 mod expression;
 mod from;
 mod insert;

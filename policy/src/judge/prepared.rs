@@ -30,7 +30,7 @@ impl Judge<'_> {
                     .hint("Leave the column out: the session's own value is filled in."),
             );
         }
-        self.refuse_delayed_effects("PREPARE")?;
+        self.refuse_delayed_effects("PREPARE", 0)?;
         self.prepares(&prepare.name);
         Ok(StatementKind::Utility)
     }
@@ -94,8 +94,8 @@ impl Judge<'_> {
     }
 
     /// What runs later must change nothing of the session then: nobody would notice.
-    pub(super) fn refuse_delayed_effects(&self, kind: &str) -> Result<(), Denial> {
-        if self.findings.effects.is_empty() {
+    pub(super) fn refuse_delayed_effects(&self, kind: &str, before: usize) -> Result<(), Denial> {
+        if self.findings.effects.len() == before {
             return Ok(());
         }
         let what = format!("{kind} of a statement that changes settings");

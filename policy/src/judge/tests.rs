@@ -373,3 +373,30 @@ fn prepare_holds_the_sessions_value() {
         ("EXPLAIN EXECUTE p", "! unsupported_statement"),
     ]);
 }
+
+#[test]
+fn cursors_hold_the_sessions_value() {
+    let own = "leads.org_id OPERATOR(pg_catalog.=) 'a0000000";
+    check(&[
+        ("DECLARE c CURSOR FOR SELECT * FROM leads", own),
+        (
+            "DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT * FROM leads WHERE id = $1",
+            own,
+        ),
+        (
+            "DECLARE pgwarden_c CURSOR FOR SELECT 1",
+            "! unsupported_construct",
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT set_config('search_path', 'x', false)",
+            "! unsupported_construct",
+        ),
+        ("FETCH ALL FROM c", "FETCH ALL FROM c"),
+        ("MOVE pgwarden_claims", "! unsupported_construct"),
+        ("CLOSE pgwarden_claims", "! unsupported_construct"),
+        (
+            "UPDATE leads SET id = $1 WHERE CURRENT OF c",
+            "! unsupported_construct",
+        ),
+    ]);
+}

@@ -2,8 +2,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    ClosePortalStmt, DiscardMode, DiscardStmt, Node, TransactionStmt, TransactionStmtKind,
-    VariableSetKind, VariableSetStmt, a_const,
+    DiscardMode, DiscardStmt, Node, TransactionStmt, TransactionStmtKind, VariableSetKind,
+    VariableSetStmt, a_const,
 };
 
 use super::{Judge, unsupported};
@@ -134,12 +134,5 @@ impl Judge<'_> {
             DiscardMode::Undefined => return Err(unsupported("this form of DISCARD")),
         }
         Ok(StatementKind::Setting)
-    }
-
-    pub(super) fn close(&mut self, close: &ClosePortalStmt) -> Result<StatementKind, Denial> {
-        if close.portalname.is_empty() {
-            self.findings.effects.push(Effect::CloseAll);
-        }
-        Ok(StatementKind::Utility)
     }
 }

@@ -283,6 +283,9 @@ fn effect(effect: &Effect) -> String {
         Effect::Deallocate(name) => format!("the prepared statement {name:?} is gone"),
         Effect::Prepare(name) => format!("{name:?} stands for this statement"),
         Effect::Execute(name) => format!("what {name:?} stands for is run"),
+        Effect::Hold(name) => format!("the cursor {name:?} outlives its transaction"),
+        Effect::Fetch(name) => format!("the cursor {name:?} goes on"),
+        Effect::Close(name) => format!("the cursor {name:?} is gone"),
         Effect::CloseAll => "no portal is left".to_owned(),
         Effect::Listen => "notifications are delivered".to_owned(),
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use pgwarden_policy::{Denial, DenyReason, Effect, Plan, Protocol, StatementKind, Verdict};
 
 use super::claims::Known;
+use super::cursors;
 use super::names::{Change, Statement};
 use super::prepared::{self, names_a_statement};
 use super::queue::{Expect, Pending};
@@ -174,6 +175,7 @@ impl Session {
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
             permit(known, cleared.plan())?;
+            cursors::check_fetches(&self.names, cleared.plan())?;
             if !names_a_statement(cleared.plan()) {
                 server.query(&cleared);
             }
@@ -203,6 +205,9 @@ impl Session {
     fn queried(&mut self, plan: Arc<Plan>, mut change: Change, started: Instant) {
         if plan.effects.contains(&Effect::DeallocateAll) {
             change = change.and(self.names.close_all());
+        }
+        if let Some(closed) = self.close_cursors(&plan) {
+            change = change.and(closed);
         }
         if matches!(plan.kind, StatementKind::Copy | StatementKind::Several) {
             self.copy = Copy::Awaited;
@@ -448,11 +453,12 @@ impl Session {
         };
         match target {
             Target::Portal(name) => {
-                if self.names.portal(name).is_some() {
+                if name.starts_with(b"pgwarden_") {
+                    self.refuse(no_portal(name), Expect::DescribePortal, None, server);
+                } else {
+                    // A portal or a cursor of DECLARE; the server knows.
                     server.forward(Forward::Describe, body);
                     self.sent(Expect::DescribePortal, None);
-                } else {
-                    self.refuse(no_portal(name), Expect::DescribePortal, None, server);
                 }
             }
             Target::Statement(name) => match self.names.statement(name) {
@@ -491,7 +497,11 @@ impl Session {
         };
         let started = Instant::now();
         let plan = self.judging.plan_of(&statement);
-        let plan = plan.and_then(|plan| permit(self.known, &plan).map(|()| plan));
+        let plan = plan.and_then(|plan| {
+            permit(self.known, &plan)?;
+            cursors::check_fetches(&self.names, &plan)?;
+            Ok(plan)
+        });
         let plan = match plan {
             Ok(plan) => plan,
             Err(denial) => {
@@ -504,7 +514,11 @@ impl Session {
         }
         server.forward(Forward::Execute, body);
         let all = plan.effects.contains(&Effect::DeallocateAll);
-        let change = all.then(|| self.names.close_all());
+        let change = if all {
+            Some(self.names.close_all())
+        } else {
+            self.close_cursors(&plan)
+        };
         if plan.kind == StatementKind::Copy {
             // The client's Sync has to wait for the end of the COPY, and the server's answer must
             // not wait for the Sync.

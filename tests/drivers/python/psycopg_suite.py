@@ -132,6 +132,33 @@ def copy():
                 db.rollback()
 
 
+def server_side_cursors():
+    with connect() as db:
+        for binary in (False, True):
+            with db.cursor("c", binary=binary, scrollable=True) as cursor:
+                cursor.itersize = 7
+                cursor.execute("SELECT id, org_id FROM leads WHERE score >= %s OR %s ORDER BY id", (0, True))
+                rows = list(cursor)
+                assert len(rows) == 60 and {row[1] for row in rows} == {A}
+                cursor.scroll(5, mode="absolute")
+                assert cursor.fetchmany(3) == rows[5:8]
+                cursor.scroll(-2)
+                assert cursor.fetchone() == rows[6]
+        db.commit()
+        with db.cursor("held", withhold=True) as cursor:
+            cursor.execute("SELECT org_id FROM notes WHERE org_id = %s", (B,))
+            db.commit()
+            assert cursor.fetchall() == []
+
+
+def statements_of_sql():
+    with connect() as db:
+        db.execute("PREPARE named (uuid) AS SELECT count(*) FROM leads WHERE org_id = $1")
+        assert db.execute("EXECUTE named (%s)" % db.execute("SELECT quote_literal(%s::text)", (str(B),)).fetchone()).fetchone() == (0,)
+        assert db.execute("EXECUTE named ('%s')" % A).fetchone() == (60,)
+        db.execute("DEALLOCATE named")
+
+
 def type_introspection():
     from psycopg.types import TypeInfo
     from psycopg.types.enum import EnumInfo
@@ -166,6 +193,7 @@ def errors_are_the_servers():
 
 
 for test in (own_rows, text_and_binary, prepared, transactions, pipeline, executemany, missing_tenant_is_filled_in, copy,
+             server_side_cursors, statements_of_sql,
              type_introspection, server_side_parameters_of_every_sort, errors_are_the_servers):
     test()
     print("ok", test.__name__, flush=True)
