@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use pgwarden_policy::Catalog;
 use pgwarden_policy::catalog::{CatalogParts, Column, Relation, RelationKind, Type, TypeKind};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,7 +35,7 @@ impl Place {
             folder: tempfile::tempdir().unwrap(),
         };
         place.write("policy.toml", "version = 1\n[functions]\n");
-        place.write("catalog.json", &serde_json::to_string(&catalog()).unwrap());
+        place.write("catalog.json", &snapshot(catalog()));
         place
     }
 
@@ -93,6 +94,10 @@ impl Ran {
     fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap()
     }
+}
+
+fn snapshot(parts: CatalogParts) -> String {
+    pgwarden_schema::write_snapshot(&Catalog::new(parts)).unwrap()
 }
 
 /// One table with a tenant column and one without.
@@ -215,6 +220,22 @@ fn a_database_that_is_not_there_is_3() {
         ran.err
     );
     assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+}
+
+#[test]
+fn a_file_that_is_no_snapshot_is_2() {
+    let place = Place::new();
+    place.write(
+        "catalog.json",
+        r#"{"format": "pgwarden catalog", "version": 99}"#,
+    );
+    let ran = place.explain("SELECT 1", &[]).with_status(2);
+    assert!(
+        ran.err
+            .starts_with("catalog.json is a catalogue snapshot of version 99"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod error;
 mod functions;
 mod relations;
+mod snapshot;
 mod types;
 
 use pgwarden_policy::Catalog;
@@ -16,6 +17,7 @@ use pgwarden_policy::catalog::CatalogParts;
 use tokio_postgres::Client;
 
 pub use error::Error;
+pub use snapshot::{SnapshotError, read_snapshot, write_snapshot};
 
 /// The first version whose catalogues have everything that is asked for.
 const SERVER_VERSION_MIN: u32 = 130_000;

@@ -1,4 +1,4 @@
-//! `pgwarden catalog`.
+//! `pgwarden catalog`: the snapshot that offline commands read (docs/catalog.md).
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let catalog = input::from_server(&arguments.dsn)?;
-    let json = serde_json::to_string_pretty(catalog.parts())
+    let text = pgwarden_schema::write_snapshot(&catalog)
         .map_err(|error| Failure::Internal(format!("can't write the catalogue: {error}")))?;
-    output::write(&format!("{json}\n"))
+    output::write(&text)
 }

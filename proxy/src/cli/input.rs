@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use pgwarden_config::{Environment, LoadedPolicy, load_policy, settings};
-use pgwarden_policy::catalog::CatalogParts;
 use pgwarden_policy::engine::Limits;
 use pgwarden_policy::{Catalog, Engine};
 
@@ -54,9 +53,7 @@ fn from_file(path: &Path) -> Result<Catalog, Failure> {
     let name = path.display();
     let text = std::fs::read(path)
         .map_err(|error| Failure::usage(format!("{name} can't be read: {error}")))?;
-    let parts: CatalogParts = serde_json::from_slice(&text)
-        .map_err(|error| Failure::usage(format!("{name} is not a catalogue: {error}")))?;
-    Ok(Catalog::new(parts))
+    pgwarden_schema::read_snapshot(&text).map_err(|error| Failure::usage(format!("{name} {error}")))
 }
 
 /// Reads the catalogue of a live database.
