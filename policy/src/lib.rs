@@ -27,6 +27,7 @@ mod prove;
 mod rewrite;
 pub mod rules;
 mod scan;
+pub mod script;
 mod second_reader;
 pub mod session;
 mod shape;

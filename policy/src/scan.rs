@@ -100,7 +100,7 @@ impl Scan {
 
 /// The tokens. A text without any is not given to `scan_tokens`, which makes a slice of the null
 /// pointer that it gets for none: undefined behaviour, and the end of a process that checks for it.
-fn tokens(text: &str) -> Result<Vec<ScanToken>, Denial> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<ScanToken>, Denial> {
     let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
     if text.bytes().all(blank) {
         return Ok(Vec::new());

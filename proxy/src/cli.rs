@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::server;
 
 mod catalog;
+mod check;
 mod demo;
 mod explain;
 mod failure;
@@ -17,6 +18,7 @@ mod input;
 mod output;
 mod policy_check;
 mod policy_test;
+mod question;
 mod serve;
 mod token_inspect;
 mod token_mint;
@@ -48,6 +50,8 @@ enum Command {
     Policy(Policy),
     /// Show what becomes of one statement, and why.
     Explain(explain::Arguments),
+    /// Judge files of SQL, for CI.
+    Check(check::Arguments),
     /// Write the catalogue snapshot of a database, which offline commands read.
     Catalog(catalog::Arguments),
     /// Make and look at development tokens.
@@ -87,6 +91,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Policy(Policy::Check(arguments)) => policy_check::run(&arguments),
         Command::Policy(Policy::Test(arguments)) => policy_test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Token(Token::Mint(arguments)) => token_mint::run(&arguments),
         Command::Token(Token::Inspect(arguments)) => token_inspect::run(&arguments),

@@ -1,17 +1,18 @@
 //! `pgwarden explain`: the verdict on one statement, and everything that led to it. Judges as a
 //! session would, and sends nothing.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use pgwarden_policy::rules::ClaimPath;
-use pgwarden_policy::{Effect, Engine, Plan, Protocol, Request, Scratch, SessionFacts, Verdict};
+use pgwarden_policy::{Denial, Effect, Engine, Plan, Protocol, Verdict};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use crate::auth::{Access, AuthError};
+use crate::auth::AuthError;
 
 use super::input::{self, CatalogSource};
+use super::question::{self, Asker};
 use super::{Failure, output};
 
 mod text;
@@ -28,9 +29,10 @@ pub(super) struct Arguments {
     policy: PathBuf,
     #[command(flatten)]
     catalog: CatalogSource,
-    /// How the statement arrives: in a Query message, or in Parse with parameters
-    #[arg(long, value_enum, default_value_t = ProtocolName::Simple)]
-    protocol: ProtocolName,
+    /// How the statement arrives: in a Query message, or in Parse with parameters. By default, as
+    /// it can: with parameters only in Parse
+    #[arg(long, value_enum)]
+    protocol: Option<ProtocolName>,
     /// The session's search_path, separated by commas
     #[arg(
         long,
@@ -58,75 +60,19 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let sql = input::text_or_stdin(&arguments.sql)?;
-    let mut question = Question::new(&arguments.claims, &sql)?;
-    question.protocol = match arguments.protocol {
-        ProtocolName::Simple => Protocol::Simple,
-        ProtocolName::Extended => Protocol::Extended,
+    let claims = question::claims(&arguments.claims)?;
+    let protocol = match arguments.protocol {
+        Some(ProtocolName::Simple) => Protocol::Simple,
+        Some(ProtocolName::Extended) => Protocol::Extended,
+        None => question::protocol_of(&sql),
     };
-    question.search_path.clone_from(&arguments.search_path);
     let loaded = input::policy(&arguments.policy)?;
     let engine = input::engine(&loaded, arguments.catalog.read()?)?;
-    let explanation = question.answer(&engine);
+    let mut asker = Asker::new(&engine, &claims, &arguments.search_path);
+    let explanation = asker.ask(&sql, protocol);
     match arguments.format {
         Format::Text => output::write(&text::render(&explanation, &sql)),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&explanation)
-                .map_err(|error| Failure::Internal(error.to_string()))?;
-            output::write(&format!("{json}\n"))
-        }
-    }
-}
-
-/// What is asked: a statement of a session with these claims.
-#[derive(Debug)]
-pub(super) struct Question<'a> {
-    claims: Map<String, Value>,
-    sql: &'a str,
-    protocol: Protocol,
-    search_path: Vec<String>,
-}
-
-impl<'a> Question<'a> {
-    /// A question about a simple query with the default search path.
-    pub(super) fn new(claims: &str, sql: &'a str) -> Result<Self, Failure> {
-        let claims = match serde_json::from_str(claims) {
-            Ok(Value::Object(claims)) => claims,
-            Ok(_) => return Err(Failure::usage("the claims are not a JSON object")),
-            Err(error) => return Err(Failure::usage(format!("the claims are not JSON: {error}"))),
-        };
-        Ok(Self {
-            claims,
-            sql,
-            protocol: Protocol::Simple,
-            search_path: SessionFacts::default().search_path,
-        })
-    }
-
-    /// The engine's answer.
-    pub(super) fn answer(&self, engine: &Engine) -> Explanation {
-        let access = match Access::of_claims(&self.claims, engine) {
-            Ok(access) => access,
-            Err(error) => return Explanation::Denied(Denied::at_login(error)),
-        };
-        let facts = SessionFacts {
-            search_path: self.search_path.clone(),
-            enforce: access.enforce,
-        };
-        let request = Request {
-            text: self.sql,
-            protocol: self.protocol,
-            declared: &[],
-            facts: &facts,
-            values: &access.values,
-        };
-        match engine.judge(request, &mut Scratch::default()) {
-            Ok(cleared) => Explanation::Cleared(Box::new(Cleared::new(
-                cleared.text(),
-                cleared.plan(),
-                engine,
-            ))),
-            Err(denial) => Explanation::Denied(Denied::new(&denial)),
-        }
+        Format::Json => output::write_json(&explanation),
     }
 }
 
@@ -141,11 +87,38 @@ pub(super) enum Explanation {
 }
 
 impl Explanation {
+    /// The answer that a verdict of the engine is.
+    pub(super) fn of(
+        verdict: Result<pgwarden_policy::Cleared<'_>, Denial>,
+        engine: &Engine,
+    ) -> Self {
+        match verdict {
+            Ok(cleared) => {
+                let it = Cleared::new(cleared.text(), cleared.plan(), engine);
+                Self::Cleared(Box::new(it))
+            }
+            Err(denial) => Self::Denied(Denied::new(&denial)),
+        }
+    }
+
+    /// The answer to claims that give no session at all.
+    pub(super) fn no_session(error: &AuthError) -> Self {
+        Self::Denied(Denied::at_login(error))
+    }
+
     /// `pass`, `rewrite` or `deny`.
     pub(super) fn verdict(&self) -> &'static str {
         match self {
             Self::Cleared(cleared) => cleared.verdict,
             Self::Denied(denied) => denied.verdict,
+        }
+    }
+
+    /// The place in the statement that a denial is about, in characters from 1.
+    pub(super) fn position(&self) -> Option<u32> {
+        match self {
+            Self::Cleared(_) => None,
+            Self::Denied(denied) => denied.position,
         }
     }
 }
@@ -161,6 +134,8 @@ pub(super) struct Cleared {
     hidden_parameters: Vec<HiddenParameter>,
     checks: Vec<Check>,
     effects: Vec<String>,
+    /// `holds`: a statement whose proof fails is denied instead.
+    proof: &'static str,
     fingerprint: String,
     policy: String,
 }
@@ -190,15 +165,27 @@ struct Check {
 pub(super) struct Denied {
     verdict: &'static str,
     pub(super) reason: &'static str,
-    sqlstate: &'static str,
+    pub(super) sqlstate: &'static str,
     pub(super) message: String,
     detail: Option<String>,
-    hint: Option<String>,
+    pub(super) hint: Option<String>,
     table: Option<String>,
     position: Option<u32>,
 }
 
 impl Cleared {
+    /// Whether anything was added.
+    pub(super) fn is_rewritten(&self) -> bool {
+        self.verdict == "rewrite"
+    }
+
+    /// The relations, the checks at Bind and the effects, a line each.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
+        let tables = self.tables.iter().map(ToString::to_string);
+        let checks = self.checks.iter().map(ToString::to_string);
+        tables.chain(checks).chain(self.effects.iter().cloned())
+    }
+
     fn new(sql: &str, plan: &Plan, engine: &Engine) -> Self {
         let verdict = match plan.verdict {
             Verdict::Pass => "pass",
@@ -235,14 +222,32 @@ impl Cleared {
             hidden_parameters: hidden.collect(),
             checks: checks.collect(),
             effects: plan.effects.iter().map(effect).collect(),
+            proof: "holds",
             fingerprint: format!("{:016x}", plan.fingerprint),
             policy: engine.policy().revision.clone(),
         }
     }
 }
 
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            access,
+            guard,
+        } = self;
+        write!(f, "{name} ({access}) guarded by {guard}")
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${} must equal {} at Bind", self.parameter, self.claim)
+    }
+}
+
 impl Denied {
-    fn new(denial: &pgwarden_policy::Denial) -> Self {
+    fn new(denial: &Denial) -> Self {
         Self {
             verdict: "deny",
             reason: denial.reason.code(),
@@ -255,8 +260,7 @@ impl Denied {
         }
     }
 
-    /// Claims that give no session at all.
-    fn at_login(error: AuthError) -> Self {
+    fn at_login(error: &AuthError) -> Self {
         Self {
             verdict: "deny",
             reason: error.code(),

@@ -81,6 +81,15 @@ async fn read_catalog(database: &settings::Database) -> Result<Catalog, Failure>
     read.map_err(|error| failed(error.to_string()))
 }
 
+/// A file's text, or standard input for `-`.
+pub(super) fn file_or_stdin(path: &Path) -> Result<String, Failure> {
+    if path.to_str() == Some("-") {
+        return text_or_stdin("-");
+    }
+    let read = std::fs::read_to_string(path);
+    read.map_err(|error| Failure::usage(format!("{} can't be read: {error}", path.display())))
+}
+
 /// A text that is an argument, or standard input for `-`.
 pub(super) fn text_or_stdin(argument: &str) -> Result<String, Failure> {
     if argument != "-" {

@@ -6,8 +6,9 @@ use clap::Args;
 use pgwarden_policy::Engine;
 use pgwarden_policy::rules::{Expect, PolicyTest};
 
-use super::explain::{Explanation, Question};
+use super::explain::Explanation;
 use super::input::{self, CatalogSource};
+use super::question::{self, Asker};
 use super::{Failure, output};
 
 #[derive(Debug, Args)]
@@ -44,8 +45,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Why a case fails, if it does.
 fn failure(engine: &Engine, test: &PolicyTest) -> Result<Option<String>, Failure> {
-    let question = Question::new(&test.claims, &test.sql)?;
-    let explanation = question.answer(engine);
+    let claims = question::claims(&test.claims)?;
+    let mut asker = Asker::new(engine, &claims, &["public".to_owned()]);
+    let explanation = asker.ask(&test.sql, question::protocol_of(&test.sql));
     let expected = match test.expect {
         Expect::Pass => "pass",
         Expect::Rewrite => "rewrite",

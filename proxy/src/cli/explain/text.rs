@@ -20,11 +20,7 @@ fn cleared(text: &mut String, it: &Cleared) {
     line(text, "verdict", it.verdict);
     line(text, "kind", it.kind);
     for table in &it.tables {
-        let guard = format!(
-            "{} ({}) guarded by {}",
-            table.name, table.access, table.guard
-        );
-        line(text, "table", &guard);
+        line(text, "table", &table.to_string());
     }
     line(text, "sql", it.sql.trim_end());
     for hidden in &it.hidden_parameters {
@@ -35,12 +31,12 @@ fn cleared(text: &mut String, it: &Cleared) {
         line(text, "hidden", &what);
     }
     for check in &it.checks {
-        let what = format!("${} must equal {} at Bind", check.parameter, check.claim);
-        line(text, "check", &what);
+        line(text, "check", &check.to_string());
     }
     for effect in &it.effects {
         line(text, "effect", effect);
     }
+    line(text, "proof", it.proof);
     line(text, "fingerprint", &it.fingerprint);
     line(text, "policy", &it.policy);
 }
@@ -120,6 +116,7 @@ mod tests {
                 claim: "app_metadata.org_id".to_owned(),
             }],
             effects: vec!["no portal is left".to_owned()],
+            proof: "holds",
             fingerprint: "00000000000000ff".to_owned(),
             policy: "0123456789ab".to_owned(),
         }));
@@ -132,6 +129,7 @@ sql:         SELECT 1
 hidden:      $2 is app_metadata.org_id (uuid)
 check:       $1 must equal app_metadata.org_id at Bind
 effect:      no portal is left
+proof:       holds
 fingerprint: 00000000000000ff
 policy:      0123456789ab
 ";

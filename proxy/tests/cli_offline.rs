@@ -1,0 +1,89 @@
+//! The commands that judge without a database: output, errors and exit status of the binary.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing
+)]
+
+use place::Place;
+
+mod place;
+
+const SCRIPT: &str = "\\set ON_ERROR_STOP on
+-- the organisation's own; nothing to see here
+SELECT name FROM leads
+WHERE id = $1;
+SELECT 1;
+SELECT ';' AS \"ü\", id
+  FROM secrets;
+SELEC 2;
+";
+
+fn check(place: &Place, more: &[&str], input: &str, status: i32) -> place::Ran {
+    let arguments = [&["check", "--catalog", "catalog.json"], more].concat();
+    place.run_with(&arguments, input).with_status(status)
+}
+
+#[test]
+fn check_shows_what_is_refused_and_where() {
+    let place = Place::new();
+    place.write("a.sql", SCRIPT);
+    let ran = check(&place, &["a.sql"], "", 1);
+    let expected = "\
+a.sql:1:1: not_sql
+    \\set is a command of psql, not SQL: nothing was judged
+    hint: Write what it sends as SQL, or keep it in a file that is not checked.
+a.sql:6:1: deny, unlisted_relation (42501)
+    relation \"public.secrets\" is neither scoped nor listed in the policy
+    hint: List the relation in policy.toml if clients may use it.
+a.sql:8:1: deny, syntax_error (42601)
+    syntax error at or near \"SELEC\"
+4 statements in 1 file: 1 pass, 1 rewrite, 2 deny; 1 not SQL
+";
+    assert_eq!(ran.out, expected);
+    assert!(ran.out.lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn check_reads_standard_input() {
+    let place = Place::new();
+    let ran = check(&place, &["--all"], "SELECT name FROM leads; SELECT 1", 0);
+    let expected = "\
+<stdin>:1:1: rewrite
+    public.leads (read) guarded by org_id
+<stdin>:1:25: pass
+2 statements in 1 file: 1 pass, 1 rewrite, 0 deny
+";
+    assert_eq!(ran.out, expected);
+    check(&place, &["-"], "SELECT * FROM secrets", 1);
+    check(&place, &["nowhere.sql"], "", 2);
+    check(&place, &["--claims", "[]"], "SELECT 1", 2);
+}
+
+#[test]
+fn check_knows_the_claims_that_it_is_given() {
+    let place = Place::new();
+    let insert = format!("INSERT INTO leads VALUES (1, '{}', 'x')", place::ORG);
+    let claims = format!(r#"{{"app_metadata": {{"org_id": "{}"}}}}"#, place::ORG);
+    check(&place, &["--claims", &claims], &insert, 0);
+    let ran = check(&place, &[], &insert, 1);
+    assert!(ran.out.contains("foreign_tenant_value"), "{}", ran.out);
+}
+
+#[test]
+fn check_as_json_has_every_statement() {
+    let place = Place::new();
+    place.write("a.sql", SCRIPT);
+    let json = check(&place, &["--format", "json", "a.sql"], "", 1).json();
+    assert_eq!(json["summary"]["deny"], 2);
+    let statements = json["statements"].as_array().unwrap();
+    let verdicts: Vec<_> = statements.iter().map(|it| it["verdict"].as_str()).collect();
+    let expected = ["not_sql", "rewrite", "pass", "deny", "deny"];
+    assert_eq!(verdicts, expected.map(Some));
+    assert_eq!(statements[1]["line"], 3);
+    assert_eq!(statements[1]["end_line"], 4);
+    assert_eq!(statements[1]["hidden_parameters"][0]["parameter"], 2);
+    assert_eq!(statements[3]["reason"], "unlisted_relation");
+    assert_eq!(statements[3]["file"], "a.sql");
+}
