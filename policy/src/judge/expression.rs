@@ -1,12 +1,11 @@
 //! Expressions: every node is known, and what reading it could leak is worked out on the way.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    AConst, AExpr, AExprKind, FuncCall, Node, SubLink, SubLinkType, WindowDef, a_const,
-};
+use pg_query::protobuf::{FuncCall, Node, WindowDef};
 
 use super::compare;
 use super::names::{Scope, Ty};
+use super::operation::constant_type;
 use super::{EntryId, Env, Judge, unsupported};
 use crate::builtin::functions;
 use crate::deny::Denial;
@@ -48,7 +47,7 @@ impl Facts {
     }
 
     /// The facts of something that computes from these and may fail.
-    fn risky(mut self) -> Self {
+    pub(super) fn risky(mut self) -> Self {
         self.leaky |= !self.reads.is_empty();
         self.ty = Ty::Unknown;
         self.tenant = None;
@@ -229,7 +228,7 @@ impl Judge<'_> {
         }
     }
 
-    fn parameter(&self, number: i32) -> Result<Facts, Denial> {
+    pub(super) fn parameter(&self, number: i32) -> Result<Facts, Denial> {
         let within = u16::try_from(number).is_ok_and(|n| n > 0 && n <= self.parameters);
         if !within {
             return Err(unsupported("this parameter number"));
@@ -353,244 +352,6 @@ impl Judge<'_> {
         facts.absorb(&self.optional(window.end_offset.as_mut(), scope, env)?);
         Ok(facts)
     }
-
-    fn operation(
-        &mut self,
-        expr: &mut AExpr,
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        let kind = AExprKind::try_from(expr.kind).unwrap_or(AExprKind::Undefined);
-        // LIKE and BETWEEN carry names such as `~~` and `BETWEEN`; only true operators are looked up.
-        let comparison = match kind {
-            AExprKind::AexprBetween
-            | AExprKind::AexprNotBetween
-            | AExprKind::AexprBetweenSym
-            | AExprKind::AexprNotBetweenSym => Some("<"),
-            AExprKind::AexprOp
-            | AExprKind::AexprOpAny
-            | AExprKind::AexprOpAll
-            | AExprKind::AexprDistinct
-            | AExprKind::AexprNotDistinct
-            | AExprKind::AexprNullif
-            | AExprKind::AexprIn
-            | AExprKind::AexprLike
-            | AExprKind::AexprIlike
-            | AExprKind::AexprSimilar => {
-                let operands = self.operand_types(expr, scope);
-                self.operator(&expr.name, operands)?
-            }
-            AExprKind::Undefined => return Err(unsupported("this kind of operator")),
-        };
-        let compares = comparison.is_some();
-        let safe = compares && self.safe_operands(kind, expr, scope)?;
-        let mut facts = self.optional(expr.lexpr.as_mut(), scope, env)?;
-        facts.absorb(&self.optional(expr.rexpr.as_mut(), scope, env)?);
-        let mut facts = if safe { computed(facts) } else { facts.risky() };
-        if compares && kind != AExprKind::AexprNullif {
-            facts.ty = Ty::Known(16);
-        }
-        Ok(facts)
-    }
-
-    /// The types that an operator is chosen by.
-    fn operand_types(&self, expr: &AExpr, scope: &Scope<'_>) -> (Ty, Ty) {
-        let right = match expr.rexpr.as_deref().map(|node| (node, node.node.as_ref())) {
-            None => Ty::Adaptable,
-            // IN compares with each element; BETWEEN with each bound.
-            Some((_, Some(NodeEnum::List(list)))) => {
-                let mut types = list.items.iter().map(|item| self.static_type(item, scope));
-                let first = types.next().unwrap_or_default();
-                let same = types.all(|ty| ty == first || ty == Ty::Adaptable);
-                if same { first } else { Ty::Unknown }
-            }
-            Some((node, _)) => self.static_type(node, scope),
-        };
-        let left = expr.lexpr.as_deref();
-        (
-            left.map_or(Ty::Adaptable, |node| self.static_type(node, scope)),
-            right,
-        )
-    }
-
-    /// Whether a comparison's operands have types that compare without a leak. The
-    /// judgement proper follows.
-    fn safe_operands(
-        &self,
-        kind: AExprKind,
-        expr: &AExpr,
-        scope: &Scope<'_>,
-    ) -> Result<bool, Denial> {
-        let (Some(left), Some(right)) = (expr.lexpr.as_deref(), expr.rexpr.as_deref()) else {
-            return Ok(false);
-        };
-        if let (Some(NodeEnum::RowExpr(left)), Some(NodeEnum::RowExpr(right))) =
-            (left.node.as_ref(), right.node.as_ref())
-        {
-            let pairs = left.args.iter().zip(&right.args);
-            let mut safe = left.args.len() == right.args.len();
-            for (left, right) in pairs {
-                safe &= self.safe_pair(left, right, scope);
-            }
-            return Ok(safe);
-        }
-        Ok(match (kind, right.node.as_ref()) {
-            (_, Some(NodeEnum::List(list))) => list
-                .items
-                .iter()
-                .all(|item| self.safe_pair(left, item, scope)),
-            (AExprKind::AexprOpAny | AExprKind::AexprOpAll, Some(NodeEnum::AArrayExpr(array))) => {
-                array
-                    .elements
-                    .iter()
-                    .all(|item| self.safe_pair(left, item, scope))
-            }
-            (AExprKind::AexprOpAny | AExprKind::AexprOpAll, _) => {
-                let catalog = std::sync::Arc::clone(&self.bound.catalog);
-                let array = self.static_type(right, scope);
-                let element = compare::element(&catalog, array);
-                compare::leakproof(&catalog, self.static_type(left, scope), element)
-            }
-            _ => self.safe_pair(left, right, scope),
-        })
-    }
-
-    fn safe_pair(&self, left: &Node, right: &Node, scope: &Scope<'_>) -> bool {
-        let (left, right) = (
-            self.static_type(left, scope),
-            self.static_type(right, scope),
-        );
-        compare::leakproof(&self.bound.catalog, left, right)
-    }
-
-    /// The type of a simple expression, without judging it.
-    fn static_type(&self, node: &Node, scope: &Scope<'_>) -> Ty {
-        match node.node.as_ref() {
-            Some(NodeEnum::AConst(constant)) => constant_type(constant),
-            Some(NodeEnum::ParamRef(parameter)) => self
-                .parameter(parameter.number)
-                .map_or(Ty::Unknown, |facts| facts.ty),
-            Some(NodeEnum::ColumnRef(reference)) => self
-                .resolve(reference, scope)
-                .map_or(Ty::Unknown, |read| read.ty),
-            Some(NodeEnum::TypeCast(cast)) => {
-                let to = cast.type_name.as_ref();
-                to.and_then(|to| self.type_name(to).ok())
-                    .unwrap_or(Ty::Unknown)
-            }
-            Some(NodeEnum::CollateClause(collate)) => collate
-                .arg
-                .as_deref()
-                .map_or(Ty::Unknown, |arg| self.static_type(arg, scope)),
-            _ => Ty::Unknown,
-        }
-    }
-
-    fn sublink(
-        &mut self,
-        link: &mut SubLink,
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        let kind = SubLinkType::try_from(link.sub_link_type).unwrap_or(SubLinkType::Undefined);
-        let compares = match kind {
-            SubLinkType::AnySublink | SubLinkType::AllSublink => {
-                if link.oper_name.is_empty() {
-                    true
-                } else {
-                    let unknown = (Ty::Unknown, Ty::Unknown);
-                    self.operator(&link.oper_name, unknown)?.is_some()
-                }
-            }
-            SubLinkType::ExistsSublink | SubLinkType::ExprSublink | SubLinkType::ArraySublink => {
-                true
-            }
-            SubLinkType::Undefined
-            | SubLinkType::RowcompareSublink
-            | SubLinkType::MultiexprSublink
-            | SubLinkType::CteSublink => return Err(unsupported("this kind of subquery")),
-        };
-        let tests = self.test_types(link.testexpr.as_deref(), scope);
-        let mut facts = self.optional(link.testexpr.as_mut(), scope, env)?;
-        let mark = self.entries.len();
-        let Some(NodeEnum::SelectStmt(select)) =
-            link.subselect.as_mut().and_then(|node| node.node.as_mut())
-        else {
-            return Err(unsupported("this kind of subquery"));
-        };
-        let output = self.select(select, Some(scope), env)?;
-        // The planner may compare what the subquery computes inside of it: a fence keeps it out.
-        let computes = output
-            .columns
-            .iter()
-            .any(|column| !column.plain && !column.sealed);
-        let tested = matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink);
-        if tested && output.risky && !output.sealed && computes {
-            select.limit_offset = Some(Box::new(crate::rewrite::integer(0)));
-            self.rewritten();
-        }
-        let outer: Vec<EntryId> = output
-            .reads
-            .iter()
-            .copied()
-            .filter(|entry| *entry < mark)
-            .collect();
-        // What is computed inside depends on rows outside only through correlation.
-        let inside = Facts {
-            leaky: output.leaky && !outer.is_empty(),
-            reads: outer,
-            ..Facts::default()
-        };
-        facts.absorb(&inside);
-        if matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink) {
-            let catalog = &self.bound.catalog;
-            let safe = compares
-                && tests.len() == output.columns.len()
-                && tests
-                    .iter()
-                    .zip(&output.columns)
-                    .all(|(test, column)| compare::leakproof(catalog, *test, column.ty));
-            if !safe {
-                facts = facts.risky();
-            }
-            return Ok(Facts {
-                ty: Ty::Known(16),
-                ..computed(facts)
-            });
-        }
-        let ty = match (kind, output.columns.as_slice()) {
-            (SubLinkType::ExistsSublink, _) => Ty::Known(16),
-            (SubLinkType::ExprSublink, [only]) => only.ty,
-            _ => Ty::Unknown,
-        };
-        // A subquery of one row that gives two is an error: it must not depend on a foreign row.
-        if kind == SubLinkType::ExprSublink && !output.single_row {
-            let outer = output.depends.iter().filter(|entry| **entry < mark);
-            facts.absorb(&Facts {
-                reads: outer.copied().collect(),
-                ..Facts::default()
-            });
-            facts = facts.risky();
-        }
-        Ok(Facts {
-            ty,
-            ..computed(facts)
-        })
-    }
-
-    fn test_types(&self, test: Option<&Node>, scope: &Scope<'_>) -> Vec<Ty> {
-        match test.and_then(|node| node.node.as_ref()) {
-            Some(NodeEnum::RowExpr(row)) => row
-                .args
-                .iter()
-                .map(|arg| self.static_type(arg, scope))
-                .collect(),
-            Some(_) => test
-                .map(|node| vec![self.static_type(node, scope)])
-                .unwrap_or_default(),
-            None => Vec::new(),
-        }
-    }
 }
 
 /// The results of CASE, COALESCE or ARRAY[]. Where their types differ they are cast to one of them,
@@ -630,22 +391,5 @@ pub(super) fn computed(facts: Facts) -> Facts {
         ty: Ty::Unknown,
         tenant: None,
         ..facts
-    }
-}
-
-fn constant_type(constant: &AConst) -> Ty {
-    match constant.val.as_ref() {
-        Some(a_const::Val::Ival(_)) => Ty::Known(23),
-        Some(a_const::Val::Fval(float)) => {
-            // An integer too large for int4 scans as a float: PostgreSQL makes it int8 if it fits.
-            if float.fval.parse::<i64>().is_ok() {
-                Ty::Known(20)
-            } else {
-                Ty::Known(1700)
-            }
-        }
-        Some(a_const::Val::Boolval(_)) => Ty::Known(16),
-        Some(a_const::Val::Sval(_)) | None => Ty::Adaptable,
-        Some(a_const::Val::Bsval(_)) => Ty::Unknown,
     }
 }

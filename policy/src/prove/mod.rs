@@ -8,9 +8,12 @@
 //!
 //! The walk also pairs places of the two texts, for error positions and for the plan's holes.
 
+mod filter;
 mod forms;
 mod insert;
 mod sources;
+mod value;
+mod with;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,7 @@ use crate::template::Constant;
 use crate::tenant::ScopeValues;
 use crate::tree::{Node, Value, is_location};
 use sources::Source;
+use with::Ctes;
 
 /// What the judge claims, and what the proof may look up to check it.
 #[derive(Clone, Copy)]
@@ -131,33 +135,6 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The CTEs in scope, innermost last.
-#[derive(Default)]
-struct Ctes<'a> {
-    names: Vec<&'a str>,
-    /// How many of each name there are.
-    counts: HashMap<&'a str, usize>,
-}
-
-impl<'a> Ctes<'a> {
-    fn enter(&mut self, name: &'a str) {
-        self.names.push(name);
-        *self.counts.entry(name).or_default() += 1;
-    }
-
-    fn leave(&mut self, outside: usize) {
-        for name in self.names.drain(outside..) {
-            if let Some(count) = self.counts.get_mut(name) {
-                *count -= 1;
-            }
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.counts.get(name).is_some_and(|count| *count > 0)
-    }
-}
-
 /// The walk's state at a pair of nodes.
 struct Walk<'a> {
     claims: Claims<'a>,
@@ -261,63 +238,6 @@ impl<'a> Walk<'a> {
     /// Equal without any injected form.
     fn same(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         need(forms::same_node(original, rewritten), "nodes differ")
-    }
-
-    /// A statement whose WITH holds for everything in it.
-    fn scoped_by_ctes(
-        &mut self,
-        original: &'a Node,
-        rewritten: &'a Node,
-        rest: impl FnOnce(&mut Self) -> Step,
-    ) -> Step {
-        let outside = self.ctes.names.len();
-        match (original.node("with_clause"), rewritten.node("with_clause")) {
-            (None, None) => {}
-            (Some(original), Some(rewritten)) => self.with(original, rewritten)?,
-            _ => return gap("WITH is on one side only"),
-        }
-        rest(self)?;
-        self.ctes.leave(outside);
-        Ok(())
-    }
-
-    fn with(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
-        self.pair(original, rewritten);
-        self.fields(original, rewritten, &["ctes"])?;
-        let (before, after) = (original.list("ctes"), rewritten.list("ctes"));
-        need(before.len() == after.len(), "a CTE is on one side only")?;
-        let name = |cte: &'a Value| cte.as_node().map_or("", |cte| cte.text("ctename"));
-        let recursive = *original.field("recursive") == Value::True;
-        if recursive {
-            before.iter().for_each(|cte| self.ctes.enter(name(cte)));
-        }
-        for (original, rewritten) in before.iter().zip(after) {
-            let (Some(cte), Some(rewritten)) = (original.as_node(), rewritten.as_node()) else {
-                return gap("not a CTE");
-            };
-            self.cte(cte, rewritten)?;
-            if !recursive {
-                self.ctes.enter(name(original));
-            }
-        }
-        Ok(())
-    }
-
-    fn cte(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
-        need(
-            original.kind == "CommonTableExpr" && rewritten.kind == original.kind,
-            "not a CTE",
-        )?;
-        self.pair(original, rewritten);
-        self.fields(original, rewritten, &["ctematerialized"])?;
-        let (before, after) = (
-            original.int("ctematerialized"),
-            rewritten.int("ctematerialized"),
-        );
-        need(
-            before == after || forms::MATERIALIZED.contains(&(before, after)),
-            "a CTE's materialisation differs",
-        )
     }
 
     fn select(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
@@ -427,74 +347,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// WHERE: the predicates that guard, then what the client wrote.
-    fn filter(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
-        let before = forms::conjuncts(original);
-        let after = forms::conjuncts(rewritten);
-        // Besides the guards stand as many conjuncts as before, or one barrier around all of them.
-        let rest = if is_one_barrier(&before, &after) {
-            1
-        } else {
-            before.len()
-        };
-        let added = after
-            .len()
-            .checked_sub(rest)
-            .ok_or(Gap("a condition is gone"))?;
-        let (guards, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
-        self.guards(guards)?;
-        self.each_conjunct(&before, rest)
-    }
-
-    /// ON, HAVING: what the client wrote, some of it behind a barrier.
-    fn conjuncts(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
-        let before = forms::conjuncts(original);
-        self.each_conjunct(&before, &forms::conjuncts(rewritten))
-    }
-
-    fn each_conjunct(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
-        if let ([_, _, ..], [only]) = (original, rewritten) {
-            let inside = forms::conjuncts(Some(self.behind_barrier(only)?));
-            return self.pairwise(original, &inside);
-        }
-        self.pairwise(original, rewritten)
-    }
-
-    fn pairwise(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
-        need(original.len() == rewritten.len(), "a condition differs")?;
-        for (original, rewritten) in original.iter().zip(rewritten) {
-            // A CASE of the client's own is compared as it is. One around its conjunct is ours: no
-            // client can write a hidden parameter.
-            if forms::is_barrier(rewritten, self.claims) {
-                let inside = self.behind_barrier(rewritten)?;
-                self.node(original, inside)?;
-            } else {
-                self.node(original, rewritten)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What stands in a barrier: `CASE WHEN <predicates> THEN <this> ELSE false END`.
-    fn behind_barrier(&mut self, case: &'a Node) -> Result<&'a Node, Gap> {
-        let (when, then) = forms::barrier(case).ok_or(Gap("not a barrier"))?;
-        // An aggregate holds a condition of HAVING back until all rows were admitted; in WHERE and
-        // ON the server refuses it.
-        if forms::is_after_grouping(when) {
-            return Ok(then);
-        }
-        for predicate in forms::conjuncts(Some(when)) {
-            let predicate = forms::admission(predicate, self.claims);
-            let predicate = predicate.ok_or(Gap("a barrier does not guard"))?;
-            let mut known = self.levels.iter().rev().flatten();
-            need(
-                known.any(|source| source.compares(&predicate).is_some()),
-                "a barrier does not guard",
-            )?;
-        }
-        Ok(then)
-    }
-
     /// A relation that stands where it can't be guarded.
     fn bare_relation(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         let keys = self.relation(original, rewritten)?;
@@ -558,16 +410,6 @@ impl<'a> Walk<'a> {
         let mut path = implicit.into_iter().chain(path.iter().map(String::as_str));
         path.find(|schema| self.claims.catalog.relation(schema, name).is_some()) == Some(decided)
     }
-}
-
-/// Whether the last of the rewritten conjuncts is a barrier around all that the client wrote.
-fn is_one_barrier(original: &[&Node], rewritten: &[&Node]) -> bool {
-    let inside = |node: Option<&&Node>| {
-        let (_, then) = forms::barrier(node?)?;
-        Some(forms::conjuncts(Some(then)).len())
-    };
-    let all = Some(original.len());
-    original.len() > 1 && inside(rewritten.last()) == all && inside(original.last()) != all
 }
 
 fn is_place(name: &str, value: &Value) -> bool {

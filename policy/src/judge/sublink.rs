@@ -1,0 +1,118 @@
+//! Subqueries in expressions: what they read of the query around, and what their test compares.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, SubLink, SubLinkType};
+
+use super::compare;
+use super::expression::{Facts, computed};
+use super::names::{Scope, Ty};
+use super::{EntryId, Env, Judge, unsupported};
+use crate::deny::Denial;
+
+impl Judge<'_> {
+    pub(super) fn sublink(
+        &mut self,
+        link: &mut SubLink,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let kind = SubLinkType::try_from(link.sub_link_type).unwrap_or(SubLinkType::Undefined);
+        let compares = match kind {
+            SubLinkType::AnySublink | SubLinkType::AllSublink => {
+                if link.oper_name.is_empty() {
+                    true
+                } else {
+                    let unknown = (Ty::Unknown, Ty::Unknown);
+                    self.operator(&link.oper_name, unknown)?.is_some()
+                }
+            }
+            SubLinkType::ExistsSublink | SubLinkType::ExprSublink | SubLinkType::ArraySublink => {
+                true
+            }
+            SubLinkType::Undefined
+            | SubLinkType::RowcompareSublink
+            | SubLinkType::MultiexprSublink
+            | SubLinkType::CteSublink => return Err(unsupported("this kind of subquery")),
+        };
+        let tests = self.test_types(link.testexpr.as_deref(), scope);
+        let mut facts = self.optional(link.testexpr.as_mut(), scope, env)?;
+        let mark = self.entries.len();
+        let Some(NodeEnum::SelectStmt(select)) =
+            link.subselect.as_mut().and_then(|node| node.node.as_mut())
+        else {
+            return Err(unsupported("this kind of subquery"));
+        };
+        let output = self.select(select, Some(scope), env)?;
+        // The planner may compare what the subquery computes inside of it: a fence keeps it out.
+        let computes = output
+            .columns
+            .iter()
+            .any(|column| !column.plain && !column.sealed);
+        let tested = matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink);
+        if tested && output.risky && !output.sealed && computes {
+            select.limit_offset = Some(Box::new(crate::rewrite::integer(0)));
+            self.rewritten();
+        }
+        let outer: Vec<EntryId> = output
+            .reads
+            .iter()
+            .copied()
+            .filter(|entry| *entry < mark)
+            .collect();
+        // What is computed inside depends on rows outside only through correlation.
+        let inside = Facts {
+            leaky: output.leaky && !outer.is_empty(),
+            reads: outer,
+            ..Facts::default()
+        };
+        facts.absorb(&inside);
+        if matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink) {
+            let catalog = &self.bound.catalog;
+            let safe = compares
+                && tests.len() == output.columns.len()
+                && tests
+                    .iter()
+                    .zip(&output.columns)
+                    .all(|(test, column)| compare::leakproof(catalog, *test, column.ty));
+            if !safe {
+                facts = facts.risky();
+            }
+            return Ok(Facts {
+                ty: Ty::Known(16),
+                ..computed(facts)
+            });
+        }
+        let ty = match (kind, output.columns.as_slice()) {
+            (SubLinkType::ExistsSublink, _) => Ty::Known(16),
+            (SubLinkType::ExprSublink, [only]) => only.ty,
+            _ => Ty::Unknown,
+        };
+        // A subquery of one row that gives two is an error: it must not depend on a foreign row.
+        if kind == SubLinkType::ExprSublink && !output.single_row {
+            let outer = output.depends.iter().filter(|entry| **entry < mark);
+            facts.absorb(&Facts {
+                reads: outer.copied().collect(),
+                ..Facts::default()
+            });
+            facts = facts.risky();
+        }
+        Ok(Facts {
+            ty,
+            ..computed(facts)
+        })
+    }
+
+    fn test_types(&self, test: Option<&Node>, scope: &Scope<'_>) -> Vec<Ty> {
+        match test.and_then(|node| node.node.as_ref()) {
+            Some(NodeEnum::RowExpr(row)) => row
+                .args
+                .iter()
+                .map(|arg| self.static_type(arg, scope))
+                .collect(),
+            Some(_) => test
+                .map(|node| vec![self.static_type(node, scope)])
+                .unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Conditions: the predicates that were added, and the barriers around what the client wrote.
+
+use super::{Gap, Step, Walk, forms, need};
+use crate::tree::Node;
+
+impl<'a> Walk<'a> {
+    /// WHERE: the predicates that guard, then what the client wrote.
+    pub(super) fn filter(
+        &mut self,
+        original: Option<&'a Node>,
+        rewritten: Option<&'a Node>,
+    ) -> Step {
+        let before = forms::conjuncts(original);
+        let after = forms::conjuncts(rewritten);
+        // Besides the guards stand as many conjuncts as before, or one barrier around all of them.
+        let rest = if is_one_barrier(&before, &after) {
+            1
+        } else {
+            before.len()
+        };
+        let added = after
+            .len()
+            .checked_sub(rest)
+            .ok_or(Gap("a condition is gone"))?;
+        let (guards, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
+        self.guards(guards)?;
+        self.each_conjunct(&before, rest)
+    }
+
+    /// ON, HAVING: what the client wrote, some of it behind a barrier.
+    pub(super) fn conjuncts(
+        &mut self,
+        original: Option<&'a Node>,
+        rewritten: Option<&'a Node>,
+    ) -> Step {
+        let before = forms::conjuncts(original);
+        self.each_conjunct(&before, &forms::conjuncts(rewritten))
+    }
+
+    fn each_conjunct(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
+        if let ([_, _, ..], [only]) = (original, rewritten) {
+            let inside = forms::conjuncts(Some(self.behind_barrier(only)?));
+            return self.pairwise(original, &inside);
+        }
+        self.pairwise(original, rewritten)
+    }
+
+    fn pairwise(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
+        need(original.len() == rewritten.len(), "a condition differs")?;
+        for (original, rewritten) in original.iter().zip(rewritten) {
+            // A CASE of the client's own is compared as it is. One around its conjunct is ours: no
+            // client can write a hidden parameter.
+            if forms::is_barrier(rewritten, self.claims) {
+                let inside = self.behind_barrier(rewritten)?;
+                self.node(original, inside)?;
+            } else {
+                self.node(original, rewritten)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands in a barrier: `CASE WHEN <predicates> THEN <this> ELSE false END`.
+    fn behind_barrier(&mut self, case: &'a Node) -> Result<&'a Node, Gap> {
+        let (when, then) = forms::barrier(case).ok_or(Gap("not a barrier"))?;
+        // An aggregate holds a condition of HAVING back until all rows were admitted; in WHERE and
+        // ON the server refuses it.
+        if forms::is_after_grouping(when) {
+            return Ok(then);
+        }
+        for predicate in forms::conjuncts(Some(when)) {
+            let predicate = forms::admission(predicate, self.claims);
+            let predicate = predicate.ok_or(Gap("a barrier does not guard"))?;
+            let mut known = self.levels.iter().rev().flatten();
+            need(
+                known.any(|source| source.compares(&predicate).is_some()),
+                "a barrier does not guard",
+            )?;
+        }
+        Ok(then)
+    }
+}
+
+/// Whether the last of the rewritten conjuncts is a barrier around all that the client wrote.
+fn is_one_barrier(original: &[&Node], rewritten: &[&Node]) -> bool {
+    let inside = |node: Option<&&Node>| {
+        let (_, then) = forms::barrier(node?)?;
+        Some(forms::conjuncts(Some(then)).len())
+    };
+    let all = Some(original.len());
+    original.len() > 1 && inside(rewritten.last()) == all && inside(original.last()) != all
+}

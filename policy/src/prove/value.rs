@@ -1,0 +1,90 @@
+//! Written values: which ones can only be the session's own.
+
+use super::{Walk, forms};
+use crate::judge::Key;
+use crate::tenant::ScopeValue;
+use crate::tree::{Node, Value};
+
+impl Walk<'_> {
+    /// Whether a written value can only be the session's: the hidden parameter, a parameter that is
+    /// checked at Bind, a literal that the judge compared, or the key of a guarded relation.
+    pub(super) fn is_own_value(&self, value: &Node, key: &Key, sole: bool) -> bool {
+        if forms::session_value(value, self.claims) == Some((key.slot, key.value_type)) {
+            return true;
+        }
+        let value = uncast(value);
+        match value.kind {
+            "ParamRef" => {
+                let check = (value.int("number"), key.slot);
+                self.index.checks.contains(&check)
+            }
+            // `(a, key) = (…, value)` of a row written out.
+            "MultiAssignRef" => {
+                let row = value.node("source").filter(|row| row.kind == "RowExpr");
+                let at = usize::try_from(value.int("colno"));
+                let at = at.ok().and_then(|number| number.checked_sub(1));
+                let part = row.zip(at).and_then(|(row, at)| row.list("args").get(at));
+                let part = part.and_then(Value::as_node);
+                part.is_some_and(|part| self.is_own_value(part, key, false))
+            }
+            "AConst" => self.is_own_literal(value, key),
+            "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {
+                let Some(column) = names.pop() else {
+                    return false;
+                };
+                // The row that was to be inserted holds the session's value, as was just proven.
+                if self.in_conflict && names == ["excluded"] && column == key.column {
+                    return true;
+                }
+                let level = self.levels.last().map_or(&[][..], Vec::as_slice);
+                (sole || !names.is_empty())
+                    && level
+                        .iter()
+                        .any(|source| source.holds(&names, column, key.slot))
+            }),
+            _ => false,
+        }
+    }
+
+    /// Whether a constant of the rewritten tree is the session's value, and pinned, so that the plan
+    /// stands for no other.
+    fn is_own_literal(&self, constant: &Node, key: &Key) -> bool {
+        let there = constant.location();
+        // It was walked just now, so it is near the end.
+        let mut constants = self.paired.constants.iter().rev();
+        let paired = constants.find(|constant| constant.rewritten == there);
+        let pinned = paired.is_some_and(|paired| self.index.pinned.contains(&paired.original));
+        let own = self.claims.values.get(key.slot);
+        let text = constant.node("val").and_then(|value| match value.kind {
+            "String" => Some(value.text("sval").to_owned()),
+            "Float" => Some(value.text("fval").to_owned()),
+            "Integer" => Some(value.int("ival").to_string()),
+            _ => None,
+        });
+        let same = |(own, text): (&ScopeValue, String)| own.matches_text(text.as_bytes());
+        pinned && own.zip(text).is_some_and(same)
+    }
+}
+
+/// What stands in casts that keep the value: to the types of scope values, without modifiers.
+fn uncast(node: &Node) -> &Node {
+    let name = node.node("type_name").filter(|_| node.kind == "TypeCast");
+    let keeps = name.is_some_and(|name| {
+        let names = forms::names(name.list("names"));
+        name.has_only(&["names", "typemod"])
+            && names.is_some_and(|names| {
+                matches!(
+                    names.as_slice(),
+                    ["uuid" | "text" | "int8" | "int4" | "int2" | "varchar"]
+                        | [
+                            "pg_catalog",
+                            "uuid" | "text" | "int8" | "int4" | "int2" | "varchar"
+                        ]
+                )
+            })
+    });
+    match node.node("arg").filter(|_| keeps) {
+        Some(arg) => uncast(arg),
+        None => node,
+    }
+}
