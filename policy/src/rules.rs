@@ -221,6 +221,8 @@ pub enum Expect {
 pub struct PolicyTest {
     /// What it shows.
     pub name: String,
+    /// The line of the policy file that it begins at.
+    pub line: usize,
     /// The claims, as JSON text.
     pub claims: String,
     /// The statement.

@@ -16,7 +16,9 @@ mod explain;
 mod failure;
 mod input;
 mod output;
+mod place;
 mod policy_check;
+mod policy_diff;
 mod policy_test;
 mod question;
 mod serve;
@@ -67,6 +69,8 @@ enum Policy {
     Check(policy_check::Arguments),
     /// Run the policy's own test cases.
     Test(policy_test::Arguments),
+    /// Show which verdicts a new policy changes.
+    Diff(policy_diff::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +94,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Policy(Policy::Check(arguments)) => policy_check::run(&arguments),
         Command::Policy(Policy::Test(arguments)) => policy_test::run(&arguments),
+        Command::Policy(Policy::Diff(arguments)) => policy_diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),

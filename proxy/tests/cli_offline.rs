@@ -87,3 +87,115 @@ fn check_as_json_has_every_statement() {
     assert_eq!(statements[3]["reason"], "unlisted_relation");
     assert_eq!(statements[3]["file"], "a.sql");
 }
+
+const TESTED: &str = r#"version = 1
+
+[[test]]
+name   = "leads are the organisation's own"
+claims = { app_metadata = { org_id = "a0000000-0000-0000-0000-000000000001" } }
+sql    = "SELECT name FROM leads WHERE id = $1"
+expect = "rewrite"
+"#;
+
+const WRONG: &str = r#"
+[[test]]
+name   = "secrets can be read"
+claims = { app_metadata = { org_id = "a0000000-0000-0000-0000-000000000001" } }
+sql    = "SELECT * FROM secrets"
+expect = "pass"
+"#;
+
+#[test]
+fn policy_test_is_a_test_runner() {
+    let place = Place::new();
+    let run = ["policy", "test", "--catalog", "catalog.json"];
+    place.write("policy.toml", TESTED);
+    let ran = place.run(&run).with_status(0);
+    assert_eq!(
+        ran.out,
+        "ok      leads are the organisation's own\n1 passed, 0 failed\n"
+    );
+    place.write("policy.toml", &format!("{TESTED}{WRONG}"));
+    let ran = place.run(&run).with_status(1);
+    let expected = "\
+ok      leads are the organisation's own
+FAILED  secrets can be read
+
+policy.toml:9: secrets can be read
+    statement SELECT * FROM secrets
+    expected  pass
+    got       deny, unlisted_relation (42501)
+    because   relation \"public.secrets\" is neither scoped nor listed in the
+              policy
+    because   hint: List the relation in policy.toml if clients may use it.
+
+1 passed, 1 failed
+";
+    assert_eq!(ran.out, expected);
+    let json = place
+        .run(&[&run[..], &["--format", "json"]].concat())
+        .with_status(1)
+        .json();
+    assert_eq!(json["failed"], 1);
+    assert_eq!(json["tests"][1]["line"], 9);
+    assert_eq!(json["tests"][1]["expected"], "pass");
+    assert_eq!(json["tests"][1]["reason"], "unlisted_relation");
+}
+
+#[test]
+fn policy_diff_shows_what_changes_both_ways() {
+    let place = Place::new();
+    let global = |name: &str, access: &str| {
+        format!(
+            "version = 1\n[[table]]\nname = \"public.{name}\"\nscope = \"global\"\n\
+             access = \"{access}\"\n"
+        )
+    };
+    place.write("old.toml", &global("leads", "write"));
+    place.write("new.toml", &global("secrets", "read"));
+    let statements = "SELECT 1;\nSELECT *\nFROM secrets;\nSELECT name FROM leads;\n\
+                      DELETE FROM secrets";
+    let diff = ["policy", "diff", "--catalog", "catalog.json"];
+    let ran = place
+        .run_with(&[&diff[..], &["old.toml", "new.toml"]].concat(), statements)
+        .with_status(1);
+    let expected = "\
+<stdin>:2: loosened
+    SELECT *
+    FROM secrets
+  old: deny, unlisted_relation (42501)
+    relation \"public.secrets\" is neither scoped nor listed in the policy
+    hint: List the relation in policy.toml if clients may use it.
+  new: pass
+    public.secrets (read) guarded by global
+<stdin>:4: tightened
+    SELECT name FROM leads
+  old: pass
+    public.leads (read) guarded by global
+  new: rewrite
+    public.leads (read) guarded by org_id
+<stdin>:5: altered
+    DELETE FROM secrets
+  old: deny, unlisted_relation (42501)
+    relation \"public.secrets\" is neither scoped nor listed in the policy
+    hint: List the relation in policy.toml if clients may use it.
+  new: deny, read_only_relation (42501)
+    relation \"public.secrets\" may only be read
+4 statements: 1 loosened, 1 tightened, 1 altered
+";
+    assert_eq!(ran.out, expected);
+    let same = [&diff[..], &["old.toml", "old.toml"]].concat();
+    let ran = place.run_with(&same, statements).with_status(0);
+    assert_eq!(
+        ran.out,
+        "4 statements: 0 loosened, 0 tightened, 0 altered\n"
+    );
+    let json = [&diff[..], &["old.toml", "new.toml", "--format", "json"]].concat();
+    let json = place.run_with(&json, statements).with_status(1).json();
+    assert_eq!(json["changes"][0]["way"], "loosened");
+    assert_eq!(json["changes"][0]["old"]["reason"], "unlisted_relation");
+    assert_eq!(json["changes"][1]["new"]["verdict"], "rewrite");
+    place
+        .run(&[&diff[..], &["old.toml", "nowhere.toml"]].concat())
+        .with_status(2);
+}

@@ -26,6 +26,7 @@ impl Reader {
 
     fn test(&mut self, mut section: Section<'_>) -> Option<PolicyTest> {
         let report = &mut self.report;
+        let line = report.line(section.origin()).unwrap_or(1);
         let name = section.required(report, "name", word);
         let claims = section.required(report, "claims", claims);
         let sql = section.required(report, "sql", word);
@@ -33,6 +34,7 @@ impl Reader {
         section.finish(report);
         Some(PolicyTest {
             name: name?,
+            line,
             claims: claims?,
             sql: sql?,
             expect: expect?,

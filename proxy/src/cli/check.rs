@@ -9,14 +9,13 @@ use pgwarden_policy::script::{self, PartKind};
 
 use super::explain::Explanation;
 use super::input::{self, CatalogSource};
+use super::place::{self, Lines};
 use super::question::{self, Asker};
 use super::{Failure, output};
 
-mod place;
 mod report;
 mod text;
 
-use place::Lines;
 use report::{Entry, NotSql, Outcome, Report};
 
 #[derive(Debug, Args)]
@@ -81,15 +80,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn judge(engine: &Engine, asker: &mut Asker<'_>, files: &[PathBuf]) -> Result<Report, Failure> {
-    let stdin = [PathBuf::from("-")];
-    let files = if files.is_empty() { &stdin } else { files };
     let mut report = Report::new(engine.policy().revision.clone());
-    for file in files {
-        let text = input::file_or_stdin(file)?;
-        let name = match file.to_str() {
-            Some("-") => "<stdin>".to_owned(),
-            _ => file.display().to_string(),
-        };
+    for (name, text) in input::files_or_stdin(files)? {
         report.add_file();
         judge_text(asker, &name, &text, &mut report);
     }

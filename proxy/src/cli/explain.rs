@@ -114,6 +114,48 @@ impl Explanation {
         }
     }
 
+    /// The verdict with its reason, as in `deny, unknown_function (42501)`.
+    pub(super) fn outcome(&self) -> String {
+        match self {
+            Self::Cleared(it) => it.verdict.to_owned(),
+            Self::Denied(it) => format!("{}, {} ({})", it.verdict, it.reason, it.sqlstate),
+        }
+    }
+
+    /// What led to the verdict, a line each.
+    pub(super) fn why(&self) -> Vec<String> {
+        match self {
+            Self::Cleared(it) => it.notes().collect(),
+            Self::Denied(it) => {
+                let message = it.message.trim_start_matches("pgwarden: ").to_owned();
+                let hint = it.hint.as_ref().map(|hint| format!("hint: {hint}"));
+                std::iter::once(message).chain(hint).collect()
+            }
+        }
+    }
+
+    /// How much goes through: the more, the greater.
+    pub(super) fn freedom(&self) -> u8 {
+        match self {
+            Self::Denied(_) => 0,
+            Self::Cleared(it) if it.is_rewritten() => 1,
+            Self::Cleared(_) => 2,
+        }
+    }
+
+    /// Whether the other answer is the same but for the policy's revision.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Denied(one), Self::Denied(other)) => {
+                one.reason == other.reason && one.message == other.message
+            }
+            (Self::Cleared(one), Self::Cleared(other)) => {
+                one.sql == other.sql && one.notes().eq(other.notes())
+            }
+            (Self::Denied(_), Self::Cleared(_)) | (Self::Cleared(_), Self::Denied(_)) => false,
+        }
+    }
+
     /// The place in the statement that a denial is about, in characters from 1.
     pub(super) fn position(&self) -> Option<u32> {
         match self {

@@ -28,19 +28,20 @@ pub(super) struct CatalogSource {
 
 impl CatalogSource {
     /// Reads it.
-    pub(super) fn read(&self) -> Result<Catalog, Failure> {
-        match (&self.catalog, &self.dsn) {
+    pub(super) fn read(&self) -> Result<Arc<Catalog>, Failure> {
+        let catalog = match (&self.catalog, &self.dsn) {
             (Some(path), _) => from_file(path),
             (None, Some(dsn)) => from_server(dsn),
             (None, None) => Err(Failure::usage("give --catalog or --dsn")),
-        }
+        };
+        catalog.map(Arc::new)
     }
 }
 
 /// Binds a policy to a catalogue.
-pub(super) fn engine(loaded: &LoadedPolicy, catalog: Catalog) -> Result<Engine, Failure> {
+pub(super) fn engine(loaded: &LoadedPolicy, catalog: Arc<Catalog>) -> Result<Engine, Failure> {
     let policy = Arc::clone(&loaded.policy);
-    let engine = Engine::new(policy, Arc::new(catalog), Limits::default());
+    let engine = Engine::new(policy, catalog, Limits::default());
     engine.map_err(|problems| loaded.source.locate_all(&problems).into())
 }
 
@@ -81,13 +82,27 @@ async fn read_catalog(database: &settings::Database) -> Result<Catalog, Failure>
     read.map_err(|error| failed(error.to_string()))
 }
 
-/// A file's text, or standard input for `-`.
-pub(super) fn file_or_stdin(path: &Path) -> Result<String, Failure> {
-    if path.to_str() == Some("-") {
-        return text_or_stdin("-");
+/// Texts with the names that messages show: of files, or of standard input for `-` or none.
+pub(super) fn files_or_stdin(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
+    if paths.is_empty() {
+        return Ok(vec![stdin()?]);
     }
-    let read = std::fs::read_to_string(path);
-    read.map_err(|error| Failure::usage(format!("{} can't be read: {error}", path.display())))
+    paths.iter().map(|path| file_or_stdin(path)).collect()
+}
+
+fn file_or_stdin(path: &Path) -> Result<(String, String), Failure> {
+    if path.to_str() == Some("-") {
+        return stdin();
+    }
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Failure::usage(format!("{name} can't be read: {error}"))),
+    }
+}
+
+fn stdin() -> Result<(String, String), Failure> {
+    Ok(("<stdin>".to_owned(), text_or_stdin("-")?))
 }
 
 /// A text that is an argument, or standard input for `-`.

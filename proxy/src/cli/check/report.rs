@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Explanation;
-use super::place::Place;
+use crate::cli::place::Place;
 
 /// The code of what is not SQL, beside the engine's deny reasons.
 pub(super) const NOT_SQL: &str = "not_sql";

@@ -26,24 +26,13 @@ fn render_entry(text: &mut String, entry: &Entry, all: bool) {
             wrap(text, INDENT, &format!("hint: {}", it.hint));
         }
         Outcome::Judged(answer) => match answer.as_ref() {
-            Explanation::Denied(it) => {
-                head(
-                    text,
-                    entry,
-                    &format!("deny, {} ({})", it.reason, it.sqlstate),
-                );
-                wrap(text, INDENT, it.message.trim_start_matches("pgwarden: "));
-                if let Some(hint) = &it.hint {
-                    wrap(text, INDENT, &format!("hint: {hint}"));
+            Explanation::Cleared(_) if !all => {}
+            Explanation::Denied(_) | Explanation::Cleared(_) => {
+                head(text, entry, &answer.outcome());
+                for why in answer.why() {
+                    wrap(text, INDENT, &why);
                 }
             }
-            Explanation::Cleared(it) if all => {
-                head(text, entry, answer.verdict());
-                for note in it.notes() {
-                    wrap(text, INDENT, &note);
-                }
-            }
-            Explanation::Cleared(_) => {}
         },
     }
 }

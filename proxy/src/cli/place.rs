@@ -1,4 +1,4 @@
-//! Where things stand in a file: lines and columns from 1, columns in characters.
+//! Where things stand in a file of SQL: lines and columns from 1, columns in characters.
 
 use std::ops::Range;
 
