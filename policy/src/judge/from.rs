@@ -25,6 +25,8 @@ pub(super) struct Level {
     pub(super) derived: Vec<EntryId>,
     /// Every relation and CTE of the level.
     pub(super) relations: Vec<EntryId>,
+    /// MERGE has no WHERE: each scoped relation is guarded where it stands.
+    pub(super) without_where: bool,
     /// Whether anything of a tenant is read.
     pub(super) risky: bool,
     /// What the conditions of joins read.
@@ -129,14 +131,14 @@ impl Judge<'_> {
         ) {
             return Ok(());
         }
-        if in_where {
+        if in_where && !level.without_where {
             level.guarded_in_where.push(id);
             return Ok(());
         }
         if let Some(EntryKind::Scoped { nullable, .. }) =
             self.entries.get_mut(id).map(|entry| &mut entry.kind)
         {
-            *nullable = true;
+            *nullable = !in_where;
         }
         let predicates = self.predicate(id)?;
         let Some(predicate) = rewrite::and(predicates) else {

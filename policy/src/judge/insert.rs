@@ -52,7 +52,7 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<(), Denial> {
         let (keys, table) = self.keys_of(target);
-        let mut columns = self.insert_columns(insert, target, !keys.is_empty())?;
+        let mut columns = self.insert_columns(&mut insert.cols, target, !keys.is_empty())?;
         let Some(source) = insert.select_stmt.as_mut() else {
             return self.default_values(target, insert, &keys, &table);
         };
@@ -74,9 +74,9 @@ impl Judge<'_> {
     }
 
     /// The columns that the source's values go to, by position.
-    fn insert_columns(
+    pub(super) fn insert_columns(
         &mut self,
-        insert: &mut InsertStmt,
+        given: &mut [Node],
         target: EntryId,
         scoped: bool,
     ) -> Result<Vec<String>, Denial> {
@@ -84,15 +84,15 @@ impl Judge<'_> {
             items: &[],
             outer: None,
         };
-        if insert.cols.is_empty() {
+        if given.is_empty() {
             let columns = self.entry(target).map(|entry| &entry.columns);
             return Ok(columns
                 .map(|c| c.iter().map(|c| c.name.clone()).collect())
                 .unwrap_or_default());
         }
-        let mut columns = Vec::with_capacity(insert.cols.len());
+        let mut columns = Vec::with_capacity(given.len());
         let keys = self.keys_of(target).0;
-        for node in &mut insert.cols {
+        for node in given {
             let Some(NodeEnum::ResTarget(column)) = node.node.as_mut() else {
                 return Err(unsupported("this kind of column list"));
             };
@@ -205,7 +205,7 @@ impl Judge<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        list_columns(insert, columns);
+        list_columns(&mut insert.cols, columns);
         for key in missing {
             self.may_fill(target, key, table)?;
             insert.cols.push(column_target(&key.column));
@@ -254,7 +254,7 @@ impl Judge<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        list_columns(insert, columns);
+        list_columns(&mut insert.cols, columns);
         for key in missing {
             self.may_fill(target, key, table)?;
             let value = self.slot_value(key)?;
@@ -333,7 +333,7 @@ impl Judge<'_> {
             })
     }
 
-    fn may_fill(&self, target: EntryId, key: &Key, table: &str) -> Result<(), Denial> {
+    pub(super) fn may_fill(&self, target: EntryId, key: &Key, table: &str) -> Result<(), Denial> {
         let wish = self
             .wishes
             .get(&target)
@@ -443,13 +443,13 @@ fn row_width(select: &SelectStmt) -> usize {
 }
 
 /// Writes out the column list that the client left implicit.
-fn list_columns(insert: &mut InsertStmt, columns: &[String]) {
-    if insert.cols.is_empty() {
-        insert.cols = columns.iter().map(|name| column_target(name)).collect();
+pub(super) fn list_columns(given: &mut Vec<Node>, columns: &[String]) {
+    if given.is_empty() {
+        *given = columns.iter().map(|name| column_target(name)).collect();
     }
 }
 
-fn column_target(name: &str) -> Node {
+pub(super) fn column_target(name: &str) -> Node {
     rewrite::node(NodeEnum::ResTarget(Box::new(ResTarget {
         name: name.to_owned(),
         location: -1,

@@ -40,7 +40,7 @@ impl Judge<'_> {
         let shared = self.shared_columns(join, &lefts, &rights)?;
         let mut items = Vec::new();
         if !shared.is_empty() {
-            items.push(self.merge(&shared, &mut lefts, &mut rights)?);
+            items.push(self.merge_columns(&shared, &mut lefts, &mut rights)?);
         }
         if let Some(alias) = join.join_using_alias.as_ref() {
             refuse_reserved(&alias.aliasname)?;
@@ -113,7 +113,7 @@ impl Judge<'_> {
     }
 
     /// Merges the shared columns; their comparison must not leak, as no barrier fits there.
-    fn merge(
+    fn merge_columns(
         &mut self,
         shared: &[String],
         lefts: &mut [Item],

@@ -26,6 +26,7 @@ mod insert;
 mod join;
 mod json;
 mod labels;
+mod merge;
 mod modify;
 mod names;
 mod operation;
@@ -312,6 +313,15 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Judges a statement that PREPARE and EXPLAIN take.
+    fn optimizable(&mut self, statement: &mut NodeEnum) -> Result<(), Denial> {
+        let env = Env::default();
+        match statement {
+            NodeEnum::MergeStmt(merge) => self.merge(merge, &env),
+            _ => self.query(statement, None, &env).map(|_| ()),
+        }
+    }
+
     /// Judges a statement that may stand in WITH or at the top, with its columns.
     fn query(
         &mut self,
@@ -324,7 +334,7 @@ impl<'a> Judge<'a> {
             NodeEnum::InsertStmt(insert) => self.insert(insert, env),
             NodeEnum::UpdateStmt(update) => self.update(update, env),
             NodeEnum::DeleteStmt(delete) => self.delete(delete, env),
-            NodeEnum::MergeStmt(_) => Err(unsupported("MERGE")),
+            NodeEnum::MergeStmt(_) => Err(unsupported("MERGE in WITH")),
             _ => Err(unsupported("this statement inside another")),
         }
     }

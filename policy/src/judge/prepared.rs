@@ -23,7 +23,7 @@ impl Judge<'_> {
         let Some(inner) = prepare.query.as_mut().and_then(|query| query.node.as_mut()) else {
             return Err(unsupported("PREPARE without a statement"));
         };
-        self.query(inner, None, &Env::default())?;
+        self.optimizable(inner)?;
         if !self.findings.checks.is_empty() {
             return Err(
                 unsupported("PREPARE with a parameter in the tenant column's place")

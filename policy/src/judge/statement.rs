@@ -50,13 +50,11 @@ impl Judge<'_> {
                     ));
                 }
                 match explain.query.as_mut().and_then(|query| query.node.as_mut()) {
-                    Some(inner) => self
-                        .query(inner, None, &env)
-                        .map(|_| StatementKind::Utility),
+                    Some(inner) => self.optimizable(inner).map(|()| StatementKind::Utility),
                     None => Err(refused("EXPLAIN")),
                 }
             }
-            NodeEnum::MergeStmt(_) => Err(refused("MERGE")),
+            NodeEnum::MergeStmt(merge) => self.merge(merge, &env).map(|()| StatementKind::Merge),
             NodeEnum::PrepareStmt(prepare) => self.prepare(prepare),
             NodeEnum::ExecuteStmt(execute) => self.execute(execute),
             NodeEnum::DeclareCursorStmt(declare) => self.declare(declare),

@@ -174,10 +174,6 @@ fn what_nobody_knows_is_denied() {
         ("SET LOCAL ROLE postgres", "! identity_guard"),
         ("UPDATE pg_settings SET setting = 'x'", "! identity_guard"),
         ("DO $$ BEGIN END $$", "! unsupported_statement"),
-        (
-            "MERGE INTO leads USING calls ON true WHEN MATCHED THEN DELETE",
-            "! unsupported_statement",
-        ),
         ("INSERT INTO plans VALUES (1)", "! read_only_relation"),
         ("SELECT nothing FROM leads", "! ambiguous_column"),
         ("SELECT 1 AS pgwarden_1", "! unsupported_construct"),
@@ -397,6 +393,49 @@ fn cursors_hold_the_sessions_value() {
         (
             "UPDATE leads SET id = $1 WHERE CURRENT OF c",
             "! unsupported_construct",
+        ),
+    ]);
+}
+
+#[test]
+fn merge_hides_foreign_rows_from_its_join() {
+    let on = "ON leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND ";
+    check(&[
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN DELETE",
+            on,
+        ),
+        (
+            "MERGE INTO leads USING calls p ON leads.id = p.id WHEN MATCHED THEN DELETE",
+            "USING public.calls p JOIN (SELECT) pgwarden_1 ON p.org_id",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN NOT MATCHED THEN INSERT (id) VALUES (p.id)",
+            "INSERT (id, org_id) VALUES (p.id, $1::pg_catalog.uuid)",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN NOT MATCHED THEN INSERT DEFAULT VALUES",
+            "INSERT (org_id) VALUES ($1::pg_catalog.uuid)",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON true WHEN MATCHED THEN DELETE",
+            "! unsupported_construct",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN NOT MATCHED BY SOURCE THEN DELETE",
+            "! unsupported_construct",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN DELETE RETURNING *",
+            "! unsupported_construct",
+        ),
+        (
+            "WITH m AS (MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN DELETE RETURNING 1) SELECT 1",
+            "! unsupported_construct",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN UPDATE SET org_id = p.id",
+            "! unproven_tenant_value",
         ),
     ]);
 }

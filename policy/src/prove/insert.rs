@@ -53,7 +53,7 @@ impl<'a> Walk<'a> {
         let (columns, columns_there) = (original.list("cols"), rewritten.list("cols"));
         let given = self.given_columns(original, columns, columns_there)?;
         let filled = columns_there.get(given..).unwrap_or_default();
-        let fills = self.filled_keys(filled, keys)?;
+        let fills = self.filled_keys(filled, &keys.iter().collect::<Vec<_>>())?;
         match (original.node("select_stmt"), rewritten.node("select_stmt")) {
             (None, None) => need(keys.is_empty(), "DEFAULT VALUES leave a key open"),
             // DEFAULT VALUES became a row of the keys alone.
@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
         Ok(width)
     }
 
-    fn insert_table(&self, insert: &Node) -> Result<&'a crate::catalog::Relation, Gap> {
+    pub(super) fn insert_table(&self, insert: &Node) -> Result<&'a crate::catalog::Relation, Gap> {
         let target = insert.node("relation").ok_or(Gap("no target"))?;
         match self.decision(target.location()) {
             Some(crate::judge::Decision::Relation { schema, name, .. }) => self
@@ -124,12 +124,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The keys that were added to the columns.
-    fn filled_keys(&self, filled: &[Value], keys: &'a [Key]) -> Result<Vec<&'a Key>, Gap> {
+    pub(super) fn filled_keys(
+        &self,
+        filled: &[Value],
+        keys: &[&'a Key],
+    ) -> Result<Vec<&'a Key>, Gap> {
         let key = |column: &Value| {
             let column = column
                 .as_node()
                 .filter(|column| column.has_only(&["name"]))?;
-            keys.iter().find(|key| key.column == column.text("name"))
+            keys.iter()
+                .copied()
+                .find(|key| key.column == column.text("name"))
         };
         let found: Option<Vec<&Key>> = filled.iter().map(key).collect();
         found.ok_or(Gap("a column was added"))
@@ -137,7 +143,12 @@ impl<'a> Walk<'a> {
 
     /// The position of a key among the written columns, where it must be once. Without a list the
     /// columns are the table's.
-    fn column_of(&self, insert: &Node, columns: &[Value], key: &Key) -> Result<usize, Gap> {
+    pub(super) fn column_of(
+        &self,
+        insert: &Node,
+        columns: &[Value],
+        key: &Key,
+    ) -> Result<usize, Gap> {
         if columns.is_empty() {
             let mut known = self.insert_table(insert)?.columns.iter();
             let at = known.position(|column| column.name == key.column);
@@ -284,7 +295,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The values of one row, where DEFAULT may have become the session's value.
-    fn written(
+    pub(super) fn written(
         &mut self,
         original: &'a [Value],
         rewritten: &'a [Value],
@@ -312,7 +323,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn fill(&mut self, keys: &[&Key], values: &'a [Value]) -> Step {
+    pub(super) fn fill(&mut self, keys: &[&Key], values: &'a [Value]) -> Step {
         let values: Vec<&Value> = values.iter().collect();
         self.fill_each(keys, &values)
     }
@@ -368,7 +379,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn target_keys(&self, source: usize) -> Vec<&'a Key> {
+    pub(super) fn target_keys(&self, source: usize) -> Vec<&'a Key> {
         let source = self.levels.last().and_then(|level| level.get(source));
         source.map_or(Vec::new(), super::Source::all_keys)
     }
@@ -426,9 +437,9 @@ impl<'a> Walk<'a> {
 }
 
 /// What an INSERT writes: the keys by column, and those that were filled in.
-struct Write<'w, 'a> {
-    keys: &'w [(usize, &'a Key)],
-    fills: &'w [&'a Key],
+pub(super) struct Write<'w, 'a> {
+    pub(super) keys: &'w [(usize, &'a Key)],
+    pub(super) fills: &'w [&'a Key],
 }
 
 /// How many columns the rows have.

@@ -11,6 +11,7 @@
 mod filter;
 mod forms;
 mod insert;
+mod merge;
 mod sources;
 mod value;
 mod with;
@@ -184,9 +185,7 @@ impl<'a> Walk<'a> {
             "InsertStmt" => self.insert(original, rewritten),
             "UpdateStmt" => self.update(original, rewritten),
             "DeleteStmt" => self.delete(original, rewritten),
-            "MergeStmt" => self.scoped_by_ctes(original, rewritten, |walk| {
-                walk.fields(original, rewritten, &["with_clause"])
-            }),
+            "MergeStmt" => self.merge(original, rewritten),
             "PrepareStmt" => {
                 // Nobody binds its parameters under the session's eyes.
                 need(self.index.checks.is_empty(), "PREPARE relies on a Bind")?;

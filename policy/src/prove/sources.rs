@@ -82,31 +82,35 @@ impl<'a> Source<'a> {
 
 /// How the join tree treats what stands in a place of it.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     preserved: bool,
     named: bool,
+}
+
+impl Place {
+    /// The top of FROM.
+    pub(super) const TOP: Self = Self {
+        preserved: true,
+        named: true,
+    };
 }
 
 impl<'a> Walk<'a> {
     /// The items of FROM or USING.
     pub(super) fn from(&mut self, original: &'a [Value], rewritten: &'a [Value]) -> Step {
         need(original.len() == rewritten.len(), "FROM has another length")?;
-        let place = Place {
-            preserved: true,
-            named: true,
-        };
         for (original, rewritten) in original.iter().zip(rewritten) {
             match (original.as_node(), rewritten.as_node()) {
-                (Some(original), Some(rewritten)) => self.item(original, rewritten, place)?,
+                (Some(original), Some(rewritten)) => self.item(original, rewritten, Place::TOP)?,
                 _ => return gap("not a FROM item"),
             }
         }
         Ok(())
     }
 
-    fn item(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
+    pub(super) fn item(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
         match (original.kind, rewritten.kind) {
-            ("RangeVar", "JoinExpr") => self.guarded_by_join(original, rewritten),
+            ("RangeVar", "JoinExpr") => self.guarded_by_join(original, rewritten, place),
             ("RangeVar", "RangeVar") => self.guarded_by_filter(original, rewritten, place),
             ("JoinExpr", "JoinExpr") => self.join(original, rewritten, place),
             ("RangeTableSample", "RangeTableSample") => {
@@ -151,11 +155,11 @@ impl<'a> Walk<'a> {
     }
 
     /// A guard join must compare every key right there.
-    fn guarded_by_join(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+    fn guarded_by_join(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
         let (inner, conditions) = forms::guard_join(rewritten).ok_or(Gap("not a guard join"))?;
         self.pair(original, inner);
         let keys = self.relation(original, inner)?;
-        let mut source = self.source(original, inner, keys, false)?;
+        let mut source = self.source(original, inner, keys, place.preserved && place.named)?;
         for condition in forms::conjuncts(Some(conditions)) {
             source.note(condition, self.claims)?;
         }
@@ -168,12 +172,8 @@ impl<'a> Walk<'a> {
     pub(super) fn target(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         match (original.node("relation"), rewritten.node("relation")) {
             (Some(original), Some(rewritten)) => {
-                let place = Place {
-                    preserved: true,
-                    named: true,
-                };
                 self.at_target = true;
-                let guarded = self.guarded_by_filter(original, rewritten, place);
+                let guarded = self.guarded_by_filter(original, rewritten, Place::TOP);
                 self.at_target = false;
                 guarded
             }

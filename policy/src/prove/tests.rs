@@ -1,5 +1,7 @@
 //! The proof against rewritten statements that are broken on purpose.
 
+mod merge;
+
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
 use crate::plan::{BindCheck, StatementKind, Verdict};
