@@ -15,10 +15,12 @@
 //! | I5 fill | tenant column and value of INSERT |
 //! | I6 conflict | WHERE of ON CONFLICT DO UPDATE |
 //! | I7 name | a relation's schema |
+//! | I8 copied table | the query that COPY TO of a scoped table becomes |
 
 mod barrier;
 mod calls;
 mod compare;
+mod copy;
 mod cursor;
 mod expression;
 mod from;

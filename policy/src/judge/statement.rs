@@ -2,10 +2,9 @@
 //! does not compile until someone decides.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::CopyStmt;
 
+use super::Judge;
 use super::names::Env;
-use super::{EntryKind, Judge, unsupported};
 use crate::builtin::settings;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
@@ -318,51 +317,6 @@ impl Judge<'_> {
         }
     }
 
-    /// COPY of a relation that is not scoped, and COPY of a query, from and to the client.
-    fn copy(&mut self, copy: &mut CopyStmt) -> Result<StatementKind, Denial> {
-        if copy.is_program || !copy.filename.is_empty() {
-            return Err(Denial::new(
-                DenyReason::UnsupportedStatement,
-                "COPY with a file or program of the server is not allowed",
-            )
-            .hint("Use COPY … FROM STDIN or TO STDOUT."));
-        }
-        if let Some(query) = copy.query.as_mut().and_then(|query| query.node.as_mut()) {
-            self.query(query, None, &Env::default())?;
-        }
-        if let Some(relation) = copy.relation.as_mut() {
-            let id = self.relation_reference(relation, copy.is_from)?;
-            // COPY reads all columns, those of system relations that show statistics included.
-            if matches!(
-                self.entry(id).and_then(|entry| entry.schema.as_deref()),
-                Some("pg_catalog" | "information_schema") | None
-            ) {
-                return Err(refused("COPY of a system relation")
-                    .hint("Use COPY (SELECT …) TO STDOUT with the columns you need."));
-            }
-            if matches!(
-                self.entry(id).map(|entry| &entry.kind),
-                Some(EntryKind::Scoped { .. })
-            ) {
-                return Err(refused("COPY of a scoped table")
-                    .hint("Use COPY (SELECT …) TO STDOUT, or INSERT."));
-            }
-            if copy.where_clause.is_some() {
-                return Err(unsupported("COPY FROM … WHERE"));
-            }
-            super::names::strings(&copy.attlist)?;
-        }
-        for option in &copy.options {
-            let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else {
-                return Err(unsupported("this COPY option"));
-            };
-            if option.defname == "encoding" {
-                return Err(unsupported("COPY with an encoding"));
-            }
-        }
-        Ok(StatementKind::Copy)
-    }
-
     /// A break-glass role: everything but the identity guards passes, as it came. Code that the
     /// parser does not see (DO) could touch the identity, so it does not pass.
     pub(super) fn break_glass(
@@ -418,7 +372,7 @@ fn guarded(why: &'static str) -> Denial {
     Denial::new(DenyReason::IdentityGuard, why)
 }
 
-fn refused(kind: &str) -> Denial {
+pub(super) fn refused(kind: &str) -> Denial {
     Denial::new(
         DenyReason::UnsupportedStatement,
         format!("{kind} is not supported"),

@@ -112,8 +112,12 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn insert_table(&self, insert: &Node) -> Result<&'a crate::catalog::Relation, Gap> {
-        let target = insert.node("relation").ok_or(Gap("no target"))?;
-        match self.decision(target.location()) {
+        self.decided_table(insert.node("relation").ok_or(Gap("no target"))?)
+    }
+
+    /// The table that the judge took a name for.
+    pub(super) fn decided_table(&self, range: &Node) -> Result<&'a crate::catalog::Relation, Gap> {
+        match self.decision(range.location()) {
             Some(crate::judge::Decision::Relation { schema, name, .. }) => self
                 .claims
                 .catalog

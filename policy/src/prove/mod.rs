@@ -8,6 +8,7 @@
 //!
 //! The walk also pairs places of the two texts, for error positions and for the plan's holes.
 
+mod copy;
 mod filter;
 mod forms;
 mod insert;
@@ -186,6 +187,7 @@ impl<'a> Walk<'a> {
             "UpdateStmt" => self.update(original, rewritten),
             "DeleteStmt" => self.delete(original, rewritten),
             "MergeStmt" => self.merge(original, rewritten),
+            "CopyStmt" => self.copy(original, rewritten),
             "PrepareStmt" => {
                 // Nobody binds its parameters under the session's eyes.
                 need(self.index.checks.is_empty(), "PREPARE relies on a Bind")?;
@@ -357,6 +359,16 @@ impl<'a> Walk<'a> {
 
     /// A relation's name in both trees, against the judge's decision; gives the keys to guard.
     fn relation(&mut self, original: &'a Node, rewritten: &'a Node) -> Result<&'a [Key], Gap> {
+        self.relation_but(original, rewritten, &[])
+    }
+
+    /// The same where the caller compares some fields itself.
+    fn relation_but(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        apart: &[&str],
+    ) -> Result<&'a [Key], Gap> {
         need(
             original.kind == "RangeVar" && rewritten.kind == "RangeVar",
             "not a relation",
@@ -389,7 +401,7 @@ impl<'a> Walk<'a> {
                 let sent = rewritten.text("schemaname");
                 let as_sent = !self.claims.findings.changed && sent == schema;
                 need(sent == decided || as_sent, "a relation is not qualified")?;
-                self.fields(original, rewritten, &["schemaname"])?;
+                self.fields(original, rewritten, &[&["schemaname"], apart].concat())?;
                 Ok(scoped)
             }
         }

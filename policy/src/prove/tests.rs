@@ -483,6 +483,38 @@ fn every_relation_needs_one_decision() {
 }
 
 #[test]
+fn a_copied_table_becomes_a_query_over_its_own_rows() {
+    let copy = |query: &str| format!("COPY ({query}) TO STDOUT");
+    let all = "SELECT id, org_id, name FROM ONLY public.leads WHERE @leads@";
+    proven("COPY leads TO STDOUT", &copy(all));
+    proven(
+        "COPY leads (name, id) TO STDOUT",
+        &copy("SELECT name, id FROM ONLY public.leads WHERE @leads@"),
+    );
+    for wrong in [
+        "SELECT id, org_id, name FROM ONLY public.leads",
+        "SELECT id, org_id, name FROM public.leads WHERE @leads@",
+        "SELECT org_id, id, name FROM ONLY public.leads WHERE @leads@",
+        "SELECT id, org_id FROM ONLY public.leads WHERE @leads@",
+        "SELECT id, org_id, lower(name) FROM ONLY public.leads WHERE @leads@",
+        "SELECT id, org_id, name AS id FROM ONLY public.leads WHERE @leads@",
+        "SELECT id, org_id, name FROM ONLY public.leads WHERE @leads@ OR true",
+        "SELECT id, org_id, name FROM ONLY public.leads WHERE @leads@ LIMIT 1",
+        "SELECT id, org_id, name FROM ONLY public.leads, public.calls WHERE @leads@",
+        "SELECT id, org_id, name FROM ONLY private.leads WHERE @leads@",
+        "SELECT DISTINCT id, org_id, name FROM ONLY public.leads WHERE @leads@",
+    ] {
+        refused("COPY leads TO STDOUT", &copy(wrong));
+    }
+    refused(
+        "COPY leads TO STDOUT (FORMAT csv)",
+        &format!("COPY ({all}) TO STDOUT (FORMAT binary)"),
+    );
+    refused("COPY leads FROM STDIN", &copy(all));
+    refused("COPY leads FROM STDIN", "COPY public.leads FROM STDIN");
+}
+
+#[test]
 fn barriers_and_fences_are_recognised() {
     let client = "SELECT * FROM leads WHERE f(name) AND id = 1";
     let barrier =
