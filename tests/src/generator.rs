@@ -6,6 +6,7 @@
 //! on the own rows none of them fails, so any error they raise is a leak of evaluation order.
 
 mod expression;
+mod merge;
 mod query;
 mod tables;
 mod write;

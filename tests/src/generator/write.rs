@@ -9,6 +9,9 @@ impl Generator {
         if self.random.chance(15) {
             return self.write_in_cte();
         }
+        if self.random.chance(15) {
+            return self.merge();
+        }
         match self.random.below(10) {
             0..4 => self.insert(),
             4..8 => self.update(),
@@ -218,7 +221,7 @@ impl Generator {
         (text, table)
     }
 
-    fn mention(&mut self, table: &Table) -> (String, String) {
+    pub(super) fn mention(&mut self, table: &Table) -> (String, String) {
         if self.random.chance(40) {
             let alias = self.alias();
             return (format!("{} AS {alias}", table.name), alias);
