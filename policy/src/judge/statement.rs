@@ -60,10 +60,17 @@ impl Judge<'_> {
             NodeEnum::FetchStmt(fetch) => self.fetch(fetch),
             NodeEnum::ListenStmt(_) => Err(refused("LISTEN")),
             NodeEnum::NotifyStmt(_) => Err(refused("NOTIFY")),
-            NodeEnum::LockStmt(_) => Err(refused("LOCK")),
-            NodeEnum::TruncateStmt(_) => Err(refused("TRUNCATE")),
-            NodeEnum::DoStmt(_) => Err(refused("DO")),
-            NodeEnum::CallStmt(_) => Err(refused("CALL")),
+            NodeEnum::LockStmt(_) => Err(refused("LOCK").hint(
+                "It would hold up all tenants. Use SELECT … FOR UPDATE or an advisory lock.",
+            )),
+            NodeEnum::TruncateStmt(_) => {
+                Err(refused("TRUNCATE")
+                    .hint("It would empty the table for all tenants. Use DELETE."))
+            }
+            NodeEnum::DoStmt(_) => Err(refused("DO").hint(
+                "Its code is not judged. The policy can list a procedure under [functions].",
+            )),
+            NodeEnum::CallStmt(call) => self.call_procedure(call),
             NodeEnum::CreateStmt(_) | NodeEnum::CreateTableAsStmt(_) => {
                 Err(refused("CREATE TABLE"))
             }

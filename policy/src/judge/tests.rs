@@ -1,5 +1,7 @@
 //! Statements and what becomes of them.
 
+mod kinds;
+
 use std::sync::Arc;
 
 use crate::testing;

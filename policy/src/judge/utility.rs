@@ -2,11 +2,12 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    DiscardMode, DiscardStmt, Node, TransactionStmt, TransactionStmtKind, VariableSetKind,
-    VariableSetStmt, a_const,
+    CallStmt, DiscardMode, DiscardStmt, Node, TransactionStmt, TransactionStmtKind,
+    VariableSetKind, VariableSetStmt, a_const,
 };
 
-use super::{Judge, unsupported};
+use super::names::Scope;
+use super::{Env, Judge, unsupported};
 use crate::builtin::settings;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::{Effect, StatementKind};
@@ -34,6 +35,24 @@ impl Judge<'_> {
                 "two-phase commit is not supported",
             )),
         }
+    }
+
+    /// CALL of a procedure that the policy lists. What it does to the session is not known, nor
+    /// whether it ends the transaction in which the claims were set; so they are set again.
+    pub(super) fn call_procedure(&mut self, call: &mut CallStmt) -> Result<StatementKind, Denial> {
+        let Some(function) = call.funccall.as_mut() else {
+            return Err(unsupported("CALL of nothing"));
+        };
+        let nowhere = Scope {
+            items: &[],
+            outer: None,
+        };
+        self.function(function)?;
+        self.expressions(&mut function.args, &nowhere, &Env::default())?;
+        self.findings
+            .effects
+            .extend([Effect::ClaimsLost, Effect::SearchPath]);
+        Ok(StatementKind::Utility)
     }
 
     /// SET, SET LOCAL, RESET, RESET ALL.
