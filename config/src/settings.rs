@@ -353,7 +353,6 @@ pub enum LogFormat {
 impl Default for Pool {
     fn default() -> Self {
         Self {
-            // The only mode that is built; see `unsupported`.
             mode: PoolMode::Session,
             checkout_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(10 * 60),

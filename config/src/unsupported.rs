@@ -20,11 +20,6 @@ pub(crate) struct Unsupported {
 /// Of `warden.toml`.
 pub(crate) const WARDEN: &[Unsupported] = &[
     Unsupported {
-        path: "pool.mode",
-        value: Some("transaction"),
-        help: "write \"session\", which is also the default for now",
-    },
-    Unsupported {
         path: "listen.auth",
         value: Some("oauthbearer"),
         help: "write \"password\": the token is the password",

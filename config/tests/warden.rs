@@ -96,8 +96,8 @@ fn the_sample_is_loadable_and_shows_the_defaults() {
     assert_eq!(sample.auth.keys[0].algorithm, JwtAlgorithm::Hs256);
 }
 
-/// The format's own example with its files in place: all is read, and exactly the two things that
-/// are not built are refused.
+/// The format's own example with its files in place: all is read, and exactly what is not
+/// built is refused.
 #[test]
 fn the_contract_is_read_but_for_what_is_not_built() {
     let folder = tempfile::tempdir().unwrap();
@@ -111,12 +111,6 @@ fn the_contract_is_read_but_for_what_is_not_built() {
     assert_shows(
         &problems.to_string(),
         r#"
-warden.toml:17:8: mode = "transaction" is not supported yet
-   |
-17 | mode = "transaction"                    # transaction | session
-   |        ^^^^^^^^^^^^^
-   = help: write "session", which is also the default for now
-
 warden.toml:34:7: "jwks" is not supported yet
    |
 34 | [auth.jwks]
@@ -125,7 +119,6 @@ warden.toml:34:7: "jwks" is not supported yet
 "#,
     );
 
-    let text = text.replace("\"transaction\"", "\"session\"");
     let (before, after) = text.split_once("[auth.jwks]").unwrap();
     let text = format!("{before}{}", &after[after.find("[limits]").unwrap()..]);
     let file = File::new("warden.toml", text);
@@ -133,6 +126,7 @@ warden.toml:34:7: "jwks" is not supported yet
     let tls = settings.listen[0].tls.clone().unwrap();
     assert_eq!(tls.certificate, folder.path().join("server.crt"));
     assert!(tls.required);
+    assert_eq!(settings.pool.mode, PoolMode::Transaction);
     assert_eq!(settings.auth.keys[1].id.as_deref(), Some("2026-01"));
     assert_eq!(
         settings.auth.keys[1].material,
@@ -448,9 +442,6 @@ environment variable PGWARDEN_LISTEN__0: names a table, not a value
 
 environment variable PGWARDEN_LISTEN__3__ADDRESS: has the index 3, but the next one is 1
 
-environment variable PGWARDEN_POOL__MODE: mode = "transaction" is not supported yet
-  = help: write "session", which is also the default for now
-
 environment variable PGWARDEN_POOL__MOD: unknown key "mod" in [pool]
   = help: did you mean "mode"?
 
@@ -469,7 +460,6 @@ environment variable PGWARDEN_LOG_FORMAT: overrides nothing
 #[test]
 fn what_is_not_built_is_refused() {
     let cases = [
-        ("[pool]\nmode = 'transaction'", "mode = \"transaction\""),
         (
             "[[listen]]\naddress = '[::1]:1'\nauth = 'oauthbearer'",
             "auth = \"oauthbearer\"",

@@ -72,6 +72,8 @@ impl StatementKind {
 pub enum Effect {
     /// The effective `search_path` may differ afterwards: ask the server before the next verdict.
     SearchPath,
+    /// The setting may have another value afterwards. Its name is in lower case.
+    Setting(String),
     /// RESET ALL, DISCARD ALL: the claims on the server count as unknown and are set again before
     /// the next statement.
     ClaimsLost,
@@ -136,6 +138,8 @@ pub struct Plan {
     pub effects: Vec<Effect>,
     /// The relations, each once.
     pub relations: Vec<RelationUse>,
+    /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
+    pub calls_users: bool,
     /// A stable number of the shape, for the audit.
     pub fingerprint: u64,
 }
@@ -160,6 +164,19 @@ impl Plan {
         self.kind.writes()
             || self.kind == StatementKind::Several
             || self.relations.iter().any(written)
+    }
+
+    /// Whether it may leave something on the server connection that outlives it and that no effect
+    /// tells of: a sequence's last value, what a trigger or somebody's function does.
+    pub fn leaves_traces(&self) -> bool {
+        let reads = matches!(
+            self.kind,
+            StatementKind::Select
+                | StatementKind::Empty
+                | StatementKind::Transaction
+                | StatementKind::Setting
+        );
+        !reads || self.calls_users
     }
 
     /// About how many bytes it takes beside itself.
@@ -300,6 +317,7 @@ mod tests {
             }],
             effects: Vec::new(),
             relations: Vec::new(),
+            calls_users: false,
             fingerprint: 0,
         }
     }

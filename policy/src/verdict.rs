@@ -168,6 +168,7 @@ impl Judging<'_> {
             checks: findings.checks,
             effects: findings.effects,
             relations: findings.relations,
+            calls_users: findings.calls_users.get(),
             fingerprint: self.fingerprint,
         };
         Fresh {

@@ -26,7 +26,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-pub use cancel::{CancelRegistration, CancelRegistry, CancelTarget};
+pub use cancel::{CancelRegistration, CancelRegistry, CancelSlot, CancelTarget};
 pub use control::ControlConnection;
 pub use error::{ConnectError, ServerError};
 pub use outbox::{Forward, Outbox};

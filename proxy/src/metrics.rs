@@ -167,6 +167,38 @@ pub enum AuthOutcome {
     NoTenant,
 }
 
+/// Why a session in transaction mode keeps its server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// Nobody judges what it leaves there.
+    BreakGlass,
+    /// A cursor WITH HOLD.
+    Cursor,
+    /// A statement of SQL's PREPARE.
+    Prepare,
+    /// A statement of the protocol.
+    Statement,
+}
+
+impl Pin {
+    const ALL: [Self; 4] = [
+        Self::BreakGlass,
+        Self::Cursor,
+        Self::Prepare,
+        Self::Statement,
+    ];
+
+    /// The metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BreakGlass => "break_glass",
+            Self::Cursor => "cursor",
+            Self::Prepare => "prepare",
+            Self::Statement => "statement",
+        }
+    }
+}
+
 /// All numbers of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -186,6 +218,7 @@ pub struct Metrics {
     pub reloads_ok: Counter,
     /// Reloads that were refused: the old policy stayed.
     pub reloads_failed: Counter,
+    pinned: [Gauge; Pin::ALL.len()],
     statements: [[Counter; KINDS.len()]; 3],
     denials: [Counter; REASONS],
     auth: [Counter; 3],
@@ -197,6 +230,7 @@ impl Default for Metrics {
             client_connections: Gauge::default(),
             server_active: Gauge::default(),
             server_idle: Gauge::default(),
+            pinned: Default::default(),
             judge_seconds: Histogram::new([
                 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 100_000, 1_000_000,
             ]),
@@ -242,6 +276,17 @@ impl Metrics {
         .increment();
     }
 
+    /// How many sessions keep their server connection for this reason.
+    pub fn pinned(&self, pin: Pin) -> &Gauge {
+        let [break_glass, cursor, prepare, statement] = &self.pinned;
+        match pin {
+            Pin::BreakGlass => break_glass,
+            Pin::Cursor => cursor,
+            Pin::Prepare => prepare,
+            Pin::Statement => statement,
+        }
+    }
+
     /// Everything, in Prometheus' text format. `cache` is what the engines' plan caches did.
     pub fn render(&self, cache: &CacheStats) -> String {
         let mut out = String::with_capacity(8192);
@@ -269,6 +314,13 @@ impl Metrics {
         let (active, idle) = (self.server_active.value(), self.server_idle.value());
         line(out, format_args!("{name}{{state=\"active\"}} {active}"));
         line(out, format_args!("{name}{{state=\"idle\"}} {idle}"));
+        let name = "pgwarden_pinned_sessions";
+        let help = "Sessions in transaction mode that keep their server connection, by reason.";
+        head(out, name, "gauge", help);
+        for pin in Pin::ALL {
+            let (reason, value) = (pin.as_str(), self.pinned(pin).value());
+            line(out, format_args!("{name}{{reason=\"{reason}\"}} {value}"));
+        }
     }
 
     fn render_statements(&self, out: &mut String) {

@@ -5,6 +5,9 @@
 //! write, so a slow reader never grows memory. Whatever was worked off is written together before
 //! anything is waited for.
 
+mod checkout;
+mod frames;
+
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -15,22 +18,22 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::backend::{Backend, CancelRegistration};
+use crate::backend::{Backend, BackendFacts, CancelRegistration, ConnectError, Outbox};
 use crate::frontend::{ClientStream, Ended};
 use crate::pool::Lease;
 use crate::proxy::Drain;
-use crate::session::{Passed, Session, Stop, Taken};
+use crate::session::{Session, Stop, Taken};
 use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
+
+pub(crate) use checkout::Way;
+use checkout::{Checkout, arrival};
 
 /// A side with so much to write stops the other from being read.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 /// How much of the client is read at once.
 const READ_BYTES: usize = 4 << 10;
-
-/// A message of the server that is looked into is no longer than this.
-const INSPECTED_BYTES_MAX: usize = 64 << 20;
 
 /// Buffers of idle sessions are given back when they are larger.
 const KEPT_BYTES: usize = 8 << 10;
@@ -48,7 +51,13 @@ pub(crate) struct Relay {
     from_client: BytesMut,
     /// The client sends no more.
     half_closed: bool,
-    lease: Lease,
+    /// In transaction mode there is none while the client needs none.
+    server: Option<Lease>,
+    way: Way,
+    /// A message of the client waits for a server connection.
+    wanting: bool,
+    /// Server connections that were lost since the client's last message was worked off.
+    losses: u32,
     /// How much of a frame of the server is still to be relayed.
     passing: usize,
     session: Session,
@@ -65,6 +74,8 @@ enum Event {
     ClientGone,
     /// The server's socket is closed or broken.
     ServerGone,
+    /// A server connection has come, or will not.
+    Checkout(Result<Lease, ConnectError>),
     /// The token is no longer good.
     Expired,
     /// The shutdown has begun, or gone on.
@@ -77,36 +88,52 @@ impl Relay {
     /// A session whose client waits for AuthenticationOk.
     pub(crate) fn new(
         client: ClientStream,
-        lease: Lease,
+        server: Option<Lease>,
+        way: Way,
         session: Session,
         cancel: CancelRegistration,
     ) -> Self {
-        Self {
+        let mut relay = Self {
             client,
             from_client: BytesMut::new(),
             half_closed: false,
-            lease,
+            server: None,
+            way,
+            wanting: false,
+            losses: 0,
             passing: 0,
             message_bytes: session.message_bytes(),
             session,
             cancel,
+        };
+        if let Some(lease) = server {
+            relay.attach(lease);
         }
+        relay
+    }
+
+    /// Greets the client with what the server has told another connection.
+    pub(crate) fn greet_alone(&mut self, facts: &BackendFacts) {
+        self.session.write_greeting(facts, &self.cancel);
     }
 
     /// Sets the claims and greets the client.
     pub(crate) async fn greet(&mut self) -> Result<(), Ended> {
-        self.session.settle(self.lease.outbox());
+        if let Some(lease) = &mut self.server {
+            self.session.settle(lease.outbox());
+        }
         while !self.session.is_settled() {
             let exchanged = async {
-                self.lease.flush().await?;
-                self.lease.fill().await
+                let lease = self.server.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+                lease.flush().await?;
+                lease.fill().await
             };
             let refusal = match exchanged.await {
                 Ok(0) | Err(_) => Some(server_gone()),
                 Ok(_) => match self.work_off_server() {
                     Ok(_) => None,
                     Err(Stop::Fatal(report)) => Some(report),
-                    Err(Stop::Terminated | Stop::ServerSaid) => Some(server_gone()),
+                    Err(Stop::Terminated | Stop::ServerSaid | Stop::Lost) => Some(server_gone()),
                 },
             };
             if let Some(report) = refusal {
@@ -116,7 +143,9 @@ impl Relay {
                 return Err(Ended::Refused);
             }
         }
-        self.session.write_greeting(&self.lease, &self.cancel);
+        if let Some(lease) = &self.server {
+            self.session.write_greeting(lease.facts(), &self.cancel);
+        }
         Ok(())
     }
 
@@ -130,22 +159,32 @@ impl Relay {
             self.write_goodbye().await;
         }
         self.session.record_disconnect();
-        let clean = self.session.is_settled()
-            && self.passing == 0
-            && !self.lease.has_output()
-            && self.lease.inbox().is_empty()
+        self.session.unpin();
+        let Self {
+            session,
+            server,
+            passing,
+            cancel,
+            ..
+        } = self;
+        let Some(mut lease) = server else {
+            return;
+        };
+        let clean = session.is_settled()
+            && passing == 0
+            && !lease.has_output()
+            && lease.inbox().is_empty()
             && !matches!(stop, Some(Stop::ServerSaid));
-        let running = !self.session.is_settled();
-        drop(self.cancel);
         if clean {
-            self.lease.give_back();
+            lease.give_back(cancel.slot());
             return;
         }
-        if running {
+        cancel.slot().detach();
+        if !session.is_settled() {
             // Nobody waits for the statement any more.
-            let _ = self.lease.cancel_target().cancel().await;
+            let _ = lease.cancel_target().cancel().await;
         }
-        self.lease.close().await;
+        lease.close().await;
     }
 
     /// `None` when the client has gone without a word.
@@ -156,14 +195,26 @@ impl Relay {
         let mut expired = false;
         let mut stage = *drain.borrow_and_update();
         let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut checkout: Option<Checkout> = None;
         loop {
-            if let Err(stop) = self.work_off() {
-                return Some(stop);
+            match self.work_off() {
+                Ok(()) => {}
+                Err(Stop::Lost) if self.swap() => continue,
+                Err(Stop::Lost) => return Some(Stop::Fatal(server_gone())),
+                Err(stop) => return Some(stop),
+            }
+            self.hand_back();
+            if self.wanting && checkout.is_none() {
+                match self.try_checkout() {
+                    Ok(()) => continue,
+                    Err(waiting) => checkout = Some(waiting),
+                }
             }
             if let Some(stop) = self.due_end(stage, expired) {
                 return Some(stop);
             }
-            if self.half_closed && self.session.is_settled() && !self.has_output() {
+            let unserved = !self.session.is_settled() || self.wanting;
+            if self.half_closed && !unserved && !self.has_output() {
                 return None;
             }
             self.release_buffers();
@@ -171,6 +222,7 @@ impl Relay {
             let event = tokio::select! {
                 biased;
                 event = std::future::poll_fn(|cx| self.poll_io(cx)) => event,
+                outcome = arrival(&mut checkout), if checkout.is_some() => Event::Checkout(outcome),
                 () = &mut expiry, if !expired => Event::Expired,
                 changed = drain.changed() => match changed {
                     Ok(()) => Event::Drain(*drain.borrow_and_update()),
@@ -181,7 +233,12 @@ impl Relay {
             match event {
                 Event::Moved => {}
                 Event::ClientGone | Event::Abandoned => return None,
+                Event::ServerGone if self.swap() => {}
                 Event::ServerGone => return Some(Stop::Fatal(server_gone())),
+                Event::Checkout(outcome) => {
+                    checkout = None;
+                    self.checked_out(outcome);
+                }
                 Event::Expired => expired = true,
                 Event::Drain(now) => stage = now,
             }
@@ -211,15 +268,22 @@ impl Relay {
     }
 
     fn has_output(&mut self) -> bool {
-        !self.session.output().is_empty() || self.lease.has_output()
+        let to_server = self.server.as_ref().is_some_and(|it| it.has_output());
+        !self.session.output().is_empty() || to_server
+    }
+
+    /// How much waits to be written to the server.
+    fn server_output(&mut self) -> usize {
+        let lease = self.server.as_mut();
+        lease.map_or(0, |lease| lease.outbox().bytes().len())
     }
 
     /// Works off what was read, as far as both sides can take the answers.
     fn work_off(&mut self) -> Result<(), Stop> {
         loop {
             let from_server = self.work_off_server()?;
-            if from_server {
-                self.session.settle(self.lease.outbox());
+            if from_server && let Some(lease) = &mut self.server {
+                self.session.settle(lease.outbox());
             }
             let from_client = self.work_off_client()?;
             if !from_server && !from_client {
@@ -231,7 +295,7 @@ impl Relay {
     fn work_off_client(&mut self) -> Result<bool, Stop> {
         let mut worked = false;
         while self.session.output().len() < OUTPUT_BYTES_MAX
-            && self.lease.outbox().bytes().len() < OUTPUT_BYTES_MAX
+            && self.server_output() < OUTPUT_BYTES_MAX
         {
             let Some(header) = self.client_header()? else {
                 break;
@@ -239,13 +303,25 @@ impl Relay {
             let Some(body) = self.from_client.get(HEADER_BYTES..header.frame()) else {
                 break;
             };
-            match self
-                .session
-                .client_message(header.tag, body, self.lease.outbox())?
-            {
+            let taken = match &mut self.server {
+                Some(lease) => self
+                    .session
+                    .client_message(header.tag, body, lease.outbox())?,
+                None if self.session.needs_server(header.tag) => {
+                    self.wanting = true;
+                    break;
+                }
+                // It is answered here, or ignored.
+                None => {
+                    let nobody = &mut Outbox::default();
+                    self.session.client_message(header.tag, body, nobody)?
+                }
+            };
+            match taken {
                 Taken::Later => break,
                 Taken::Yes => self.from_client.advance(header.frame()),
             }
+            self.losses = 0;
             worked = true;
         }
         Ok(worked)
@@ -262,20 +338,16 @@ impl Relay {
 
     fn work_off_server(&mut self) -> Result<bool, Stop> {
         let Self {
-            lease,
+            server: Some(lease),
             session,
             passing,
             ..
-        } = self;
-        let inbox = lease.inbox();
-        let mut frames = Frames {
-            bytes: inbox,
-            relayed: 0,
-            at: 0,
+        } = self
+        else {
+            return Ok(false);
         };
-        let result = frames.relay(session, passing);
-        frames.flush(session);
-        let worked = frames.at;
+        let inbox = lease.inbox();
+        let (worked, result) = frames::relay(inbox, session, passing);
         inbox.advance(worked);
         result.map(|()| worked > 0)
     }
@@ -289,18 +361,20 @@ impl Relay {
                 Poll::Pending => {}
             }
         }
-        if self.lease.has_output() {
-            match Backend::poll_flush(&mut self.lease, cx) {
-                Poll::Ready(Ok(())) => moved = true,
-                // It may have said why before it went: that is read below.
-                Poll::Ready(Err(_)) | Poll::Pending => {}
+        if let Some(lease) = &mut self.server {
+            if lease.has_output() {
+                match Backend::poll_flush(lease, cx) {
+                    Poll::Ready(Ok(())) => moved = true,
+                    // It may have said why before it went: that is read below.
+                    Poll::Ready(Err(_)) | Poll::Pending => {}
+                }
             }
-        }
-        if self.session.output().len() < OUTPUT_BYTES_MAX {
-            match Backend::poll_fill(&mut self.lease, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerGone),
-                Poll::Ready(Ok(_)) => moved = true,
-                Poll::Pending => {}
+            if self.session.output().len() < OUTPUT_BYTES_MAX {
+                match Backend::poll_fill(lease, cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerGone),
+                    Poll::Ready(Ok(_)) => moved = true,
+                    Poll::Pending => {}
+                }
             }
         }
         if self.reads_client() {
@@ -323,7 +397,7 @@ impl Relay {
 
     /// Whether more of the client is wanted: not before the next message is worked off.
     fn reads_client(&mut self) -> bool {
-        if self.half_closed || self.lease.outbox().bytes().len() >= OUTPUT_BYTES_MAX {
+        if self.half_closed || self.server_output() >= OUTPUT_BYTES_MAX {
             return false;
         }
         match frame::header(&self.from_client) {
@@ -381,63 +455,4 @@ fn server_gone() -> Report {
         "08006",
         "pgwarden: the server closed the connection unexpectedly",
     )
-}
-
-/// Frames of the server on their way to the client.
-struct Frames<'a> {
-    bytes: &'a [u8],
-    /// Up to here they were relayed.
-    relayed: usize,
-    /// Up to here they were looked at.
-    at: usize,
-}
-
-impl Frames<'_> {
-    /// Looks at frames as far as they have come.
-    fn relay(&mut self, session: &mut Session, passing: &mut usize) -> Result<(), Stop> {
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let pass = (*passing).min(rest.len());
-            self.at += pass;
-            *passing -= pass;
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let full = session.output().len() + self.at - self.relayed >= OUTPUT_BYTES_MAX;
-            if *passing > 0 || full {
-                return Ok(());
-            }
-            let Some(header) = frame::header(rest)? else {
-                return Ok(());
-            };
-            if session.needs_body(header.tag) {
-                if header.body > INSPECTED_BYTES_MAX {
-                    return Err(Stop::Fatal(server_gone()));
-                }
-                let Some(body) = rest.get(HEADER_BYTES..header.frame()) else {
-                    return Ok(());
-                };
-                self.flush(session);
-                let passed = session.server_message(header.tag, body);
-                self.at += header.frame();
-                match passed {
-                    Ok(Passed::AsIs) => {}
-                    Ok(Passed::Done) => self.relayed = self.at,
-                    Err(stop) => {
-                        self.relayed = self.at;
-                        return Err(stop);
-                    }
-                }
-            } else {
-                session.server_message(header.tag, &[])?;
-                self.at += HEADER_BYTES;
-                *passing = header.body;
-            }
-        }
-    }
-
-    /// Relays what was looked at and not yet relayed.
-    fn flush(&mut self, session: &mut Session) {
-        let run = self.bytes.get(self.relayed..self.at).unwrap_or_default();
-        session.output().extend_from_slice(run);
-        self.relayed = self.at;
-    }
 }

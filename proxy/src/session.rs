@@ -27,15 +27,19 @@ mod queue;
 mod record;
 mod refusing;
 mod server_error;
+mod setup;
+mod sharing;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
+use pgwarden_config::settings::PoolMode;
 
 use crate::audit;
 use crate::frontend::{self, Visit};
 use crate::listener::Client;
+use crate::pool::Setup;
 use crate::proxy::Proxy;
 use crate::wire::Report;
 use crate::wire::client::Spans;
@@ -44,6 +48,7 @@ use claims::Known;
 use judging::Judging;
 use names::Names;
 use queue::Queue;
+use sharing::Sharing;
 
 /// Serves one client until it leaves.
 pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
@@ -73,8 +78,8 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
 
 /// A CancelRequest gets no answer, whether its key was right or not.
 async fn cancel(proxy: &Proxy, pid: i32, secret: &[u8]) {
-    if let Some(target) = proxy.cancels().find(pid, secret)
-        && let Err(error) = target.cancel().await
+    if let Some(slot) = proxy.cancels().find(pid, secret)
+        && let Err(error) = slot.cancel().await
     {
         tracing::warn!(%error, "can't pass a cancel on");
     }
@@ -107,6 +112,8 @@ pub(crate) enum Stop {
     Fatal(Report),
     /// The server has told the client why.
     ServerSaid,
+    /// The server connection is lost before anything of the client's was on it.
+    Lost,
 }
 
 impl Stop {
@@ -155,6 +162,8 @@ pub(crate) struct Session {
     names: Names,
     queue: Queue,
     known: Known,
+    /// In transaction mode.
+    sharing: Option<Box<Sharing>>,
     /// The status of the last ReadyForQuery: I, T or E.
     status: u8,
     /// Whether extended messages were sent since the last Sync or Query.
@@ -187,6 +196,12 @@ impl Session {
         let left = expires_at.duration_since(SystemTime::now());
         let now = Instant::now();
         // A date beyond what the clock can hold never comes.
+        let pool = judging.database().pool();
+        let sharing = (pool.mode() == PoolMode::Transaction).then(|| {
+            let role = judging.access().set_role.as_deref();
+            let claims = judging.identity().claims_json();
+            Box::new(Sharing::new(Setup::new(claims, role, Vec::new())))
+        });
         let never = now + std::time::Duration::from_secs(100 * 365 * 24 * 3600);
         Self {
             proxy,
@@ -195,6 +210,7 @@ impl Session {
             names: Names::default(),
             queue: Queue::default(),
             known: Known::default(),
+            sharing,
             status: b'I',
             pipeline_open: false,
             nudged: false,

@@ -53,9 +53,10 @@ pub fn settings(more: &str) -> Settings {
 
 fn settings_with(more: &str, arenas: std::ops::Range<usize>) -> Settings {
     let port = server().address().port();
+    let mode = std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned());
     let mut text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-         [pool]\nmode = \"session\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
+         [pool]\nmode = \"{mode}\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
          [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n{more}\n"
     );
     for arena in arenas {

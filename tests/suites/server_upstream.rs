@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pgwarden::backend::{
-    Backend, CancelRegistry, ConnectError, Upstream, connect, connect_control,
+    Backend, CancelRegistry, CancelSlot, ConnectError, Upstream, connect, connect_control,
 };
 use pgwarden::metrics::Metrics;
 use pgwarden::pool::Pool;
@@ -366,7 +366,8 @@ async fn cancel_reaches_its_own_connection_only() {
         let settings = database(world().with_tls.address(), "scram", mode);
         let mut one = login(&settings).await.unwrap();
         let registry = Arc::new(CancelRegistry::default());
-        let registration = registry.register(one.cancel_target().clone(), 4).unwrap();
+        let registration = registry.register(Some(one.facts().pid), 4).unwrap();
+        registration.slot().attach(one.cancel_target().clone());
         assert_eq!(registration.pid(), one.facts().pid);
         assert_eq!(registration.secret().len(), 4);
         let (pid, secret) = (registration.pid(), registration.secret().to_vec());
@@ -398,9 +399,10 @@ async fn cancel_reaches_its_own_connection_only() {
 async fn h_a_late_cancel_does_not_hit_the_next_session() {
     let (pool, metrics) = pool_with(|_| {});
     let lease = pool.checkout(&named("a")).await.unwrap();
-    let late = lease.cancel_target().clone();
+    let late = Arc::new(CancelSlot::default());
+    late.attach(lease.cancel_target().clone());
     let pid = lease.facts().pid;
-    lease.give_back();
+    lease.give_back(&late);
     until("the reset", || metrics.server_idle.value() == 1).await;
     let mut next = pool.checkout(&named("a")).await.unwrap();
     assert_eq!(next.facts().pid, pid);
@@ -487,7 +489,7 @@ async fn h_a_connection_comes_back_clean_or_not_at_all() {
     ] {
         ask(&mut lease, sql).await;
     }
-    lease.give_back();
+    lease.give_back(&Arc::default());
     until("the reset", || metrics.server_idle.value() == 1).await;
     assert_eq!(metrics.server_active.value(), 0);
     let mut again = pool.checkout(&named("a")).await.unwrap();
@@ -532,14 +534,14 @@ async fn h_other_start_up_parameters_get_another_connection() {
     let (pool, metrics) = pool_with(|_| {});
     let lease = pool.checkout(&named("a")).await.unwrap();
     let pid = lease.facts().pid;
-    lease.give_back();
+    lease.give_back(&Arc::default());
     until("the reset", || metrics.server_idle.value() == 1).await;
     let other = pool.checkout(&named("b")).await.unwrap();
     assert_ne!(other.facts().pid, pid);
     let same = pool.checkout(&named("a")).await.unwrap();
     assert_eq!(same.facts().pid, pid);
     // Unused connections make room for others before the limit counts them.
-    same.give_back();
+    same.give_back(&Arc::default());
     until("the reset", || metrics.server_idle.value() == 1).await;
     let third = pool.checkout(&named("c")).await.unwrap();
     assert_ne!(third.facts().pid, pid);
@@ -560,7 +562,7 @@ async fn h_a_dropped_lease_and_unread_answers_close_the_connection() {
     next.outbox().own_query("SELECT 'secret'");
     next.flush().await.unwrap();
     next.fill().await.unwrap();
-    next.give_back();
+    next.give_back(&Arc::default());
     until("the end of the reset", || {
         metrics.server_active.value() == 0
     })
@@ -576,7 +578,7 @@ async fn h_an_answer_still_on_its_way_is_no_clean_end() {
     let mut lease = pool.checkout(&named("a")).await.unwrap();
     lease.outbox().own_query("SELECT pg_sleep(0.2), 'secret'");
     lease.flush().await.unwrap();
-    lease.give_back();
+    lease.give_back(&Arc::default());
     until("the end of the reset", || {
         metrics.server_active.value() == 0
     })
@@ -604,7 +606,7 @@ async fn h_a_connection_that_the_server_ended_is_not_handed_out() {
     let (pool, metrics) = pool_with(|_| {});
     let lease = pool.checkout(&named("a")).await.unwrap();
     let pid = lease.facts().pid;
-    lease.give_back();
+    lease.give_back(&Arc::default());
     until("the reset", || metrics.server_idle.value() == 1).await;
     let address = world().with_tls.address();
     tokio::task::spawn_blocking(move || {
@@ -625,12 +627,15 @@ async fn lifetime_and_idle_time_end() {
     let (pool, metrics) = pool_with(|settings| settings.max_lifetime = Duration::from_millis(1));
     let lease = pool.checkout(&named("a")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    lease.give_back();
+    lease.give_back(&Arc::default());
     until("the reset", || metrics.server_active.value() == 0).await;
     assert_eq!(metrics.server_idle.value(), 0);
     let (pool, metrics) = pool_with(|settings| settings.idle_timeout = Duration::from_millis(1));
     pool.spawn_sweeper();
-    pool.checkout(&named("a")).await.unwrap().give_back();
+    pool.checkout(&named("a"))
+        .await
+        .unwrap()
+        .give_back(&Arc::default());
     until("the reset", || metrics.server_idle.value() == 1).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(metrics.server_idle.value(), 0, "swept");

@@ -87,6 +87,7 @@ fn known_judge(
         hidden: Vec::new(),
         checks: Vec::new(),
         effects: Vec::new(),
+        calls_users: std::cell::Cell::new(false),
         relations: Vec::new(),
         pinned: Vec::new(),
         decisions: Vec::new(),

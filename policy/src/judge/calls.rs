@@ -120,6 +120,7 @@ impl Judge<'_> {
                  can list it under [functions] in policy.toml.",
             ));
         }
+        self.findings.calls_users.set(true);
         Ok(())
     }
 
@@ -155,6 +156,7 @@ impl Judge<'_> {
         };
         let effect = settings::check(&self.bound.policy, &name, Some(&value))?;
         self.findings.effects.extend(effect);
+        self.sets(&name);
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Findings {
     pub(crate) checks: Vec<BindCheck>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) relations: Vec<RelationUse>,
+    /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
+    pub(crate) calls_users: std::cell::Cell<bool>,
     /// Byte locations of literals whose value the verdict depends on.
     pub(crate) pinned: Vec<i32>,
     /// For every RangeVar, by byte location.
@@ -219,6 +221,7 @@ impl<'a> Judge<'a> {
                 checks: Vec::new(),
                 effects: Vec::new(),
                 relations: Vec::new(),
+                calls_users: std::cell::Cell::new(false),
                 pinned: Vec::new(),
                 decisions: Vec::new(),
                 changed: false,

@@ -69,12 +69,14 @@ impl Judge<'_> {
                 let value = self.setting_value(&set.args)?;
                 let effect = settings::check(&self.bound.policy, &set.name, Some(&value))?;
                 self.findings.effects.extend(effect);
+                self.sets(&set.name);
             }
             VariableSetKind::VarSetDefault
             | VariableSetKind::VarReset
             | VariableSetKind::VarSetCurrent => {
                 let effect = settings::check(&self.bound.policy, &set.name, None)?;
                 self.findings.effects.extend(effect);
+                self.sets(&set.name);
             }
             VariableSetKind::Undefined => return Err(unsupported("this form of SET")),
         }
@@ -82,9 +84,15 @@ impl Judge<'_> {
     }
 
     /// SET TRANSACTION, SET SESSION CHARACTERISTICS; a snapshot of another session is refused.
-    fn set_several(&self, set: &VariableSetStmt) -> Result<StatementKind, Denial> {
+    fn set_several(&mut self, set: &VariableSetStmt) -> Result<StatementKind, Denial> {
         match set.name.as_str() {
-            "TRANSACTION" | "SESSION CHARACTERISTICS" => Ok(StatementKind::Setting),
+            "TRANSACTION" => Ok(StatementKind::Setting),
+            "SESSION CHARACTERISTICS" => {
+                for setting in ["isolation", "read_only", "deferrable"] {
+                    self.sets(&format!("default_transaction_{setting}"));
+                }
+                Ok(StatementKind::Setting)
+            }
             _ => Err(unsupported("SET TRANSACTION SNAPSHOT")),
         }
     }
@@ -136,7 +144,16 @@ impl Judge<'_> {
         if set.name.eq_ignore_ascii_case("search_path") {
             self.findings.effects.push(Effect::SearchPath);
         }
+        self.sets(&set.name);
         Ok(StatementKind::Setting)
+    }
+
+    /// Notes that a setting may change; `search_path` has an effect of its own.
+    pub(super) fn sets(&mut self, name: &str) {
+        let name = name.to_ascii_lowercase();
+        if name != "search_path" {
+            self.findings.effects.push(Effect::Setting(name));
+        }
     }
 
     pub(super) fn discard(&mut self, discard: &DiscardStmt) -> Result<StatementKind, Denial> {

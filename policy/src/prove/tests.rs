@@ -119,6 +119,7 @@ fn findings(original: &Node) -> Findings {
             slot: 0,
         }],
         effects: Vec::new(),
+        calls_users: std::cell::Cell::new(false),
         relations: Vec::new(),
         pinned: Vec::new(),
         decisions: decided,

@@ -1,10 +1,11 @@
 //! Cancel keys: which client may cancel what on which server connection.
 //!
-//! A client gets a key of our own (the server's would let it talk to the server directly). The key
-//! is known here only as long as the client holds its server connection.
+//! A client gets a key of our own (the server's would let it talk to the server directly). Behind
+//! the key is a [`CancelSlot`], which holds the server connection that the client has at the
+//! moment, and nothing while it has none.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +13,7 @@ use pgwire::messages::Message;
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::startup::SecretKey;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Mutex;
+use tokio::sync::Notify;
 
 use super::error::ConnectError;
 use super::transport;
@@ -21,63 +22,48 @@ use super::upstream::Upstream;
 /// A cancel takes no longer than this.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server connection as a CancelRequest names it, for as long as one client has it.
-///
-/// A request that is on its way when the client leaves must not hit the next one: it holds the
-/// gate, and [`CancelTarget::retire`] waits for it and closes the gate behind it.
+/// A server connection as a CancelRequest names it.
 #[derive(Clone)]
-pub struct CancelTarget {
+pub struct CancelTarget(Arc<Target>);
+
+struct Target {
     upstream: Arc<Upstream>,
     pid: i32,
     secret: Bytes,
-    gate: Arc<Mutex<Gate>>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Gate {
-    Open,
-    Closed,
 }
 
 impl std::fmt::Debug for CancelTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "CancelTarget(pid {})", self.pid)
+        write!(f, "CancelTarget(pid {})", self.0.pid)
     }
 }
 
 impl CancelTarget {
     pub(super) fn new(upstream: Arc<Upstream>, pid: i32, secret: Bytes) -> Self {
-        Self {
+        Self(Arc::new(Target {
             upstream,
             pid,
             secret,
-            gate: Arc::new(Mutex::new(Gate::Open)),
-        }
+        }))
     }
 
-    /// Waits for requests that are on their way and lets no more pass: the connection leaves its
-    /// client. Gives the target for the next one.
-    pub(super) async fn retire(&self) -> Self {
-        *self.gate.lock().await = Gate::Closed;
-        Self::new(Arc::clone(&self.upstream), self.pid, self.secret.clone())
-    }
-
-    /// Asks the server to cancel what the connection runs, unless the client has left it.
+    /// Asks the server to cancel what the connection runs. For the connection's holder only: a
+    /// client's request goes through its [`CancelSlot`].
     ///
     /// # Errors
     /// When the server can't be reached.
     pub async fn cancel(&self) -> Result<(), ConnectError> {
-        let gate = self.gate.lock().await;
-        if *gate == Gate::Closed {
-            return Ok(());
-        }
+        let Target {
+            upstream,
+            pid,
+            secret,
+        } = &*self.0;
         let work = async {
-            let mut stream = transport::by_attempts(&self.upstream, |attempt| {
-                transport::open(&self.upstream, attempt)
-            })
-            .await?;
+            let mut stream =
+                transport::by_attempts(upstream, |attempt| transport::open(upstream, attempt))
+                    .await?;
             let mut request = BytesMut::new();
-            CancelRequest::new(self.pid, SecretKey::Bytes(self.secret.clone()))
+            CancelRequest::new(*pid, SecretKey::Bytes(secret.clone()))
                 .encode(&mut request)
                 .map_err(std::io::Error::other)?;
             stream.write_all(&request).await?;
@@ -95,49 +81,143 @@ impl CancelTarget {
     }
 }
 
+/// What a client's key leads to.
+///
+/// A request that is on its way when the client leaves its server connection must not hit the next
+/// one to have it: [`CancelSlot::detach`] says whether there is one, and such a connection goes to
+/// nobody before [`CancelSlot::quiet`].
+#[derive(Debug, Default)]
+pub struct CancelSlot {
+    state: Mutex<SlotState>,
+    quiet: Notify,
+}
+
+#[derive(Debug, Default)]
+struct SlotState {
+    target: Option<CancelTarget>,
+    /// Requests that are on their way.
+    under_way: usize,
+}
+
+impl CancelSlot {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client has this server connection from now on.
+    pub fn attach(&self, target: CancelTarget) {
+        self.state().target = Some(target);
+    }
+
+    /// The client leaves its server connection: from now on no request reaches it that is not on
+    /// its way already. Gives whether none is.
+    pub fn detach(&self) -> bool {
+        let mut state = self.state();
+        state.target = None;
+        state.under_way == 0
+    }
+
+    /// Waits until no request is on its way.
+    pub async fn quiet(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.quiet.notified());
+            notified.as_mut().enable();
+            if self.state().under_way == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Cancels what the client's server connection runs, if it has one.
+    ///
+    /// # Errors
+    /// When the server can't be reached.
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        let target = {
+            let mut state = self.state();
+            let Some(target) = state.target.clone() else {
+                return Ok(());
+            };
+            state.under_way += 1;
+            target
+        };
+        let _under_way = UnderWay(self);
+        target.cancel().await
+    }
+}
+
+/// A request on its way, also when its future is dropped.
+struct UnderWay<'a>(&'a CancelSlot);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.state().under_way -= 1;
+        self.0.quiet.notify_waiters();
+    }
+}
+
 /// A pid and a secret, as BackendKeyData carries them.
 type Key = (i32, Vec<u8>);
 
 /// The keys that are out.
 #[derive(Debug, Default)]
 pub struct CancelRegistry {
-    keys: std::sync::Mutex<HashMap<Key, CancelTarget>>,
+    keys: Mutex<HashMap<Key, Arc<CancelSlot>>>,
 }
 
 impl CancelRegistry {
-    /// Makes a key of `secret_bytes` bytes (4 under protocol 3.0, up to 256 under 3.2) for a
-    /// server connection. It is good until the registration is dropped.
+    /// Makes a key of `secret_bytes` bytes (4 under protocol 3.0, up to 256 under 3.2), with the
+    /// pid of a server process or one of nobody's. It is good until the registration is dropped.
     ///
     /// # Errors
     /// When the system has no randomness.
     pub fn register(
         self: &Arc<Self>,
-        target: CancelTarget,
+        pid: Option<i32>,
         secret_bytes: usize,
     ) -> std::io::Result<CancelRegistration> {
-        let pid = target.pid;
         loop {
+            let pid = match pid {
+                Some(pid) => pid,
+                None => random_pid()?,
+            };
             let key = (pid, crate::random::bytes(secret_bytes.clamp(4, 256))?);
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
             if let std::collections::hash_map::Entry::Vacant(entry) = keys.entry(key.clone()) {
-                entry.insert(target);
+                let slot = Arc::default();
+                entry.insert(Arc::clone(&slot));
                 let registry = Arc::clone(self);
-                return Ok(CancelRegistration { registry, key });
+                return Ok(CancelRegistration {
+                    registry,
+                    key,
+                    slot,
+                });
             }
         }
     }
 
-    /// The server connection of a key; `None` for a guess.
-    pub fn find(&self, pid: i32, secret: &[u8]) -> Option<CancelTarget> {
+    /// What a key leads to; `None` for a guess.
+    pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Arc<CancelSlot>> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&(pid, secret.to_vec())).cloned()
+        keys.get(&(pid, secret.to_vec())).map(Arc::clone)
     }
+}
+
+/// A pid that a client takes for one.
+fn random_pid() -> std::io::Result<i32> {
+    let bytes = crate::random::bytes(4)?;
+    let pid = bytes
+        .iter()
+        .fold(0, |pid, byte| pid << 8 | i32::from(*byte));
+    Ok((pid & i32::MAX).max(1))
 }
 
 /// A key that is out; dropping it makes it void.
 pub struct CancelRegistration {
     registry: Arc<CancelRegistry>,
     key: Key,
+    slot: Arc<CancelSlot>,
 }
 
 impl std::fmt::Debug for CancelRegistration {
@@ -147,7 +227,7 @@ impl std::fmt::Debug for CancelRegistration {
 }
 
 impl CancelRegistration {
-    /// The pid to tell the client: the server's own.
+    /// The pid to tell the client.
     pub fn pid(&self) -> i32 {
         self.key.0
     }
@@ -155,6 +235,11 @@ impl CancelRegistration {
     /// The secret to tell the client.
     pub fn secret(&self) -> &[u8] {
         &self.key.1
+    }
+
+    /// Where the key leads.
+    pub fn slot(&self) -> &Arc<CancelSlot> {
+        &self.slot
     }
 }
 

@@ -46,8 +46,6 @@ impl Backend {
         if !self.inbox.is_empty() || self.has_output() {
             return Err(unclean());
         }
-        // A cancel that the server still has in hand meets one of the statements below, at worst.
-        self.cancel = self.cancel.retire().await;
         for (statement, _) in STEPS {
             self.outbox.own_query(statement);
         }

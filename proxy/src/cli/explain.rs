@@ -324,6 +324,7 @@ fn claim(engine: &Engine, slot: usize) -> String {
 fn effect(effect: &Effect) -> String {
     match effect {
         Effect::SearchPath => "the search_path is asked for before the next statement".to_owned(),
+        Effect::Setting(name) => format!("the setting {name:?} may be another"),
         Effect::ClaimsLost => "the claims are set again before the next statement".to_owned(),
         Effect::DeallocateAll => "no prepared statement is left".to_owned(),
         Effect::Deallocate(name) => format!("the prepared statement {name:?} is gone"),

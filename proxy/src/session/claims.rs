@@ -37,26 +37,10 @@ impl Session {
     /// Sends our own statement. Only where no reply is outstanding. Inside a pipeline of the
     /// client's, Flush takes the place of Sync, which would end its transaction.
     pub(super) fn ask_facts(&mut self, server: &mut Outbox) {
-        let claims = self.judging.identity().claims_json();
-        let role = self.judging.access().set_role.as_deref();
-        let text = match role {
-            Some(_) => SET_CLAIMS_AND_ROLE,
-            None => SET_CLAIMS,
-        };
-        let values: Vec<&str> = std::iter::once(claims).chain(role).collect();
-        let types = [TEXT; 2];
-        server.own_parse(NAME, text, types.get(..values.len()).unwrap_or_default());
-        server.forward(Forward::Bind, &bind(&values));
-        let portal = [NAME.as_bytes(), &[0]].concat();
-        server.forward(Forward::Execute, &[&portal[..], &[0; 4]].concat());
-        server.forward(Forward::Close, &[b"P", &portal[..]].concat());
-        server.forward(Forward::Close, &[b"S", &portal[..]].concat());
-        self.queue.push(Pending {
-            unsettles: true,
-            ..Pending::new(Expect::Own)
-        });
-        self.queue.push(Pending::new(Expect::OwnClose));
-        self.queue.push(Pending::new(Expect::OwnClose));
+        if self.sharing.is_some() && !self.pipeline_open && self.status == b'I' {
+            return self.ask_setup(server);
+        }
+        self.send_claims(server);
         if self.pipeline_open {
             server.forward(Forward::Flush, &[]);
         } else {
@@ -70,10 +54,24 @@ impl Session {
         self.known.in_transaction = self.pipeline_open || self.status == b'T';
     }
 
+    /// Sends the statement itself, without a Sync.
+    pub(super) fn send_claims(&mut self, server: &mut Outbox) {
+        let claims = self.judging.identity().claims_json();
+        let role = self.judging.access().set_role.as_deref();
+        match role {
+            Some(role) => own_statement(server, SET_CLAIMS_AND_ROLE, &[claims, role]),
+            None => own_statement(server, SET_CLAIMS, &[claims]),
+        }
+        self.owe(Expect::Own);
+    }
+
     /// The row of our own statement.
     pub(super) fn take_facts(&mut self, row: &[u8]) -> Result<(), Stop> {
         let path = search_path(row).ok_or_else(Stop::desynchronised)?;
-        self.judging.set_search_path(path);
+        self.judging.set_search_path(&path);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.search_path = path.into();
+        }
         Ok(())
     }
 
@@ -87,6 +85,17 @@ impl Session {
             "pgwarden: can't set the session's claims",
         ))
     }
+}
+
+/// Runs a statement of our own with these texts; nothing of it stays.
+pub(super) fn own_statement(server: &mut Outbox, text: &'static str, values: &[&str]) {
+    let types = [TEXT; 2];
+    server.own_parse(NAME, text, types.get(..values.len()).unwrap_or_default());
+    server.forward(Forward::Bind, &bind(values));
+    let portal = [NAME.as_bytes(), &[0]].concat();
+    server.forward(Forward::Execute, &[&portal[..], &[0; 4]].concat());
+    server.forward(Forward::Close, &[b"P", &portal[..]].concat());
+    server.forward(Forward::Close, &[b"S", &portal[..]].concat());
 }
 
 /// The body of a Bind with these texts.

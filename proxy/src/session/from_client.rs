@@ -118,6 +118,7 @@ impl Session {
             let message = "pgwarden: the token gives no access to this database any more";
             return Err(Stop::Fatal(Report::fatal("28000", message)));
         }
+        self.refresh_setup();
         if self.known.settled && !self.queue.unsettles() {
             self.nudged = false;
             return Ok(Gate::Open);
@@ -226,6 +227,9 @@ impl Session {
         started: Instant,
     ) {
         let started = self.count(&plan).then_some(started);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.follow(&plan);
+        }
         self.queue.push(Pending {
             unsettles: unsettles(self.known, &plan),
             plan: Some(plan),
@@ -574,7 +578,8 @@ impl Session {
         }
         let skipped = std::mem::replace(&mut self.skip, Skip::Nothing);
         self.pipeline_open = false;
-        if skipped == Skip::Local {
+        let alone = self.sharing.as_ref().is_some_and(|it| !it.attached);
+        if skipped == Skip::Local || alone {
             answer::ready(&mut self.to_client, self.status);
             return Ok(Taken::Yes);
         }

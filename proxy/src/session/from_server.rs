@@ -25,7 +25,11 @@ impl Session {
         match tag {
             b'N' => return self.notice(body),
             b'A' => return Ok(Passed::AsIs),
-            b'S' => return parameter_status(body),
+            b'S' => {
+                let passed = parameter_status(body)?;
+                let muted = self.sharing.as_ref().is_some_and(|it| it.muted);
+                return Ok(if muted { Passed::Done } else { passed });
+            }
             b'E' => return self.error(body),
             _ => {}
         }
@@ -84,7 +88,21 @@ impl Session {
             }
             (b'C', Expect::Own) => self.known.settled = true,
             (b'3', Expect::OwnClose) => {}
-            (b'Z', Expect::OwnSync) => self.status = status(body)?,
+            (b'D', Expect::OwnSettings) => {
+                self.take_settings(body)?;
+                return Ok(Passed::Done);
+            }
+            (b'1' | b'2', Expect::OwnSettings)
+            | (b'1' | b'2' | b'D', Expect::OwnReplay)
+            | (b'C' | b'D' | b'T', Expect::OwnQuery) => return Ok(Passed::Done),
+            (b'C', Expect::OwnReplay | Expect::OwnSettings) => {}
+            (b'Z', Expect::OwnQuery) if body == b"I" => {}
+            (b'Z', Expect::OwnSync) => {
+                self.status = status(body)?;
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.muted = false;
+                }
+            }
             _ => return Err(Stop::desynchronised()),
         }
         self.queue.pop();
@@ -151,7 +169,8 @@ impl Session {
         self.finished(&pending);
         if self.status == b'I' {
             self.names.end_transaction(pending.transaction);
-            if std::mem::take(&mut self.known.in_transaction) {
+            let asks = self.sharing.as_ref().is_some_and(|sharing| sharing.asks);
+            if std::mem::take(&mut self.known.in_transaction) || asks {
                 self.known.settled = false;
             }
         }

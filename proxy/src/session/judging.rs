@@ -88,9 +88,9 @@ impl Judging {
     }
 
     /// The server has told the effective `search_path`.
-    pub(super) fn set_search_path(&mut self, search_path: Vec<String>) {
+    pub(super) fn set_search_path(&mut self, search_path: &[String]) {
         if self.facts.search_path != search_path {
-            self.facts.search_path = search_path;
+            self.facts.search_path = search_path.to_vec();
             self.basis.path += 1;
         }
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use pgwarden_policy::Plan;
 
+use crate::metrics::Pin;
+
 /// What a verdict was based on: changes of the engine and of the session's `search_path` so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Basis {
@@ -121,6 +123,17 @@ impl Names {
     pub(super) fn fresh(&mut self) -> Box<str> {
         self.given += 1;
         format!("pgwarden_{}", self.given).into_boxed_str()
+    }
+
+    /// Why they exist on one server connection only.
+    pub(super) fn pins(&self) -> Option<Pin> {
+        if !self.prepared.is_empty() {
+            Some(Pin::Prepare)
+        } else if self.statements.unnamed.is_some() || !self.statements.named.is_empty() {
+            Some(Pin::Statement)
+        } else {
+            None
+        }
     }
 
     /// The statement of a name.
@@ -268,6 +281,7 @@ mod tests {
                 checks: Vec::new(),
                 effects: Vec::new(),
                 relations: Vec::new(),
+                calls_users: false,
                 fingerprint: 0,
             }),
             basis: Basis::default(),

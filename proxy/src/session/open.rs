@@ -8,13 +8,13 @@ use super::Session;
 use super::judging::Judging;
 use crate::audit::{self, Event, EventKind};
 use crate::auth::{AuthError, Identity};
-use crate::backend::CancelRegistration;
+use crate::backend::{BackendFacts, CancelRegistration, StartupParameters};
 use crate::frontend::{self, ClientStream, Ended, LoginError, Newcomer, Requested};
 use crate::metrics::AuthOutcome;
-use crate::pool::Lease;
+use crate::pool::{Lease, Pool};
 use crate::proxy::Proxy;
 use crate::refusal::Refusal;
-use crate::relay::Relay;
+use crate::relay::{Relay, Way};
 use crate::wire::{Report, answer};
 
 /// A cancel key's length under protocol 3.0, and since 3.2.
@@ -56,17 +56,37 @@ pub(super) async fn open(
     };
     who.org = judging.access().tenant();
     proxy.metrics().auth(AuthOutcome::Ok);
-    let (lease, cancel) = match connect(&requested, &judging, minor, proxy).await {
+    let engine = judging.engine();
+    let parameters = match requested.allowed(engine.policy()) {
+        Ok(parameters) => Arc::new(parameters),
+        Err(error) => return Err(frontend::refuse(stream, &error.report()).await),
+    };
+    let pool = Arc::clone(judging.database().pool());
+    let session = Session::new(Arc::clone(proxy), Arc::new(who), judging);
+    let connected = connect(&pool, &parameters, &session, minor, proxy).await;
+    let (server, cancel) = match connected {
         Ok(connected) => connected,
-        Err(Unconnected::Report(report)) => return Err(frontend::refuse(stream, &report).await),
-        Err(Unconnected::Refusal(refusal)) => {
-            return Err(frontend::refuse_by(stream, &refusal).await);
+        Err(refusal) => return Err(frontend::refuse_by(stream, &refusal).await),
+    };
+    let way = Way { pool, parameters };
+    let mut relay = match server {
+        Server::Leased(lease) => Relay::new(stream, Some(lease), way, session, cancel),
+        Server::Known(facts) => {
+            let mut relay = Relay::new(stream, None, way, session, cancel);
+            relay.greet_alone(&facts);
+            return Ok(relay);
         }
     };
-    let session = Session::new(Arc::clone(proxy), Arc::new(who), judging);
-    let mut relay = Relay::new(stream, lease, session, cancel);
     relay.greet().await?;
     Ok(relay)
+}
+
+/// Where a session's first words come from.
+enum Server {
+    /// Its own server connection.
+    Leased(Lease),
+    /// What the server has told another one like it: transaction mode needs no more.
+    Known(Arc<BackendFacts>),
 }
 
 /// Why a good token gives no session.
@@ -85,38 +105,35 @@ async fn judging(
     Judging::new(database, identity).map_err(NoAccess::Token)
 }
 
-/// Why there is no server connection.
-enum Unconnected {
-    Report(Report),
-    Refusal(Refusal),
-}
-
 async fn connect(
-    requested: &Requested,
-    judging: &Judging,
+    pool: &Arc<Pool>,
+    parameters: &Arc<StartupParameters>,
+    session: &Session,
     minor: u16,
     proxy: &Proxy,
-) -> Result<(Lease, CancelRegistration), Unconnected> {
-    let parameters = requested.allowed(judging.engine().policy());
-    let parameters = parameters.map_err(|error| Unconnected::Report(error.report()))?;
-    let lease = judging
-        .database()
-        .pool()
-        .checkout(&parameters)
-        .await
-        .map_err(|error| {
-            tracing::warn!(database = judging.database().name(), %error, "no server connection");
-            Unconnected::Refusal(error.refusal())
-        })?;
+) -> Result<(Server, CancelRegistration), Refusal> {
+    let setup = session.setup();
+    let known = setup.and_then(|_| pool.greeting(parameters));
+    let server = match known {
+        Some(facts) => Server::Known(facts),
+        None => {
+            let checkout = Arc::clone(pool).checkout_for(Arc::clone(parameters), setup.cloned());
+            Server::Leased(checkout.await.map_err(|error| {
+                tracing::warn!(%error, "no server connection");
+                error.refusal()
+            })?)
+        }
+    };
+    // In transaction mode the client has no server process of its own.
+    let pid = match (&server, setup) {
+        (Server::Leased(lease), None) => Some(lease.facts().pid),
+        _ => None,
+    };
     let (short, long) = SECRET_BYTES;
     let secret_bytes = if minor >= 2 { long } else { short };
-    let target = lease.cancel_target().clone();
-    match proxy.cancels().register(target, secret_bytes) {
-        Ok(cancel) => Ok((lease, cancel)),
-        Err(_) => Err(Unconnected::Report(Report::fatal(
-            "XX000",
-            "pgwarden: no randomness",
-        ))),
+    match proxy.cancels().register(pid, secret_bytes) {
+        Ok(cancel) => Ok((server, cancel)),
+        Err(_) => Err(Refusal::new("XX000", "pgwarden: no randomness")),
     }
 }
 
@@ -154,13 +171,13 @@ async fn not_let_in(
 impl Session {
     /// What a client reads before its first ReadyForQuery: what the server has said, and a cancel
     /// key of our own.
-    pub(crate) fn write_greeting(&mut self, lease: &Lease, cancel: &CancelRegistration) {
+    pub(crate) fn write_greeting(&mut self, facts: &BackendFacts, cancel: &CancelRegistration) {
         let mut out = bytes::BytesMut::new();
         answer::authentication_ok(&mut out);
-        for (name, value) in &lease.facts().parameters {
+        for (name, value) in &facts.parameters {
             answer::parameter_status(&mut out, name, value);
         }
-        for notice in &lease.facts().notices {
+        for notice in &facts.notices {
             out.extend_from_slice(notice);
         }
         // What has come while the claims were set.

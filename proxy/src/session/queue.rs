@@ -41,6 +41,12 @@ pub(super) enum Expect {
     OwnClose,
     /// A Sync of our own.
     OwnSync,
+    /// A Query of our own, up to ReadyForQuery.
+    OwnQuery,
+    /// A statement of our own whose answer says nothing.
+    OwnReplay,
+    /// Our question for settings and cursors.
+    OwnSettings,
 }
 
 impl Expect {
@@ -59,13 +65,24 @@ impl Expect {
             | Self::Deallocate
             | Self::Own
             | Self::OwnClose
-            | Self::OwnSync => false,
+            | Self::OwnSync
+            | Self::OwnQuery
+            | Self::OwnReplay
+            | Self::OwnSettings => false,
         }
     }
 
     /// Whether the client knows nothing of it.
     pub(super) fn is_own(self) -> bool {
-        matches!(self, Self::Own | Self::OwnClose | Self::OwnSync)
+        matches!(
+            self,
+            Self::Own
+                | Self::OwnClose
+                | Self::OwnSync
+                | Self::OwnQuery
+                | Self::OwnReplay
+                | Self::OwnSettings
+        )
     }
 }
 
@@ -128,6 +145,17 @@ impl Queue {
     /// Whether a message is outstanding that may change what verdicts depend on.
     pub(super) fn unsettles(&self) -> bool {
         self.unsettling > 0
+    }
+
+    /// Whether all outstanding messages are of a kind.
+    pub(super) fn all(&self, kind: impl Fn(Expect) -> bool) -> bool {
+        self.pending.iter().all(|pending| kind(pending.expect))
+    }
+
+    /// Nobody will answer.
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+        self.unsettling = 0;
     }
 
     /// A message was sent.

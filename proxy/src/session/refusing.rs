@@ -140,7 +140,10 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         | Expect::DeallocateExecute
         | Expect::Own
         | Expect::OwnClose
-        | Expect::OwnSync => {
+        | Expect::OwnSync
+        | Expect::OwnQuery
+        | Expect::OwnReplay
+        | Expect::OwnSettings => {
             server.own_query(REFUSED);
         }
     }

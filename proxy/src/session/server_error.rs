@@ -22,6 +22,9 @@ impl Session {
     pub(super) fn error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
         let severity = report::field(body, b'V').or_else(|| report::field(body, b'S'));
         if matches!(severity, Some(b"FATAL" | b"PANIC")) {
+            if self.can_swap() {
+                return Err(Stop::Lost);
+            }
             // Whatever we owe, this session is over, and the client learns why from the server.
             report::rewrite(&mut self.to_client, b'E', body, |_, value| {
                 Some(value.into())
@@ -32,7 +35,7 @@ impl Session {
             return Err(Stop::desynchronised());
         };
         if front.expect.is_own() {
-            return Err(self.claims_failed(body));
+            return self.own_error(body);
         }
         let sqlstate = report::field(body, b'C').unwrap_or_default();
         if front.started.is_some() {

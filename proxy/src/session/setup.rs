@@ -1,0 +1,164 @@
+//! Putting a session's setup in force on a server connection, and asking for what has become of it.
+//!
+//! All goes in one batch, whose replies are swallowed: the sweep, if somebody else's settings or
+//! traces may be left; the session's own settings; its claims; and, after a transaction that may
+//! have changed settings or cursors, the question for them. Nothing of the client's is sent before
+//! the batch was answered.
+
+use std::collections::HashMap;
+
+use super::queue::{Expect, Pending};
+use super::{Passed, Session, Stop, claims};
+use crate::backend::{Forward, Outbox};
+use crate::wire::{Reader, report};
+
+/// So many cancels in a row may hit the batch.
+const RETRIES: u8 = 3;
+
+/// Leaves nothing of the last session but prepared statements, which have names of our own, and the
+/// claims, which are set right behind it.
+const SWEEP: &str = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+
+/// Puts settings in force.
+const REPLAY: &str = "SELECT pg_catalog.count(pg_catalog.set_config(key, value, false)) \
+    FROM pg_catalog.json_each_text($1::pg_catalog.json)";
+
+/// The settings of these names that are not those of the start-up, and whether there are cursors.
+/// Settings with a dot may be unknown to `pg_settings`.
+const ASK: &str = "SELECT (SELECT pg_catalog.json_object_agg(it.name, it.value) FROM (\
+    SELECT asked.name, CASE WHEN s.name IS NULL \
+    THEN pg_catalog.current_setting(asked.name, true) \
+    WHEN s.setting IS DISTINCT FROM s.reset_val THEN s.setting END AS value \
+    FROM pg_catalog.json_array_elements_text($1::pg_catalog.json) AS asked (name) \
+    LEFT JOIN pg_catalog.pg_settings AS s \
+    ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower(asked.name)) AS it \
+    WHERE it.value IS NOT NULL), \
+    EXISTS (SELECT FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable)";
+
+impl Session {
+    /// Sends the batch. Only where no reply is outstanding, and outside of a transaction.
+    pub(super) fn ask_setup(&mut self, server: &mut Outbox) {
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        if !std::mem::replace(&mut sharing.placed, true) {
+            if std::mem::take(&mut sharing.unswept) {
+                server.own_query(SWEEP);
+                self.transaction += 1;
+                self.queue.push(Pending {
+                    transaction: self.transaction,
+                    ..Pending::new(Expect::OwnQuery)
+                });
+                sharing.muted = true;
+            }
+            if !sharing.setup.settings.is_empty() {
+                let settings: HashMap<_, _> = sharing.setup.settings.iter().cloned().collect();
+                let settings = serde_json::to_string(&settings).unwrap_or_default();
+                claims::own_statement(server, REPLAY, &[&settings]);
+                sharing.unswept = true;
+                sharing.muted = true;
+                self.owe(Expect::OwnReplay);
+            }
+        }
+        self.send_claims(server);
+        if let Some(sharing) = self.sharing.as_ref().filter(|sharing| sharing.asks) {
+            let names: Vec<&str> = sharing.asked_names().into_iter().collect();
+            let names = serde_json::to_string(&names).unwrap_or_default();
+            claims::own_statement(server, ASK, &[&names]);
+            self.owe(Expect::OwnSettings);
+        }
+        server.forward(Forward::Sync, &[]);
+        self.transaction += 1;
+        self.queue.push(Pending {
+            transaction: self.transaction,
+            ..Pending::new(Expect::OwnSync)
+        });
+        self.known.in_transaction = false;
+    }
+
+    /// A statement of our own has failed. A cancel of the client's may have hit the batch instead of
+    /// its own statement: then the batch is sent again, or another server connection taken.
+    pub(super) fn own_error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        let cancelled = report::field(body, b'C') == Some(b"57014");
+        let swept = self.queue.front().map(|front| front.expect) != Some(Expect::OwnQuery);
+        let swaps = self.can_swap();
+        match &mut self.sharing {
+            Some(sharing) if cancelled && swept && sharing.asks && sharing.cancelled < RETRIES => {
+                sharing.cancelled += 1;
+                // The server skips the rest of the batch.
+                while let Some(front) = self.queue.front()
+                    && front.expect != Expect::OwnSync
+                {
+                    self.queue.pop();
+                }
+                self.known.settled = false;
+                Ok(Passed::Done)
+            }
+            Some(_) if cancelled && swaps => Err(Stop::Lost),
+            _ => Err(self.claims_failed(body)),
+        }
+    }
+
+    /// The replies to a statement of our own and its two Closes are owed.
+    pub(super) fn owe(&mut self, expect: Expect) {
+        self.queue.push(Pending {
+            unsettles: true,
+            ..Pending::new(expect)
+        });
+        self.queue.push(Pending::new(Expect::OwnClose));
+        self.queue.push(Pending::new(Expect::OwnClose));
+    }
+
+    /// The row of [`ASK`].
+    pub(super) fn take_settings(&mut self, row: &[u8]) -> Result<(), Stop> {
+        let (settings, holds) = settings(row).ok_or_else(Stop::desynchronised)?;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.learn(settings, holds);
+        }
+        Ok(())
+    }
+}
+
+/// Settings in the order of their names, and whether there are cursors.
+fn settings(row: &[u8]) -> Option<(Vec<(String, String)>, bool)> {
+    let mut reader = Reader::new(row);
+    reader.u16().ok()?;
+    let settings: HashMap<String, String> = match usize::try_from(reader.i32().ok()?) {
+        Ok(length) => serde_json::from_slice(reader.take(length).ok()?).ok()?,
+        Err(_) => HashMap::new(),
+    };
+    let length = usize::try_from(reader.i32().ok()?).ok()?;
+    let holds = reader.take(length).ok()? != b"f";
+    let mut settings: Vec<_> = settings.into_iter().collect();
+    settings.sort_unstable();
+    Some((settings, holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(settings: Option<&str>, holds: &str) -> Vec<u8> {
+        let mut row = vec![0, 2];
+        for value in [settings, Some(holds)] {
+            match value {
+                Some(text) => {
+                    row.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
+                    row.extend_from_slice(text.as_bytes());
+                }
+                None => row.extend_from_slice(&[0xff; 4]),
+            }
+        }
+        row
+    }
+
+    #[test]
+    fn settings_are_read_in_the_order_of_their_names() {
+        let read = settings(&row(Some(r#"{"b":"2","a":"1"}"#), "f"));
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(read, Some((vec![pair("a", "1"), pair("b", "2")], false)));
+        assert_eq!(settings(&row(None, "t")), Some((Vec::new(), true)));
+        assert_eq!(settings(&[0, 2, 0]), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! Transaction mode: a session that has a server connection only while it needs one.
+//!
+//! The session knows its *setup* (claims, role, changed settings) and puts it in force on each
+//! server connection that it gets, unless the connection carries it already; before that, whatever
+//! the last holder may have left is swept away. Settings are not guessed from the text of SET:
+//! after a transaction that may have changed some, the server is asked for their values, so that
+//! SET LOCAL, rollbacks and savepoints are followed exactly. The connection is kept until it has
+//! answered, and for as long as something on it can't be had on another ([`Pin`]).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pgwarden_policy::{Effect, Plan};
+
+use super::Session;
+use super::queue::Expect;
+use crate::backend::ConnectError;
+use crate::metrics::Pin;
+use crate::pool::{Carried, Settings, Setup};
+use crate::wire::Report;
+
+/// What a session remembers while it has no server connection.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    /// What must be in force before a statement runs.
+    pub(super) setup: Arc<Setup>,
+    /// The effective `search_path` under the setup.
+    pub(super) search_path: Arc<[String]>,
+    /// Whether there is a server connection.
+    pub(super) attached: bool,
+    /// The setup was put in force on the connection, as far as statements since have left it there.
+    pub(super) placed: bool,
+    /// The connection must be swept before another setup is put in force.
+    pub(super) unswept: bool,
+    /// Settings that were changed, or may have been, since the server was last asked.
+    pub(super) touched: BTreeSet<String>,
+    /// The server must be asked for settings and cursors when the transaction has ended.
+    pub(super) asks: bool,
+    /// There are cursors WITH HOLD, or may be.
+    pub(super) holds: bool,
+    /// What the server says of its settings is no news to the client.
+    pub(super) muted: bool,
+    /// Cancels that have hit the question for settings in a row.
+    pub(super) cancelled: u8,
+    /// What the gauge counts this session as.
+    pub(super) pin: Option<Pin>,
+}
+
+impl Sharing {
+    pub(super) fn new(setup: Arc<Setup>) -> Self {
+        Self {
+            setup,
+            search_path: Arc::default(),
+            attached: false,
+            placed: false,
+            unswept: false,
+            touched: BTreeSet::new(),
+            asks: false,
+            holds: false,
+            muted: false,
+            cancelled: 0,
+            pin: None,
+        }
+    }
+
+    /// The statement of a plan is on its way.
+    pub(super) fn follow(&mut self, plan: &Plan) {
+        self.unswept |= plan.leaves_traces();
+        for effect in &plan.effects {
+            match effect {
+                // Those of the transaction end with it.
+                Effect::Setting(name)
+                    if name.starts_with("transaction_") && name != "transaction_timeout" => {}
+                Effect::Setting(name) => self.touch(name),
+                Effect::SearchPath => self.touch("search_path"),
+                Effect::ClaimsLost => self.asks = true,
+                Effect::Hold(_) => {
+                    self.holds = true;
+                    self.asks = true;
+                }
+                Effect::CloseAll | Effect::Close(_) => self.asks |= self.holds,
+                Effect::DeallocateAll
+                | Effect::Deallocate(_)
+                | Effect::Prepare(_)
+                | Effect::Execute(_)
+                | Effect::Fetch(_)
+                | Effect::Listen => {}
+            }
+        }
+    }
+
+    fn touch(&mut self, name: &str) {
+        self.asks = true;
+        self.unswept = true;
+        if !self.touched.contains(name) {
+            self.touched.insert(name.to_owned());
+        }
+    }
+
+    /// The names whose values the server is to be asked for.
+    pub(super) fn asked_names(&self) -> BTreeSet<&str> {
+        let known = self.setup.settings.iter().map(|(name, _)| name.as_str());
+        known
+            .chain(self.touched.iter().map(String::as_str))
+            .collect()
+    }
+
+    /// The server has told them.
+    pub(super) fn learn(&mut self, settings: Settings, holds: bool) {
+        if self.setup.settings != settings {
+            let role = self.setup.role.as_deref();
+            self.setup = Setup::new(&self.setup.claims, role, settings);
+        }
+        self.touched.clear();
+        self.asks = false;
+        self.cancelled = 0;
+        self.holds = holds;
+    }
+}
+
+impl Session {
+    /// Whether a message needs a server connection. Asked only while there is none.
+    pub(crate) fn needs_server(&self, tag: u8) -> bool {
+        match tag {
+            b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'F' => self.skip != super::Skip::Local,
+            _ => false,
+        }
+    }
+
+    /// The setup, in transaction mode.
+    pub(crate) fn setup(&self) -> Option<&Arc<Setup>> {
+        self.sharing.as_ref().map(|sharing| &sharing.setup)
+    }
+
+    /// The session has got a server connection.
+    pub(crate) fn attach(&mut self, carried: &Carried) {
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        sharing.attached = true;
+        sharing.unswept = carried.unswept;
+        self.known.settled = carried.carries(&sharing.setup);
+        sharing.placed = self.known.settled;
+        self.known.in_transaction = false;
+        if self.known.settled {
+            sharing.search_path = Arc::clone(&carried.search_path);
+            self.judging.set_search_path(&carried.search_path);
+        }
+    }
+
+    /// Whether the server connection can go: no transaction is open, nothing is owed, and nothing
+    /// on the connection is the session's alone.
+    pub(crate) fn can_detach(&mut self) -> bool {
+        if !self.is_idle() || self.sharing.as_ref().is_none_or(|it| it.asks) {
+            return false;
+        }
+        let pin = self.pinned();
+        self.note_pin(pin);
+        pin.is_none()
+    }
+
+    /// The session gives its server connection up.
+    pub(crate) fn detach(&mut self, carried: &mut Carried) {
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        sharing.attached = false;
+        carried.setup = self.known.settled.then(|| Arc::clone(&sharing.setup));
+        carried.search_path = Arc::clone(&sharing.search_path);
+        carried.unswept = sharing.unswept;
+        self.known.settled = false;
+    }
+
+    /// Whether the session can go on with another server connection when this one is lost: the
+    /// client waits for nothing that was sent to it.
+    pub(crate) fn can_swap(&self) -> bool {
+        self.status == b'I'
+            && !self.pipeline_open
+            && self.queue.all(Expect::is_own)
+            && self
+                .sharing
+                .as_ref()
+                .is_some_and(|it| it.attached && !it.asks && it.pin.is_none())
+    }
+
+    /// The server connection is lost, and with it what was asked of it.
+    pub(crate) fn lose(&mut self) {
+        self.queue.clear();
+        self.known.settled = false;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.attached = false;
+            sharing.muted = false;
+        }
+    }
+
+    /// Why the session must keep its server connection.
+    fn pinned(&self) -> Option<Pin> {
+        let sharing = self.sharing.as_ref()?;
+        if !self.judging.access().enforce {
+            return Some(Pin::BreakGlass);
+        }
+        if sharing.holds {
+            return Some(Pin::Cursor);
+        }
+        self.names.pins()
+    }
+
+    fn note_pin(&mut self, pin: Option<Pin>) {
+        let metrics = Arc::clone(self.proxy.metrics());
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        if sharing.pin == pin {
+            return;
+        }
+        if let Some(before) = sharing.pin {
+            metrics.pinned(before).add(-1);
+        }
+        if let Some(now) = pin {
+            metrics.pinned(now).add(1);
+            tracing::debug!(
+                session = self.who.session,
+                reason = now.as_str(),
+                "the session keeps its server connection"
+            );
+        }
+        sharing.pin = pin;
+    }
+
+    /// The session ends: it is pinned no more.
+    pub(crate) fn unpin(&mut self) {
+        self.note_pin(None);
+    }
+
+    /// The policy may have given the session another role.
+    pub(super) fn refresh_setup(&mut self) {
+        let role = self.judging.access().set_role.as_deref();
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        if sharing.setup.role.as_deref() != role && self.queue.is_empty() && self.status == b'I' {
+            let settings = sharing.setup.settings.clone();
+            sharing.setup = Setup::new(&sharing.setup.claims, role, settings);
+            sharing.unswept = true;
+            sharing.placed = false;
+            self.known.settled = false;
+        }
+    }
+
+    /// There is no server connection for a message: the statement fails, the session goes on.
+    pub(crate) fn no_server(&mut self, tag: u8, error: &ConnectError) {
+        let report = match error {
+            ConnectError::PoolFull => Report::error(
+                "53300",
+                "pgwarden: no server connection became free within checkout_timeout",
+            ),
+            _ => Report::error(
+                "57P03",
+                "pgwarden: the database server can't be reached now",
+            ),
+        };
+        let expect = match tag {
+            b'P' => Expect::Parse,
+            b'B' => Expect::Bind,
+            b'D' => Expect::DescribePortal,
+            b'E' => Expect::Execute,
+            b'C' => Expect::Close,
+            _ => Expect::Query,
+        };
+        // Nothing is outstanding, so the answer is given here.
+        self.refuse(report, expect, None, &mut crate::backend::Outbox::default());
+    }
+}

@@ -1,0 +1,318 @@
+//! `pool.mode = "transaction"`: many sessions on few server connections, and nothing of one that
+//! the next could see.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pgwarden::server::Running;
+use pgwarden_config::settings::{PoolMode, Settings};
+use pgwarden_tests::fixture::{Arena, Tenant, server, superuser};
+use pgwarden_tests::proxy;
+use pgwarden_tests::wire::Client;
+
+/// A proxy with few server connections.
+struct Pooled {
+    running: Running,
+    arena: Arena,
+}
+
+impl Pooled {
+    fn new(server_connections: usize) -> Self {
+        Self::with(server_connections, |_| {})
+    }
+
+    fn with(server_connections: usize, change: impl FnOnce(&mut Settings)) -> Self {
+        let arena = Arena::take();
+        let mut settings = proxy::settings("");
+        settings.pool.mode = PoolMode::Transaction;
+        settings.pool.checkout_timeout = Duration::from_millis(500);
+        for database in settings.databases.named.values_mut() {
+            database.max_server_connections = server_connections;
+        }
+        change(&mut settings);
+        Self {
+            running: proxy::start(settings, proxy::policy()),
+            arena,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.running.addresses()[0]
+    }
+
+    fn session(&self, tenant: Tenant) -> Client {
+        proxy::session_at(self.address(), &self.arena.plain(), tenant)
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.running.proxy().render_metrics();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        line[name.len()..].trim().parse().unwrap()
+    }
+
+    fn pinned(&self, reason: &str) -> f64 {
+        self.metric(&format!("pgwarden_pinned_sessions{{reason=\"{reason}\"}}"))
+    }
+}
+
+fn value(client: &mut Client, sql: &str) -> String {
+    let reply = client.query(sql).ok();
+    reply.value().unwrap_or_else(|| panic!("no value of {sql}"))
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{what} did not come"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a CancelRequest and waits for the end of its connection.
+fn cancel(address: SocketAddr, pid: u32, secret: &[u8]) {
+    let mut client = Client::raw(address).unwrap();
+    let length = u32::try_from(12 + secret.len()).unwrap();
+    let head = [length, 80_877_102, pid].map(u32::to_be_bytes).concat();
+    client.send_bytes(&[&head[..], secret].concat());
+    client.read_to_end();
+}
+
+/// Ends all sessions on the server, as a restart does.
+fn end_sessions(arena: &Arena) {
+    let mut admin = superuser(server().address(), "postgres");
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+         WHERE datname = '{}' AND backend_type = 'client backend'",
+        arena.plain()
+    );
+    assert_ne!(value(&mut admin, &sql), "0");
+    // They are gone when they are not shown any more.
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+const CLAIMED: &str = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
+
+#[test]
+fn two_tenants_take_turns_on_one_server_connection() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let pid = value(&mut a, "SELECT pg_backend_pid()");
+    for _ in 0..3 {
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        assert_eq!(value(&mut b, "SELECT pg_backend_pid()"), pid);
+        let own = value(&mut a, "SELECT count(*) FROM leads");
+        assert_ne!(own, "0");
+    }
+}
+
+#[test]
+fn claims_undone_by_a_rollback_are_set_again() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    for end in ["ROLLBACK", "COMMIT"] {
+        a.query("BEGIN").ok();
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+        assert!(!a.query("SELECT 1/0").code().is_empty());
+        a.query(end).ok();
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+    }
+}
+
+#[test]
+fn h_settings_go_with_their_session() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let zone = |client: &mut Client| value(client, "SHOW timezone");
+    let original = zone(&mut b);
+    a.query("SET timezone = 'Asia/Tokyo'").ok();
+    assert_eq!(zone(&mut b), original);
+    assert_eq!(zone(&mut a), "Asia/Tokyo");
+    // What is undone is not replayed.
+    a.query("BEGIN").ok();
+    a.query("SET timezone = 'Europe/Paris'").ok();
+    a.query("ROLLBACK").ok();
+    assert_eq!(zone(&mut b), original);
+    assert_eq!(zone(&mut a), "Asia/Tokyo");
+    a.query("BEGIN").ok();
+    a.query("SET LOCAL timezone = 'Europe/Paris'").ok();
+    assert_eq!(zone(&mut a), "Europe/Paris");
+    a.query("COMMIT").ok();
+    assert_eq!(zone(&mut b), original);
+    assert_eq!(zone(&mut a), "Asia/Tokyo");
+    a.query("BEGIN").ok();
+    a.query("SET timezone = 'Europe/Rome'").ok();
+    a.query("SAVEPOINT s").ok();
+    a.query("SET timezone = 'Europe/Paris'").ok();
+    a.query("ROLLBACK TO s").ok();
+    a.query("COMMIT").ok();
+    assert_eq!(zone(&mut b), original);
+    assert_eq!(zone(&mut a), "Europe/Rome");
+    let set = "SELECT set_config('statement_timeout', '12345', false)";
+    a.query(set).ok();
+    assert_eq!(value(&mut b, "SHOW statement_timeout"), "0");
+    assert_eq!(value(&mut a, "SHOW statement_timeout"), "12345ms");
+    a.query("RESET timezone").ok();
+    assert_eq!(value(&mut b, "SHOW statement_timeout"), "0");
+    assert_eq!(zone(&mut a), original);
+    a.query("DISCARD ALL").ok();
+    assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+    assert_eq!(value(&mut a, "SHOW statement_timeout"), "0");
+    assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+}
+
+#[test]
+fn h_the_search_path_goes_with_its_session() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let original = value(&mut b, "SHOW search_path");
+    a.query("SET search_path = pg_catalog").ok();
+    assert_eq!(value(&mut b, "SHOW search_path"), original);
+    assert_ne!(value(&mut b, "SELECT count(*) FROM leads"), "0");
+    assert_eq!(value(&mut a, "SHOW search_path"), "pg_catalog");
+    let hidden = a.query("SELECT count(*) FROM leads");
+    assert_eq!(hidden.denied(), Some("unknown_relation"));
+    a.query("RESET search_path").ok();
+    assert_ne!(value(&mut a, "SELECT count(*) FROM leads"), "0");
+}
+
+#[test]
+fn h_sequences_cursors_and_prepared_statements_are_gone() {
+    let pooled = Pooled::new(2);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    a.query("PREPARE mine AS SELECT 1").ok();
+    assert_eq!(pooled.pinned("prepare"), 1.0);
+    assert_eq!(value(&mut a, "EXECUTE mine"), "1");
+    assert_eq!(b.query("EXECUTE mine").code(), "26000");
+    a.query("DEALLOCATE mine").ok();
+    until("the unpinning", || pooled.pinned("prepare") == 0.0);
+    a.query("BEGIN").ok();
+    a.query("DECLARE held CURSOR WITH HOLD FOR SELECT 7").ok();
+    a.query("COMMIT").ok();
+    until("the pinning", || pooled.pinned("cursor") == 1.0);
+    assert_eq!(b.query("FETCH held").code(), "34000");
+    assert_eq!(value(&mut a, "FETCH held"), "7");
+    a.query("CLOSE held").ok();
+    until("the unpinning", || pooled.pinned("cursor") == 0.0);
+    a.query("BEGIN").ok();
+    a.query("DECLARE held CURSOR WITH HOLD FOR SELECT 7").ok();
+    a.query("ROLLBACK").ok();
+    until("the unpinning", || pooled.pinned("cursor") == 0.0);
+}
+
+#[test]
+fn a_full_pool_is_53300_and_the_session_goes_on() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    a.query("BEGIN").ok();
+    assert_eq!(b.query("SELECT 1").code(), "53300");
+    assert_eq!(b.extended("SELECT 1", &[]).code(), "53300");
+    a.query("COMMIT").ok();
+    assert_eq!(value(&mut b, "SELECT 1"), "1");
+}
+
+#[test]
+fn who_waits_is_served_in_the_order_of_arrival() {
+    let pooled = Pooled::with(1, |settings| {
+        settings.pool.checkout_timeout = Duration::from_secs(10);
+    });
+    let mut holder = pooled.session(Tenant::A);
+    let mut waiting: Vec<Client> = (0..5).map(|_| pooled.session(Tenant::B)).collect();
+    holder.query("BEGIN").ok();
+    for client in &mut waiting {
+        client.send_query("SELECT extract(epoch FROM clock_timestamp())");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    holder.query("COMMIT").ok();
+    let served: Vec<f64> = waiting
+        .iter_mut()
+        .map(|client| client.reply().ok().value().unwrap().parse().unwrap())
+        .collect();
+    assert!(served.is_sorted(), "{served:?}");
+}
+
+#[test]
+fn h_a_lost_server_connection_is_replaced_unless_a_transaction_is_open() {
+    let pooled = Pooled::new(2);
+    let mut idle = pooled.session(Tenant::A);
+    let mut busy = pooled.session(Tenant::B);
+    idle.query("SELECT 1").ok();
+    busy.query("BEGIN").ok();
+    end_sessions(&pooled.arena);
+    let reply = busy.query("SELECT 1");
+    assert!(["57P01", "08006"].contains(&reply.code()), "{reply:?}");
+    assert_eq!(value(&mut idle, CLAIMED), Tenant::A.user());
+}
+
+#[test]
+fn h_a_cancel_hits_its_own_session_or_nothing() {
+    let pooled = Pooled::with(1, |settings| {
+        settings.pool.checkout_timeout = Duration::from_secs(10);
+    });
+    let over = Arc::new(AtomicBool::new(false));
+    let mut victim = pooled.session(Tenant::B);
+    let mut attacker = pooled.session(Tenant::A);
+    let (pid, secret) = attacker.key.clone();
+    let address = pooled.address();
+    let cancels = {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let mut sent = 0;
+            while !over.load(Ordering::Relaxed) {
+                cancel(address, pid, &secret);
+                sent += 1;
+            }
+            sent
+        })
+    };
+    let own = {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let mut cancelled = 0;
+            while !over.load(Ordering::Relaxed) {
+                let reply = attacker.query("SELECT count(*) FROM generate_series(1, 3000)");
+                match reply.code() {
+                    "" => {}
+                    "57014" => cancelled += 1,
+                    other => panic!("{other}"),
+                }
+            }
+            cancelled
+        })
+    };
+    let started = Instant::now();
+    let mut done = 0;
+    while started.elapsed() < Duration::from_secs(4) {
+        let reply = victim.query("SELECT count(*) FROM generate_series(1, 3000)");
+        assert_eq!(reply.code(), "", "{reply:?}");
+        done += 1;
+    }
+    over.store(true, Ordering::Relaxed);
+    let (sent, cancelled) = (cancels.join().unwrap(), own.join().unwrap());
+    assert!(
+        sent > 10 && done > 10,
+        "{sent} cancels, {cancelled} hits, {done} statements"
+    );
+}
