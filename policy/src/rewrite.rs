@@ -14,8 +14,14 @@ use pg_query::NodeEnum;
 /// Aliases of injected relations begin with this; a client's may not.
 pub(crate) const RESERVED_PREFIX: &str = "pgwarden_";
 
+/// The alias of a query that was wrapped.
+const SOURCE: &str = "pgwarden_source";
+
 /// The text that a conflicting row of another tenant raises, as an invalid boolean.
 pub(crate) const CONFLICT_MARKER: &str = "pgwarden: conflicting row belongs to another tenant";
+
+/// The text that a row of another tenant raises where an INSERT computes its tenant.
+pub(crate) const WRITTEN_MARKER: &str = "pgwarden: the row to insert belongs to another tenant";
 
 pub(crate) fn node(inner: NodeEnum) -> Node {
     Node { node: Some(inner) }
@@ -168,14 +174,43 @@ pub(crate) fn after_grouping() -> Node {
 /// An expression of type boolean that raises 22P02 with [`CONFLICT_MARKER`] when it is evaluated,
 /// and not before: it depends on the row, through `left(<column>::text, 0)`.
 pub(crate) fn raise_conflict(column: Node) -> Node {
-    let nothing = node(NodeEnum::FuncCall(Box::new(FuncCall {
-        funcname: vec![string("pg_catalog"), string("left")],
-        args: vec![cast(column, "text"), integer(0)],
+    raise(CONFLICT_MARKER, column)
+}
+
+/// `CASE WHEN CASE WHEN <value> = <own> THEN true ELSE <raises> END THEN <own> END`: the session's
+/// value, after a look at what the client computed. The inner CASE keeps the types apart.
+pub(crate) fn checked(value: Node, own: Node) -> Node {
+    // The clock is volatile, so that planning can't evaluate what must only happen to a row.
+    let clock = call("clock_timestamp", Vec::new());
+    let equal = operator(value, "=", own.clone());
+    let admitted = case(equal, boolean(true), raise(WRITTEN_MARKER, clock));
+    let when = node(NodeEnum::CaseWhen(Box::new(CaseWhen {
+        expr: Some(Box::new(admitted)),
+        result: Some(Box::new(own)),
+        location: -1,
+        ..CaseWhen::default()
+    })));
+    node(NodeEnum::CaseExpr(Box::new(CaseExpr {
+        args: vec![when],
+        location: -1,
+        ..CaseExpr::default()
+    })))
+}
+
+fn raise(marker: &str, row: Node) -> Node {
+    let nothing = call("left", vec![cast(row, "text"), integer(0)]);
+    cast(operator(text(marker), "||", nothing), "bool")
+}
+
+/// `pg_catalog.<name>(<args>)`.
+fn call(name: &str, args: Vec<Node>) -> Node {
+    node(NodeEnum::FuncCall(Box::new(FuncCall {
+        funcname: vec![string("pg_catalog"), string(name)],
+        args,
         funcformat: pb::CoercionForm::CoerceExplicitCall as i32,
         location: -1,
         ..FuncCall::default()
-    })));
-    cast(operator(text(CONFLICT_MARKER), "||", nothing), "bool")
+    })))
 }
 
 /// `(relation JOIN (SELECT) AS pgwarden_<number> ON predicate)`.
@@ -232,6 +267,23 @@ pub(crate) fn target(value: Node) -> Node {
     })))
 }
 
+/// Turns a query of `width` columns into `SELECT pgwarden_source.pgwarden_1, … FROM (query) AS
+/// pgwarden_source (pgwarden_1, …)`, where each column can be named.
+pub(crate) fn wrap_columns(select: &mut SelectStmt, width: usize) {
+    wrap(select);
+    let names: Vec<String> = (1..=width)
+        .map(|at| format!("{RESERVED_PREFIX}{at}"))
+        .collect();
+    let source = select.from_clause.first_mut();
+    if let Some(NodeEnum::RangeSubselect(range)) = source.and_then(|s| s.node.as_mut())
+        && let Some(alias) = range.alias.as_mut()
+    {
+        alias.colnames = names.iter().map(|name| string(name)).collect();
+    }
+    let columns = names.iter().map(|name| column(&[SOURCE, name]));
+    select.target_list = columns.map(target).collect();
+}
+
 /// Turns a query into `SELECT * FROM (query) AS pgwarden_source`, to which a column can be added.
 pub(crate) fn wrap(select: &mut SelectStmt) {
     let inner = std::mem::take(select);
@@ -242,7 +294,7 @@ pub(crate) fn wrap(select: &mut SelectStmt) {
     let source = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
         subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(inner))))),
         alias: Some(Alias {
-            aliasname: format!("{RESERVED_PREFIX}source"),
+            aliasname: SOURCE.to_owned(),
             colnames: Vec::new(),
         }),
         ..RangeSubselect::default()

@@ -76,7 +76,10 @@ pub fn compare(subject: &Reply, oracle: &Reply, ordered: bool) -> Outcome {
 /// wording and compare like any error.
 fn denial(reply: &Reply) -> Option<String> {
     let error = reply.error.as_ref()?;
-    if !error.message().starts_with("pgwarden: ") || error.message().contains("conflict") {
+    if !error.message().starts_with("pgwarden: ")
+        || error.message().contains("conflict")
+        || error.message().contains("the row to insert")
+    {
         return None;
     }
     let reason = error.reason().unwrap_or("none given");
@@ -87,15 +90,11 @@ fn denial(reply: &Reply) -> Option<String> {
     })
 }
 
-/// A foreign row under ON CONFLICT DO UPDATE raises 22P02 in the rewritten statement; the session
+/// A foreign row under ON CONFLICT DO UPDATE, or one that an INSERT computes, raises 22P02 in the rewritten statement; the session
 /// turns that into the 42501 of row level security, the engine alone can't.
 fn sqlstate(reply: &Reply) -> &str {
     let error = reply.error.as_ref();
-    if error.is_some_and(|error| {
-        error
-            .message()
-            .contains("conflicting row belongs to another tenant")
-    }) {
+    if error.is_some_and(|error| error.message().contains("belongs to another tenant")) {
         return "42501";
     }
     reply.code()

@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 
 use super::names::{Column, Item, Scope};
 use super::select::Output;
-use super::{Entry, EntryId, EntryKind, Env, Judge, unsupported, value};
+use super::{Entry, EntryId, EntryKind, Env, Judge, unsupported};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
@@ -173,8 +173,11 @@ impl Judge<'_> {
                         self.rewritten();
                     }
                     Some(key) => {
-                        self.tenant_value(value, key, table, nowhere)?;
+                        let known = self.is_own_value(value, key, table)?;
                         self.expression(value, nowhere, &inner)?;
+                        if !known {
+                            self.check_when_run(value, key)?;
+                        }
                         self.rewritten();
                     }
                     None if default => {}
@@ -225,112 +228,6 @@ impl Judge<'_> {
         }
         self.rewritten();
         Ok(())
-    }
-
-    /// INSERT … SELECT: a given tenant column must be one of a guarded relation; a missing one is
-    /// appended to the select list.
-    fn select_rows(
-        &mut self,
-        target: EntryId,
-        insert: &mut InsertStmt,
-        output: &Output,
-        keys: &[Key],
-        columns: &[String],
-        table: &str,
-    ) -> Result<(), Denial> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        if output.open {
-            return Err(unsupported("INSERT … SELECT whose columns are not known"));
-        }
-        let mut missing = Vec::new();
-        for key in keys {
-            match columns.iter().position(|column| *column == key.column) {
-                None => missing.push(key),
-                Some(at) => self.selected_tenant(insert, output, at, key, table)?,
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        list_columns(&mut insert.cols, columns);
-        for key in missing {
-            self.may_fill(target, key, table)?;
-            let value = self.slot_value(key)?;
-            let Some(NodeEnum::SelectStmt(select)) = insert
-                .select_stmt
-                .as_mut()
-                .and_then(|source| source.node.as_mut())
-            else {
-                continue;
-            };
-            if select.op != SetOperation::SetopNone as i32 || !select.values_lists.is_empty() {
-                rewrite::wrap(select);
-            }
-            if select.group_clause.is_empty() || !select.target_list.is_empty() {
-                select
-                    .target_list
-                    .push(rewrite::node(NodeEnum::ResTarget(Box::new(ResTarget {
-                        val: Some(Box::new(value)),
-                        location: -1,
-                        ..ResTarget::default()
-                    }))));
-            }
-            insert.cols.push(column_target(&key.column));
-        }
-        self.rewritten();
-        Ok(())
-    }
-
-    fn selected_tenant(
-        &mut self,
-        insert: &InsertStmt,
-        output: &Output,
-        at: usize,
-        key: &Key,
-        table: &str,
-    ) -> Result<(), Denial> {
-        self.rewritten();
-        // A literal, a parameter or a guarded relation's own column, in the list of a plain SELECT.
-        let Some(NodeEnum::SelectStmt(select)) = insert
-            .select_stmt
-            .as_ref()
-            .and_then(|source| source.node.as_ref())
-        else {
-            return Err(value::unproven(key, table));
-        };
-        let simple = select.op == SetOperation::SetopNone as i32
-            && select.target_list.len() == output.columns.len();
-        let target = select.target_list.get(at).filter(|_| simple);
-        let Some(NodeEnum::ResTarget(target)) = target.and_then(|target| target.node.as_ref())
-        else {
-            return Err(value::unproven(key, table));
-        };
-        let Some(given) = target.val.clone() else {
-            return Err(value::unproven(key, table));
-        };
-        if matches!(given.node, Some(NodeEnum::ColumnRef(_))) {
-            let column = output.columns.get(at);
-            let own = column.is_some_and(|column| column.tenant == Some(key.slot));
-            return if own {
-                Ok(())
-            } else {
-                Err(value::unproven(key, table))
-            };
-        }
-        let nowhere = Scope {
-            items: &[],
-            outer: None,
-        };
-        self.tenant_value(&given, key, table, &nowhere)
-            .map_err(|denial| {
-                if denial.sqlstate == "42703" {
-                    value::unproven(key, table)
-                } else {
-                    denial
-                }
-            })
     }
 
     pub(super) fn may_fill(&self, target: EntryId, key: &Key, table: &str) -> Result<(), Denial> {

@@ -25,6 +25,7 @@ mod cursor;
 mod expression;
 mod from;
 mod insert;
+mod insert_select;
 mod join;
 mod json;
 mod labels;

@@ -16,6 +16,8 @@ impl Judge<'_> {
         lateral: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<EntryId, Denial> {
+        let unnested = self.unnested(range);
+        let open = unnested.is_none();
         let mut defined = Vec::new();
         let mut default_name = String::new();
         for function in &mut range.functions {
@@ -53,6 +55,8 @@ impl Judge<'_> {
             .is_some_and(|alias| !alias.colnames.is_empty());
         let mut columns = if !defined.is_empty() {
             defined
+        } else if let Some(unnested) = unnested {
+            unnested
         } else if listed {
             Vec::new()
         } else if alias_given || !range.is_rowsfrom {
@@ -74,9 +78,44 @@ impl Judge<'_> {
             name,
             schema: None,
             columns,
-            open: true,
+            open,
             kind,
         }))
+    }
+
+    /// The columns of `unnest`: one for each argument that is cast to an array of a built-in type.
+    /// Another type may be a row type, of which there would be a column for each attribute.
+    fn unnested(&self, range: &RangeFunction) -> Option<Vec<Column>> {
+        /// `FirstGenbkiObjectId`: below it, no type is a catalogue's row type.
+        const FIRST_ROW_TYPE: u32 = 10_000;
+        let [function] = range.functions.as_slice() else {
+            return None;
+        };
+        let Some(NodeEnum::List(pair)) = function.node.as_ref() else {
+            return None;
+        };
+        let Some(NodeEnum::FuncCall(call)) = pair.items.first()?.node.as_ref() else {
+            return None;
+        };
+        let is_unnest = matches!(strings(&call.funcname).ok()?.as_slice(), ["unnest"]);
+        if !is_unnest || !range.coldeflist.is_empty() {
+            return None;
+        }
+        let column = |arg: &Node| {
+            let Some(NodeEnum::TypeCast(cast)) = arg.node.as_ref() else {
+                return None;
+            };
+            let name = cast.type_name.as_ref()?;
+            let array = !name.array_bounds.is_empty();
+            let known = matches!(self.type_name(name), Ok(Ty::Known(oid)) if oid < FIRST_ROW_TYPE);
+            (array && known).then(|| Column::opaque("unnest"))
+        };
+        let mut columns: Vec<Column> = call.args.iter().map(column).collect::<Option<_>>()?;
+        let alias = range.alias.as_ref().map(|alias| alias.aliasname.as_str());
+        if let ([only], Some(alias)) = (columns.as_mut_slice(), alias) {
+            alias.clone_into(&mut only.name);
+        }
+        Some(columns)
     }
 
     fn column_definitions(

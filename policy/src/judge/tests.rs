@@ -126,7 +126,7 @@ fn writes_stay_in_the_tenant() {
         ),
         (
             "INSERT INTO leads (org_id) SELECT id FROM calls",
-            "! unproven_tenant_value",
+            "SELECT CASE WHEN CASE WHEN id OPERATOR(pg_catalog.=) $1",
         ),
         (
             "INSERT INTO leads (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET note = excluded.note",
@@ -221,10 +221,13 @@ fn what_applications_write_is_proven() {
             "INSERT INTO leads (id, note) SELECT id, note FROM leads UNION ALL SELECT $1, 'x'",
             "pgwarden_source",
         ),
-        ("INSERT INTO leads TABLE leads", "! unproven_tenant_value"),
+        (
+            "INSERT INTO leads TABLE leads",
+            "pgwarden_source.pgwarden_2 OPERATOR(pg_catalog.=) $1",
+        ),
         (
             "INSERT INTO leads (org_id, note) SELECT p0::uuid, p1 FROM (VALUES ('x', 'y', 0)) AS s(p0, p1, c) ORDER BY c",
-            "! unproven_tenant_value",
+            "WHEN p0::uuid OPERATOR(pg_catalog.=) $1",
         ),
         (
             "SELECT note.x FROM leads",

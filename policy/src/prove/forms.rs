@@ -172,34 +172,6 @@ pub(super) fn admission<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Predic
     fits.then_some(found)
 }
 
-/// Reads `SELECT *, <fills> FROM (<query>) AS pgwarden_source`.
-pub(super) fn wrapped(node: &Node) -> Option<(&Node, Vec<&Value>)> {
-    if !node.has_only(&["target_list", "from_clause", "limit_option", "op"]) {
-        return None;
-    }
-    let [source] = node.list("from_clause") else {
-        return None;
-    };
-    let source = source
-        .as_node()
-        .filter(|source| source.kind == "RangeSubselect")?;
-    let alias = source.node("alias")?;
-    let ours = source.has_only(&["subquery", "alias"])
-        && alias.has_only(&["aliasname"])
-        && alias.text("aliasname") == "pgwarden_source";
-    let (star, fills) = node.list("target_list").split_first()?;
-    let star = star.as_node()?.node("val")?;
-    let [only] = star.list("fields") else {
-        return None;
-    };
-    let is_star = only.as_node().is_some_and(|only| only.kind == "AStar");
-    let fills = fills
-        .iter()
-        .map(|fill| fill.as_node().map(|fill| fill.field("val")));
-    let fills: Option<Vec<&Value>> = fills.collect();
-    (ours && is_star).then_some((source.node("subquery")?, fills?))
-}
-
 /// Reads `CASE WHEN <when> THEN <then> ELSE <other> END`.
 pub(super) fn case(node: &Node) -> Option<(&Node, &Node, &Node)> {
     if node.kind != "CaseExpr" || !node.has_only(&["args", "defresult"]) {

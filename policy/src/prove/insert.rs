@@ -1,12 +1,10 @@
 //! INSERT, ON CONFLICT and SET: a written key must be the session's own value.
 
-use super::{Gap, Step, Walk, forms, gap, need};
+use super::{Gap, Step, Walk, forms, gap, need, wrapped};
 use crate::judge::Key;
 use crate::tree::{Node, Value};
 
 const ONCONFLICT_UPDATE: i64 = 3;
-/// `SETOP_NONE`.
-const NO_SET_OPERATION: i64 = 1;
 
 impl<'a> Walk<'a> {
     pub(super) fn insert(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
@@ -179,7 +177,7 @@ impl<'a> Walk<'a> {
     }
 
     /// VALUES, or a query, or several queries in a set operation.
-    fn query_rows(
+    pub(super) fn query_rows(
         &mut self,
         original: &'a Node,
         rewritten: &'a Node,
@@ -195,19 +193,7 @@ impl<'a> Walk<'a> {
         if !original.list("values_lists").is_empty() {
             return self.values(original, rewritten, write);
         }
-        if let Some((inner, fills)) = forms::wrapped(rewritten) {
-            need(
-                write.keys.len() == write.fills.len(),
-                "a set operation writes a key",
-            )?;
-            self.fill_each(write.fills, &fills)?;
-            return self.node(original, inner);
-        }
-        need(
-            original.int("op") == NO_SET_OPERATION,
-            "a set operation writes a key",
-        )?;
-        self.written_query(original, rewritten, write)
+        self.written_rows(original, rewritten, write)
     }
 
     fn values(&mut self, original: &'a Node, rewritten: &'a Node, write: &Write<'_, 'a>) -> Step {
@@ -238,66 +224,6 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// `INSERT … SELECT`: a SELECT whose output is extended and checked.
-    fn written_query(
-        &mut self,
-        original: &'a Node,
-        rewritten: &'a Node,
-        write: &Write<'_, 'a>,
-    ) -> Step {
-        self.pair(original, rewritten);
-        self.scoped_by_ctes(original, rewritten, |walk| {
-            walk.levels.push(Vec::new());
-            walk.from(original.list("from_clause"), rewritten.list("from_clause"))?;
-            walk.filter(
-                original.node("where_clause"),
-                rewritten.node("where_clause"),
-            )?;
-            walk.conjuncts(
-                original.node("having_clause"),
-                rewritten.node("having_clause"),
-            )?;
-            walk.fence(original, rewritten)?;
-            let (before, after) = (original.list("target_list"), rewritten.list("target_list"));
-            let own = after.get(..before.len()).ok_or(Gap("an output is gone"))?;
-            let added = after.get(before.len()..).unwrap_or_default();
-            let added: Option<Vec<&Value>> = added.iter().map(output).collect();
-            walk.fill_each(write.fills, &added.ok_or(Gap("not an output"))?)?;
-            walk.list(before, own)?;
-            // A column without a qualifier is the relation's only if there is nothing else.
-            let sole = matches!(original.list("from_clause"), [only]
-                if only.as_node().is_some_and(|only| only.kind == "RangeVar"));
-            let star = own.iter().any(|target| output(target).is_none_or(is_star));
-            for (at, key) in write.keys {
-                if write.fills.iter().any(|fill| fill.column == key.column) {
-                    continue;
-                }
-                let value = own.get(*at).and_then(output).filter(|_| !star);
-                let value = value
-                    .and_then(Value::as_node)
-                    .ok_or(Gap("a written key is not known"))?;
-                need(
-                    walk.is_own_value(value, key, sole),
-                    "a foreign value may be written",
-                )?;
-            }
-            walk.fields(
-                original,
-                rewritten,
-                &[
-                    "with_clause",
-                    "from_clause",
-                    "where_clause",
-                    "having_clause",
-                    "limit_offset",
-                    "limit_option",
-                    "target_list",
-                ],
-            )?;
-            walk.all_guarded()
-        })
-    }
-
     /// The values of one row, where DEFAULT may have become the session's value.
     pub(super) fn written(
         &mut self,
@@ -317,14 +243,34 @@ impl<'a> Walk<'a> {
             if was_default && after_node.kind != "SetToDefault" {
                 self.fill_one(key, after_node)?;
             } else {
-                self.value(before, after)?;
-                need(
-                    self.is_own_value(after_node, key, false),
-                    "a foreign value may be written",
-                )?;
+                self.written_value(before, after, key, false)?;
             }
         }
         Ok(())
+    }
+
+    /// A value of a key: the session's by what is written there, or checked when it runs.
+    pub(super) fn written_value(
+        &mut self,
+        before: &'a Value,
+        after: &'a Value,
+        key: &Key,
+        sole: bool,
+    ) -> Step {
+        let after_node = after.as_node().ok_or(Gap("a written key is not known"))?;
+        if let Some(checked) = wrapped::checked(after_node, self.claims) {
+            need(
+                (checked.slot, checked.value_type) == (key.slot, key.value_type),
+                "a check is of another key",
+            )?;
+            let before = before.as_node().ok_or(Gap("not a value"))?;
+            return self.node(before, checked.value);
+        }
+        self.value(before, after)?;
+        need(
+            self.is_own_value(after_node, key, sole),
+            "a foreign value may be written",
+        )
     }
 
     pub(super) fn fill(&mut self, keys: &[&Key], values: &'a [Value]) -> Step {
@@ -332,7 +278,7 @@ impl<'a> Walk<'a> {
         self.fill_each(keys, &values)
     }
 
-    fn fill_each(&mut self, keys: &[&Key], values: &[&'a Value]) -> Step {
+    pub(super) fn fill_each(&mut self, keys: &[&Key], values: &[&'a Value]) -> Step {
         need(keys.len() == values.len(), "a fill is missing")?;
         for (key, value) in keys.iter().zip(values) {
             self.fill_one(key, value.as_node().ok_or(Gap("not a value"))?)?;
@@ -455,14 +401,14 @@ fn width(rows: &Node) -> usize {
 }
 
 /// The expression of an output column.
-fn output(target: &Value) -> Option<&Value> {
+pub(super) fn output(target: &Value) -> Option<&Value> {
     let target = target
         .as_node()
         .filter(|target| target.kind == "ResTarget")?;
     Some(target.field("val"))
 }
 
-fn is_star(value: &Value) -> bool {
+pub(super) fn is_star(value: &Value) -> bool {
     let Some(node) = value.as_node().filter(|node| node.kind == "ColumnRef") else {
         return false;
     };

@@ -12,10 +12,12 @@ mod copy;
 mod filter;
 mod forms;
 mod insert;
+mod insert_select;
 mod merge;
 mod sources;
 mod value;
 mod with;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;

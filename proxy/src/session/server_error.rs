@@ -14,6 +14,9 @@ use crate::wire::{Report, report};
 /// What the rewritten ON CONFLICT raises when the conflicting row is another tenant's.
 const FOREIGN_CONFLICT: &[u8] = b"pgwarden: conflicting row belongs to another tenant";
 
+/// What the rewritten INSERT raises when a row that it computes is another tenant's.
+const FOREIGN_ROW: &[u8] = b"pgwarden: the row to insert belongs to another tenant";
+
 /// How names on the server begin that the client never gave.
 const OUR_PREFIX: &[u8] = b"pgwarden_";
 
@@ -69,8 +72,7 @@ impl Session {
 
     fn relay_error(&mut self, body: &[u8], sqlstate: &[u8]) {
         let message = report::field(body, b'M').unwrap_or_default();
-        if sqlstate == b"22P02" && contains(message, FOREIGN_CONFLICT) {
-            let text = "the row conflicts with a row that is not the session's own";
+        if let Some(text) = raised(sqlstate, message) {
             let denial = Denial::new(DenyReason::ForeignTenantValue, text);
             self.proxy.metrics().denial(denial.reason);
             Report::from(denial).write(&mut self.to_client);
@@ -152,4 +154,15 @@ fn in_their_names<'a>(text: &'a [u8], names: &Names) -> Cow<'a, [u8]> {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+/// What it means when an expression that the rewriter added raises.
+fn raised(sqlstate: &[u8], message: &[u8]) -> Option<&'static str> {
+    if sqlstate != b"22P02" {
+        return None;
+    }
+    if contains(message, FOREIGN_CONFLICT) {
+        return Some("the row conflicts with a row that is not the session's own");
+    }
+    contains(message, FOREIGN_ROW).then_some("the row to insert is not the session's own")
 }

@@ -1,0 +1,230 @@
+//! INSERT … SELECT: the tenant column of every row that a query gives is the session's.
+//!
+//! A column that the client left out is appended to the select list. One that it gave is left alone
+//! where it is shown to be the session's; elsewhere it is looked at when the row is made, and a row
+//! of another tenant raises, as WITH CHECK does under row level security.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
+
+use super::insert::{column_target, list_columns};
+use super::labels::figured_name;
+use super::names::Scope;
+use super::select::Output;
+use super::{EntryId, Judge, unsupported, value};
+use crate::bind::Key;
+use crate::deny::{Denial, DenyReason};
+use crate::rewrite;
+
+/// A tenant column that the client's query gives, and its place in the select list.
+struct Given<'k> {
+    key: &'k Key,
+    at: usize,
+    table: &'k str,
+}
+
+impl Judge<'_> {
+    /// Checks and fills the tenant columns of a query's rows.
+    pub(super) fn select_rows(
+        &mut self,
+        target: EntryId,
+        insert: &mut InsertStmt,
+        output: &Output,
+        keys: &[Key],
+        columns: &[String],
+        table: &str,
+    ) -> Result<(), Denial> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let (given, missing): (Vec<&Key>, Vec<&Key>) =
+            keys.iter().partition(|key| columns.contains(&key.column));
+        // What is appended behind a list of columns has its place, however many come before.
+        let listed = !insert.cols.is_empty() && given.is_empty();
+        if output.open && !listed {
+            return Err(unsupported("INSERT … SELECT whose columns are not known"));
+        }
+        if !missing.is_empty() {
+            list_columns(&mut insert.cols, columns);
+        }
+        let source = insert.select_stmt.as_mut();
+        let Some(NodeEnum::SelectStmt(select)) = source.and_then(|source| source.node.as_mut())
+        else {
+            return Err(unsupported("this kind of INSERT"));
+        };
+        for key in given {
+            let at = columns.iter().position(|column| *column == key.column);
+            let at = at.ok_or_else(|| value::unproven(key, table))?;
+            self.given_tenant(select, output, &Given { key, at, table })?;
+        }
+        for key in missing {
+            self.may_fill(target, key, table)?;
+            append(select, self.slot_value(key)?);
+            insert.cols.push(column_target(&key.column));
+        }
+        self.rewritten();
+        Ok(())
+    }
+
+    fn given_tenant(
+        &mut self,
+        select: &mut SelectStmt,
+        output: &Output,
+        given: &Given<'_>,
+    ) -> Result<(), Denial> {
+        if select.op == SetOperation::SetopUnion as i32 {
+            return self.given_by_union(select, given);
+        }
+        if !is_plain(select) {
+            return Err(given.unproven());
+        }
+        if has_star(select) {
+            return self.given_by_star(select, output, given);
+        }
+        let column = output.columns.get(given.at);
+        let own = column.is_some_and(|column| column.tenant == Some(given.key.slot));
+        let target = item(select, given.at).ok_or_else(|| given.unproven())?;
+        let Some(value) = target.val.as_deref() else {
+            return Err(given.unproven());
+        };
+        let is_column = matches!(value.node, Some(NodeEnum::ColumnRef(_)));
+        let known = if is_column {
+            own
+        } else {
+            self.is_own_value(value, given.key, given.table)?
+        };
+        if !known {
+            keep_name(target);
+            return self.check_item(select, given);
+        }
+        Ok(())
+    }
+
+    /// Every arm of a UNION is looked at when it runs: what one arm shows says nothing of another.
+    fn given_by_union(&mut self, select: &mut SelectStmt, given: &Given<'_>) -> Result<(), Denial> {
+        if select.op == SetOperation::SetopUnion as i32 {
+            for arm in [select.larg.as_deref_mut(), select.rarg.as_deref_mut()] {
+                self.given_by_union(arm.ok_or_else(|| given.unproven())?, given)?;
+            }
+            return Ok(());
+        }
+        if !is_plain(select) || has_star(select) {
+            return Err(given.unproven());
+        }
+        if let Some(target) = item(select, given.at) {
+            keep_name(target);
+        }
+        self.check_item(select, given)
+    }
+
+    /// `SELECT *`: the query is wrapped, so that the column has a name.
+    fn given_by_star(
+        &mut self,
+        select: &mut SelectStmt,
+        output: &Output,
+        given: &Given<'_>,
+    ) -> Result<(), Denial> {
+        // Behind a subquery's border a literal has the type text, whatever column it goes to.
+        let are_columns = select
+            .target_list
+            .iter()
+            .all(|target| matches!(item_value(target), Some(NodeEnum::ColumnRef(_))));
+        if !are_columns {
+            return Err(unsupported(
+                "INSERT … SELECT with both * and other expressions",
+            ));
+        }
+        rewrite::wrap_columns(select, output.columns.len());
+        self.check_item(select, given)
+    }
+
+    fn check_item(&mut self, select: &mut SelectStmt, given: &Given<'_>) -> Result<(), Denial> {
+        let value = item(select, given.at).and_then(|target| target.val.as_deref_mut());
+        self.check_when_run(value.ok_or_else(|| given.unproven())?, given.key)
+    }
+
+    /// Whether a value is the session's by what is written there; a foreign literal is refused.
+    pub(super) fn is_own_value(
+        &mut self,
+        value: &Node,
+        key: &Key,
+        table: &str,
+    ) -> Result<bool, Denial> {
+        let nowhere = Scope {
+            items: &[],
+            outer: None,
+        };
+        match self.tenant_value(value, key, table, &nowhere) {
+            Ok(()) => Ok(true),
+            Err(denial) if denial.reason == DenyReason::ForeignTenantValue => Err(denial),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Has a value looked at when the row is made.
+    pub(super) fn check_when_run(&mut self, value: &mut Node, key: &Key) -> Result<(), Denial> {
+        let own = self.slot_value(key)?;
+        let given = rewrite::take(value);
+        *value = rewrite::checked(given, own);
+        Ok(())
+    }
+}
+
+impl Given<'_> {
+    fn unproven(&self) -> Denial {
+        value::unproven(self.key, self.table)
+    }
+}
+
+fn is_plain(select: &SelectStmt) -> bool {
+    select.op == SetOperation::SetopNone as i32 && select.values_lists.is_empty()
+}
+
+fn item(select: &mut SelectStmt, at: usize) -> Option<&mut ResTarget> {
+    match select.target_list.get_mut(at)?.node.as_mut()? {
+        NodeEnum::ResTarget(target) => Some(target),
+        _ => None,
+    }
+}
+
+fn item_value(target: &Node) -> Option<&NodeEnum> {
+    match target.node.as_ref()? {
+        NodeEnum::ResTarget(target) => target.val.as_deref()?.node.as_ref(),
+        _ => None,
+    }
+}
+
+/// Names a column as it was called: ORDER BY may use the name, which a check would hide.
+fn keep_name(target: &mut ResTarget) {
+    let value = target.val.as_deref();
+    let column = value.filter(|value| matches!(value.node, Some(NodeEnum::ColumnRef(_))));
+    if let Some(column) = column.filter(|_| target.name.is_empty()) {
+        target.name = figured_name(column);
+    }
+}
+
+/// Whether the select list has an item that stands for several columns.
+fn has_star(select: &SelectStmt) -> bool {
+    select
+        .target_list
+        .iter()
+        .any(|target| match item_value(target) {
+            Some(NodeEnum::ColumnRef(reference)) => reference.fields.iter().any(is_star),
+            Some(NodeEnum::AIndirection(steps)) => steps.indirection.iter().any(is_star),
+            _ => false,
+        })
+}
+
+fn is_star(field: &Node) -> bool {
+    matches!(field.node, Some(NodeEnum::AStar(_)))
+}
+
+/// Appends a value to what a query gives.
+fn append(select: &mut SelectStmt, value: Node) {
+    if !is_plain(select) {
+        rewrite::wrap(select);
+    }
+    if select.group_clause.is_empty() || !select.target_list.is_empty() {
+        select.target_list.push(rewrite::target(value));
+    }
+}

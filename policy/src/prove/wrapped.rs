@@ -1,0 +1,155 @@
+//! The forms in which a query's rows are written: wrapped, filled and checked.
+
+use super::Claims;
+use super::forms::{case, is_boolean, names, raises, session_value};
+use crate::tenant::ValueType;
+use crate::tree::{Node, Value};
+
+const AEXPR_OP: i64 = 1;
+/// The alias of a wrapped query.
+const SOURCE: &str = "pgwarden_source";
+
+/// A value that is compared with the session's when it is written.
+pub(super) struct Checked<'a> {
+    /// What the client computed.
+    pub(super) value: &'a Node,
+    /// The slot of the session's value.
+    pub(super) slot: usize,
+    /// Its type.
+    pub(super) value_type: ValueType,
+}
+
+/// Reads `CASE WHEN CASE WHEN <value> = <own> THEN true ELSE <raises> END THEN <own> END`.
+pub(super) fn checked<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Checked<'a>> {
+    if node.kind != "CaseExpr" || !node.has_only(&["args"]) {
+        return None;
+    }
+    let [when] = node.list("args") else {
+        return None;
+    };
+    let when = when
+        .as_node()
+        .filter(|when| when.has_only(&["expr", "result"]))?;
+    let own = session_value(when.node("result")?, claims)?;
+    let (equal, admitted, other) = case(when.node("expr")?)?;
+    let compares = equal.kind == "AExpr"
+        && equal.has_only(&["kind", "name", "lexpr", "rexpr"])
+        && equal.int("kind") == AEXPR_OP
+        && names(equal.list("name"))? == ["pg_catalog", "="]
+        && session_value(equal.node("rexpr")?, claims) == Some(own);
+    (compares && is_boolean(admitted, true) && raises(other)).then_some(Checked {
+        value: equal.node("lexpr")?,
+        slot: own.0,
+        value_type: own.1,
+    })
+}
+
+/// What a wrapped query gives on.
+pub(super) enum Written<'a> {
+    /// Its column of this number, unchanged.
+    Column(usize),
+    /// Its column of this number, checked.
+    Checked(usize, (usize, ValueType)),
+    /// A value of our own.
+    Fill(&'a Value),
+}
+
+impl<'a> Written<'a> {
+    /// Whether it is the column in place `at`, checked against the key if it is to hold one.
+    pub(super) fn is_column(&self, at: usize, key: Option<(usize, ValueType)>) -> bool {
+        match self {
+            Self::Column(number) => *number == at + 1 && key.is_none(),
+            Self::Checked(number, own) => *number == at + 1 && key == Some(*own),
+            Self::Fill(_) => false,
+        }
+    }
+
+    pub(super) fn fill(&self) -> Option<&'a Value> {
+        match self {
+            Self::Fill(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Reads `SELECT *, <fills> FROM (<query>) AS pgwarden_source`.
+pub(super) fn wrapped(node: &Node) -> Option<(&Node, Vec<&Value>)> {
+    let (query, names) = source(node)?;
+    let (star, fills) = node.list("target_list").split_first()?;
+    let star = star.as_node()?.node("val")?;
+    let [only] = star.list("fields") else {
+        return None;
+    };
+    let is_star = only.as_node().is_some_and(|only| only.kind == "AStar");
+    let fills: Option<Vec<&Value>> = fills.iter().map(value).collect();
+    (names.is_empty() && is_star).then_some((query, fills?))
+}
+
+/// Reads `SELECT pgwarden_source.pgwarden_1, … FROM (<query>) AS pgwarden_source (pgwarden_1, …)`.
+pub(super) fn wrapped_columns<'a>(
+    node: &'a Node,
+    claims: Claims<'_>,
+) -> Option<(&'a Node, Vec<Written<'a>>)> {
+    let (query, columns) = source(node)?;
+    let numbered = columns
+        .iter()
+        .enumerate()
+        .all(|(at, name)| number(name) == Some(at + 1));
+    if columns.is_empty() || !numbered {
+        return None;
+    }
+    let written = |target| {
+        let value = value(target)?;
+        let node = value.as_node()?;
+        if let Some(number) = column(node) {
+            return Some(Written::Column(number));
+        }
+        match checked(node, claims) {
+            Some(checked) => Some(Written::Checked(
+                column(checked.value)?,
+                (checked.slot, checked.value_type),
+            )),
+            None => Some(Written::Fill(value)),
+        }
+    };
+    let written: Option<Vec<Written<'_>>> = node.list("target_list").iter().map(written).collect();
+    Some((query, written?))
+}
+
+/// The wrapped query, and its column aliases.
+fn source(node: &Node) -> Option<(&Node, Vec<&str>)> {
+    if !node.has_only(&["target_list", "from_clause", "limit_option", "op"]) {
+        return None;
+    }
+    let [source] = node.list("from_clause") else {
+        return None;
+    };
+    let source = source
+        .as_node()
+        .filter(|source| source.kind == "RangeSubselect")?;
+    let alias = source.node("alias")?;
+    let ours = source.has_only(&["subquery", "alias"])
+        && alias.has_only(&["aliasname", "colnames"])
+        && alias.text("aliasname") == SOURCE;
+    let columns = names(alias.list("colnames"))?;
+    ours.then_some((source.node("subquery")?, columns))
+}
+
+/// The value of an item without a name.
+fn value(target: &Value) -> Option<&Value> {
+    let target = target.as_node()?;
+    (target.kind == "ResTarget" && target.has_only(&["val"])).then(|| target.field("val"))
+}
+
+/// The number in `pgwarden_source.pgwarden_<number>`.
+fn column(node: &Node) -> Option<usize> {
+    let names = names(node.list("fields")).filter(|_| node.kind == "ColumnRef")?;
+    match names.as_slice() {
+        [SOURCE, name] => number(name),
+        _ => None,
+    }
+}
+
+fn number(name: &str) -> Option<usize> {
+    name.strip_prefix("pgwarden_")?.parse().ok()
+}
