@@ -192,3 +192,15 @@ fn g2_a_close_that_fails_leaves_the_portal() {
     let codes: Vec<_> = errors.map(|e| e.error().code().to_owned()).collect();
     assert_eq!(codes, ["22012", "25P02", "0A000"]);
 }
+
+#[test]
+fn g2_errors_of_prepare_have_their_place_in_the_clients_text() {
+    let mut twins = Twins::new();
+    for sql in [
+        "PREPARE p AS SELECT id, full_name FROM leads WHERE score = 1 AND status = 'no such'",
+        "PREPARE p AS SELECT /* ä */ count(*) FROM leads WHERE length(full_name, 1, 2) > 0",
+    ] {
+        let messages = twins.same(&query(sql));
+        assert_ne!(sqlstate(&messages), "");
+    }
+}

@@ -180,12 +180,7 @@ impl Session {
             if !names_a_statement(cleared.plan()) {
                 server.query(&cleared);
             }
-            let (number, last) = &mut self.last_query;
-            last.clear();
-            if cleared.plan().verdict == Verdict::Rewrite && text.len() <= KEPT_TEXT_BYTES {
-                last.push_str(text);
-                *number = self.transaction + 1;
-            }
+            keep_text(&mut self.last_query, self.transaction, text, cleared.plan());
             Ok(Arc::clone(cleared.plan()))
         });
         self.proxy
@@ -609,6 +604,20 @@ impl Session {
         let denial = denial.hint("Call the function in a SELECT.");
         self.deny(denial, Expect::Query, None, server);
         Ok(Taken::Yes)
+    }
+}
+
+/// Keeps the text of a Query for the positions of its errors.
+pub(super) fn keep_text(
+    (number, last): &mut (u64, String),
+    transaction: u64,
+    text: &str,
+    plan: &Plan,
+) {
+    last.clear();
+    if plan.verdict == Verdict::Rewrite && text.len() <= KEPT_TEXT_BYTES {
+        last.push_str(text);
+        *number = transaction + 1;
     }
 }
 

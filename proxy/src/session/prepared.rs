@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use pgwarden_policy::{Denial, Effect, Plan, Protocol};
 
-use super::from_client::no_statement;
+use super::from_client::{keep_text, no_statement};
 use super::names::{Change, Statement};
 use super::queue::Expect;
 use super::refusing::IN_FAILED_TRANSACTION;
@@ -209,6 +209,7 @@ impl Session {
         let basis = self.judging.basis();
         let cleared = self.judging.judge(text, Protocol::Simple, &[])?;
         server.query(&cleared);
+        keep_text(&mut self.last_query, self.transaction, text, cleared.plan());
         Ok(Arc::new(Statement {
             server_name: Box::default(),
             text: text.into(),
