@@ -289,6 +289,31 @@ fn rows(reply: &Reply) -> usize {
     reply.results.iter().map(|result| result.rows.len()).sum()
 }
 
+/// A statement as it is, prepared by SQL, or (if it reads) through a cursor. The last step gives what
+/// it gives.
+fn in_one_of_its_forms(statement: &Statement, index: u64) -> Vec<String> {
+    let sql = &statement.sql;
+    match index % 3 {
+        1 => vec![format!("PREPARE duel AS {sql}"), "EXECUTE duel".to_owned()],
+        2 if !statement.writes => vec![
+            "BEGIN".to_owned(),
+            format!("DECLARE duel CURSOR FOR {sql}"),
+            "FETCH ALL FROM duel".to_owned(),
+        ],
+        _ => vec![sql.clone()],
+    }
+}
+
+fn compare_step(sql: &str, subject: &mut Direct, oracle: &mut Direct) -> (Outcome, usize) {
+    let ours = subject.run(sql, &[]);
+    let refused = compare(&ours, &Reply::default(), false);
+    if matches!(refused, Outcome::Denied(_)) {
+        return (refused, 0);
+    }
+    let theirs = oracle.run(sql, &[]);
+    (compare(&ours, &theirs, false), rows(&theirs))
+}
+
 /// Runs statements through the whole proxy, in one protocol.
 pub fn through_the_proxy(seed: u64, indexes: impl Iterator<Item = u64>, extended: bool) -> Report {
     let arena = Arena::take();
@@ -305,13 +330,14 @@ pub fn through_the_proxy(seed: u64, indexes: impl Iterator<Item = u64>, extended
             extended,
         };
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let ours = subject.run(&statement.sql, &[]);
-            let refused = compare(&ours, &Reply::default(), false);
-            if matches!(refused, Outcome::Denied(_)) {
-                return (refused, 0);
+            let mut last = (Outcome::Same, 0);
+            for step in in_one_of_its_forms(&statement, index) {
+                last = compare_step(&step, &mut subject, &mut oracle);
+                if last.0 != Outcome::Same {
+                    break;
+                }
             }
-            let theirs = oracle.run(&statement.sql, &[]);
-            (compare(&ours, &theirs, false), rows(&theirs))
+            last
         }));
         let (mut outcome, rows) =
             result.unwrap_or_else(|panic| (Outcome::Different(panic_text(panic.as_ref())), 0));
