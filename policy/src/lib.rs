@@ -16,6 +16,7 @@ mod bind;
 pub mod builtin;
 mod cache;
 pub mod catalog;
+pub mod copy;
 pub mod deny;
 pub mod engine;
 mod judge;

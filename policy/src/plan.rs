@@ -1,5 +1,6 @@
 //! A plan: what is known of a statement once it was judged, shared by all statements of its shape.
 
+use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 
@@ -140,6 +141,8 @@ pub struct Plan {
     pub relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
     pub calls_users: bool,
+    /// What the rows of a COPY FROM into a scoped table must hold.
+    pub rows: Option<Rows>,
     /// A stable number of the shape, for the audit.
     pub fingerprint: u64,
 }
@@ -318,6 +321,7 @@ mod tests {
             effects: Vec::new(),
             relations: Vec::new(),
             calls_users: false,
+            rows: None,
             fingerprint: 0,
         }
     }

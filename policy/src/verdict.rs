@@ -169,6 +169,7 @@ impl Judging<'_> {
             effects: findings.effects,
             relations: findings.relations,
             calls_users: findings.calls_users.get(),
+            rows: findings.rows,
             fingerprint: self.fingerprint,
         };
         Fresh {

@@ -35,6 +35,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
 use pgwarden_config::settings::PoolMode;
+use pgwarden_policy::copy::Guard;
 
 use crate::audit;
 use crate::frontend::{self, Visit};
@@ -172,6 +173,8 @@ pub(crate) struct Session {
     nudged: bool,
     skip: Skip,
     copy: Copy,
+    /// Checks the data of the COPY that the server takes data for.
+    rows: Guard,
     /// Sync and Query messages sent.
     transaction: u64,
     expires: Instant,
@@ -216,6 +219,7 @@ impl Session {
             nudged: false,
             skip: Skip::Nothing,
             copy: Copy::No,
+            rows: Guard::default(),
             transaction: 0,
             expires: now.checked_add(left.unwrap_or_default()).unwrap_or(never),
             to_client: BytesMut::new(),

@@ -86,3 +86,108 @@ fn d7_copy_to_among_other_statements() {
             .sync(),
     );
 }
+
+/// What a COPY FROM is sent, in one frame and cut into single bytes.
+fn copy_in(sql: &str, data: &[u8], cut: bool) -> Frames {
+    let mut frames = Frames::new().query(sql);
+    for piece in data.chunks(if cut { 1 } else { data.len().max(1) }) {
+        frames = frames.raw(b'd', piece);
+    }
+    frames.raw(b'c', b"")
+}
+
+const A: &str = "a0000000-0000-0000-0000-000000000001";
+const B: &str = "b0000000-0000-0000-0000-000000000002";
+const STORED: &str = "SELECT * FROM coupons ORDER BY code";
+
+fn loads(twins: &mut Twins, options: &str, data: &[u8]) {
+    for cut in [false, true] {
+        twins.proxied(&Frames::new().query("BEGIN"));
+        let sql = format!("COPY coupons (code, org_id, percent) FROM STDIN {options}");
+        let messages = twins.proxied(&copy_in(&sql, data, cut));
+        assert!(
+            messages.iter().any(|it| it.tag == b'C'),
+            "refused: {:?} {:?}",
+            data.escape_ascii().to_string(),
+            pgwarden_tests::frames::shown(&messages)
+        );
+        let mine = twins.proxied(&Frames::new().query(STORED));
+        twins.proxied(&Frames::new().query("ROLLBACK"));
+        assert!(mine.iter().filter(|it| it.tag == b'D').count() > 2);
+    }
+}
+
+fn refuses(twins: &mut Twins, options: &str, data: &[u8]) {
+    let before = twins.same(&Frames::new().query(STORED));
+    for cut in [false, true] {
+        let sql = format!("COPY coupons (code, org_id, percent) FROM STDIN {options}");
+        let messages = twins.proxied(&copy_in(&sql, data, cut));
+        let error = messages.iter().find(|it| it.tag == b'E');
+        let error = error
+            .unwrap_or_else(|| panic!("passed: {}", data.escape_ascii()))
+            .error();
+        assert_eq!(error.code(), "42501", "{}", data.escape_ascii());
+        let after = twins.same(&Frames::new().query(STORED));
+        assert_eq!(
+            pgwarden_tests::frames::shown(&before),
+            pgwarden_tests::frames::shown(&after)
+        );
+    }
+}
+
+#[test]
+fn d7_copy_from_stores_own_rows() {
+    let mut twins = Twins::new();
+    let upper = A.to_uppercase();
+    loads(
+        &mut twins,
+        "",
+        format!("n1\t{A}\t5\nn\\t2\t{{{upper}}}\t\\N\n").as_bytes(),
+    );
+    loads(
+        &mut twins,
+        "(FORMAT csv, HEADER)",
+        format!("a,b,c\r\n\"x\n1\",\"{A}\",5\r\ny,{A},\r\n").as_bytes(),
+    );
+    loads(
+        &mut twins,
+        "(DELIMITER '|', NULL '-')",
+        format!("n1|{A}|5\nn2|{A}|-").as_bytes(),
+    );
+}
+
+#[test]
+fn d7_copy_from_refuses_foreign_rows() {
+    let mut twins = Twins::new();
+    for data in [
+        format!("n1\t{B}\t5\n"),
+        format!("n1\t{A}\t5\nn2\t{B}\t5\n"),
+        "n1\t\\N\t5\n".to_owned(),
+        format!("n1\t\\x61{}\t5\n", &A[1..]),
+        format!("n1\t{A}\t5\n\\.\nn2\t{B}\t5\n"),
+        format!("n1\\\t{A}\t{B}\t5\n"),
+        format!("n1\t{A}\t5\rn2\t{B}\t5\r"),
+    ] {
+        refuses(&mut twins, "", data.as_bytes());
+    }
+    refuses(
+        &mut twins,
+        "(FORMAT csv)",
+        format!("\"n1,{A},5\n\",{B},5\n").as_bytes(),
+    );
+    refuses(
+        &mut twins,
+        "(DELIMITER '-')",
+        format!("n1-{A}-5\n").as_bytes(),
+    );
+    refuses(
+        &mut twins,
+        &format!("(NULL '{A}')"),
+        format!("n1\t{A}\t5\n").as_bytes(),
+    );
+    refuses(
+        &mut twins,
+        "(FORMAT binary)",
+        b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
+    );
+}

@@ -91,6 +91,7 @@ fn known_judge(
         relations: Vec::new(),
         pinned: Vec::new(),
         decisions: Vec::new(),
+        rows: None,
         changed: false,
     };
     for statement in &mut tree.stmts {

@@ -8,9 +8,10 @@ use pg_query::protobuf::{
 
 use super::names::{self, Env};
 use super::statement::refused;
-use super::{EntryKind, Judge, unsupported};
+use super::{EntryId, EntryKind, Judge, unsupported};
 use crate::bind::Guard;
 use crate::catalog::{Relation, RelationKind};
+use crate::copy::{Format, KeyColumn, Rows, Style};
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
 use crate::rewrite;
@@ -32,18 +33,19 @@ impl Judge<'_> {
         if let Some(query) = copy.query.as_mut().and_then(|query| query.node.as_mut()) {
             self.query(query, None, &Env::default())?;
         }
+        if copy.where_clause.is_some() {
+            return Err(unsupported("COPY FROM … WHERE"));
+        }
         if let Some(relation) = copy.relation.as_mut() {
-            self.copied_relation(relation, copy.is_from)?;
-            if copy.where_clause.is_some() {
-                return Err(unsupported("COPY FROM … WHERE"));
-            }
+            let id = self.copied_relation(relation, copy.is_from)?;
             names::strings(&copy.attlist)?;
+            self.written_rows(copy, id)?;
         }
         Ok(StatementKind::Copy)
     }
 
     /// A relation that is copied as it is: global, or under a role that nothing is enforced for.
-    fn copied_relation(&mut self, relation: &mut RangeVar, write: bool) -> Result<(), Denial> {
+    fn copied_relation(&mut self, relation: &mut RangeVar, write: bool) -> Result<EntryId, Denial> {
         let id = self.relation_reference(relation, write)?;
         let entry = self.entry(id);
         // COPY reads all columns, those of system relations that show statistics included.
@@ -54,12 +56,58 @@ impl Judge<'_> {
             return Err(refused("COPY of a system relation")
                 .hint("Use COPY (SELECT …) TO STDOUT with the columns you need."));
         }
-        match entry.map(|entry| &entry.kind) {
-            Some(EntryKind::Scoped { .. }) => {
-                Err(refused("COPY FROM into a scoped table").hint("Use INSERT."))
-            }
-            _ => Ok(()),
+        Ok(id)
+    }
+
+    /// COPY FROM into a scoped table: the columns are written out, and the rows are to be checked.
+    fn written_rows(&mut self, copy: &mut CopyStmt, id: EntryId) -> Result<(), Denial> {
+        let Some(EntryKind::Scoped { keys, table, .. }) = self.entry(id).map(|entry| &entry.kind)
+        else {
+            return Ok(());
+        };
+        let (keys, table) = (keys.clone(), table.clone());
+        if self.findings.statements != 1 {
+            return Err(unsupported("COPY FROM among other statements"));
         }
+        let Some(range) = copy.relation.as_ref() else {
+            return Err(unsupported("COPY FROM without a table"));
+        };
+        let relation = self.find_relation(&range.schemaname, &range.relname)?;
+        if relation.kind != RelationKind::Table && relation.kind != RelationKind::PartitionedTable {
+            return Err(refused("COPY FROM into this kind of relation"));
+        }
+        let named = names::strings(&copy.attlist)?;
+        let columns: Vec<String> = column_names(relation, &named)?
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let mut places = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let Some(column) = columns.iter().position(|name| *name == key.column) else {
+                return Err(Denial::new(
+                    DenyReason::MissingValue,
+                    format!("COPY FROM must list column \"{}\"", key.column),
+                )
+                .table(&table));
+            };
+            if self.request.values.get(key.slot).is_none() {
+                let text = "the token lacks the claim that scopes this table";
+                return Err(Denial::new(DenyReason::MissingClaim, text).table(&table));
+            }
+            places.push(KeyColumn {
+                column,
+                slot: key.slot,
+            });
+        }
+        self.findings.rows = Some(Rows {
+            table,
+            format: format(&copy.options)?,
+            columns: columns.len(),
+            keys: places,
+        });
+        copy.attlist = columns.iter().map(|name| rewrite::string(name)).collect();
+        self.rewritten();
+        Ok(())
     }
 
     /// `COPY t (a, b) TO` of a scoped table becomes `COPY (SELECT a, b FROM t) TO`.
@@ -78,7 +126,8 @@ impl Judge<'_> {
             return Err(refused("COPY of what is not an ordinary table")
                 .hint("Use COPY (SELECT …) TO STDOUT."));
         }
-        let columns = copied_columns(relation, &names::strings(&copy.attlist)?)?;
+        let columns = column_names(relation, &names::strings(&copy.attlist)?)?;
+        let columns = columns.into_iter().map(column_target).collect();
         let Some(mut range) = copy.relation.take() else {
             return Ok(());
         };
@@ -99,14 +148,8 @@ impl Judge<'_> {
     }
 }
 
-/// The select list: the columns named, or all that are stored.
-fn copied_columns(relation: &Relation, named: &[&str]) -> Result<Vec<Node>, Denial> {
-    let target = |name: &str| {
-        rewrite::target(rewrite::node(NodeEnum::ColumnRef(ColumnRef {
-            fields: vec![rewrite::string(name)],
-            location: -1,
-        })))
-    };
+/// The columns named, or all that are stored.
+fn column_names<'n>(relation: &'n Relation, named: &[&'n str]) -> Result<Vec<&'n str>, Denial> {
     for (at, name) in named.iter().enumerate() {
         let column = relation
             .column(name)
@@ -125,10 +168,72 @@ fn copied_columns(relation: &Relation, named: &[&str]) -> Result<Vec<Node>, Deni
         }
     }
     if !named.is_empty() {
-        return Ok(named.iter().map(|name| target(name)).collect());
+        return Ok(named.to_vec());
     }
     let stored = relation.columns.iter().filter(|column| !column.generated);
-    Ok(stored.map(|column| target(&column.name)).collect())
+    Ok(stored.map(|column| column.name.as_str()).collect())
+}
+
+fn column_target(name: &str) -> Node {
+    rewrite::target(rewrite::node(NodeEnum::ColumnRef(ColumnRef {
+        fields: vec![rewrite::string(name)],
+        location: -1,
+    })))
+}
+
+/// How the rows of a COPY FROM are written. An option that is not known here is refused.
+fn format(options: &[Node]) -> Result<Format, Denial> {
+    let (mut name, mut header) = ("text", false);
+    let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
+    for option in options {
+        let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else {
+            return Err(unsupported("this COPY option"));
+        };
+        let given = option.arg.as_ref().and_then(|arg| arg.node.as_ref());
+        let text = match given {
+            Some(NodeEnum::String(text)) => Some(text.sval.as_str()),
+            _ => None,
+        };
+        match (option.defname.as_str(), text, given) {
+            ("format", Some(text), _) => name = text,
+            ("delimiter", Some(text), _) => delimiter = Some(one_byte(text)?),
+            ("null", Some(text), _) => null = Some(text),
+            ("quote", Some(text), _) => quote = Some(one_byte(text)?),
+            ("escape", Some(text), _) => escape = Some(one_byte(text)?),
+            ("header", Some("true" | "on"), _) | ("header", None, None) => header = true,
+            ("header", Some("false" | "off"), _) => header = false,
+            ("header", None, Some(NodeEnum::Boolean(given))) => header = given.boolval,
+            ("force_not_null", ..) => {}
+            _ => return Err(unsupported("this option of COPY FROM into a scoped table")),
+        }
+    }
+    let csv = name == "csv";
+    let quote = quote.unwrap_or(b'"');
+    if csv && escape.is_some_and(|escape| escape != quote) {
+        return Err(unsupported("COPY FROM with an ESCAPE that is not QUOTE"));
+    }
+    let style = Style {
+        delimiter: delimiter.unwrap_or(if csv { b',' } else { b'\t' }),
+        quote,
+        null: null
+            .unwrap_or(if csv { "" } else { "\\N" })
+            .as_bytes()
+            .into(),
+        header,
+    };
+    match name {
+        "text" => Ok(Format::Text(style)),
+        "csv" => Ok(Format::Csv(style)),
+        "binary" => Ok(Format::Binary),
+        _ => Err(unsupported("this COPY format")),
+    }
+}
+
+fn one_byte(text: &str) -> Result<u8, Denial> {
+    match text.as_bytes() {
+        [byte] => Ok(*byte),
+        _ => Err(unsupported("a COPY delimiter of several bytes")),
+    }
 }
 
 fn copy_options(options: &[Node]) -> Result<(), Denial> {

@@ -16,6 +16,7 @@
 //! | I6 conflict | WHERE of ON CONFLICT DO UPDATE |
 //! | I7 name | a relation's schema |
 //! | I8 copied table | the query that COPY TO of a scoped table becomes |
+//! | I9 copied rows | the column list of COPY FROM |
 
 mod barrier;
 mod calls;
@@ -52,6 +53,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ParseResult};
 
 pub(crate) use crate::bind::{Bound, Key};
+use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
 use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, Verdict};
@@ -93,6 +95,8 @@ pub(crate) struct Findings {
     pub(crate) pinned: Vec<i32>,
     /// For every RangeVar, by byte location.
     pub(crate) decisions: Vec<(i32, Decision)>,
+    /// What the rows of a COPY FROM must hold.
+    pub(crate) rows: Option<Rows>,
     /// Whether the tree was edited.
     pub(crate) changed: bool,
 }
@@ -225,6 +229,7 @@ impl<'a> Judge<'a> {
                 calls_users: std::cell::Cell::new(false),
                 pinned: Vec::new(),
                 decisions: Vec::new(),
+                rows: None,
                 changed: false,
             },
         }

@@ -1,7 +1,9 @@
-//! COPY TO of a scoped table: a query over the table's own rows, with the columns that COPY writes.
+//! COPY of a scoped table. TO is a query over the table's own rows, with the columns that COPY
+//! writes; FROM is read by a guard that knows the format and where the keys stand.
 
 use super::{Gap, Step, Walk, need};
 use crate::catalog::{Relation, RelationKind};
+use crate::copy::{Format, Style};
 use crate::tree::{Node, Value};
 
 /// `SETOP_NONE` and `LIMIT_OPTION_DEFAULT`.
@@ -11,8 +13,12 @@ impl<'a> Walk<'a> {
     pub(super) fn copy(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         let was = (original.node("relation"), original.node("query"));
         let is = (rewritten.node("relation"), rewritten.node("query"));
-        let ((Some(table), None), (None, Some(query))) = (was, is) else {
-            return self.fields(original, rewritten, &[]);
+        let (table, query) = match (was, is) {
+            ((Some(table), None), (None, Some(query))) => (table, query),
+            ((Some(table), None), (Some(there), None)) => {
+                return self.copied_as_it_is((original, table), (rewritten, there));
+            }
+            _ => return self.fields(original, rewritten, &[]),
         };
         need(
             *original.field("is_from") == Value::Default && original.node("where_clause").is_none(),
@@ -46,6 +52,124 @@ impl<'a> Walk<'a> {
         self.all_guarded()?;
         self.fields(original, rewritten, &["relation", "query", "attlist"])
     }
+
+    /// A table that is not scoped, or rows for a scoped one that are checked as they come.
+    fn copied_as_it_is(
+        &mut self,
+        (original, table): (&'a Node, &'a Node),
+        (rewritten, there): (&'a Node, &'a Node),
+    ) -> Step {
+        self.pair(table, there);
+        let keys = self.relation(table, there)?;
+        if keys.is_empty() {
+            return self.fields(original, rewritten, &["relation"]);
+        }
+        need(
+            *original.field("is_from") == Value::True && original.node("where_clause").is_none(),
+            "a scoped relation is copied out",
+        )?;
+        let findings = self.claims.findings;
+        need(findings.statements == 1, "COPY is not alone")?;
+        let rows = findings.rows.as_ref().ok_or(Gap("rows are not checked"))?;
+        let columns = stored_columns(self.decided_table(table)?, original.list("attlist"))?;
+        let written: Option<Vec<&str>> = rewritten
+            .list("attlist")
+            .iter()
+            .map(Value::as_name)
+            .collect();
+        need(
+            written.as_deref() == Some(columns.as_slice()) && rows.columns == columns.len(),
+            "COPY is of other columns",
+        )?;
+        let checked = keys.iter().all(|key| {
+            let mut named = columns
+                .iter()
+                .enumerate()
+                .filter(|(_, name)| **name == key.column);
+            match (named.next(), named.next()) {
+                (Some((at, _)), None) => rows
+                    .keys
+                    .iter()
+                    .any(|it| it.column == at && it.slot == key.slot),
+                _ => false,
+            }
+        });
+        need(
+            checked && rows.keys.len() == keys.len(),
+            "a key is not checked",
+        )?;
+        need(
+            format(original.list("options")).as_ref() == Some(&rows.format),
+            "rows are in another format",
+        )?;
+        self.fields(original, rewritten, &["relation", "attlist"])
+    }
+}
+
+/// The format that options mean, if all of them are known.
+fn format(options: &[Value]) -> Option<Format> {
+    let options: Option<Vec<&Node>> = options.iter().map(Value::as_node).collect();
+    let options = options?;
+    let known = [
+        "format",
+        "delimiter",
+        "null",
+        "quote",
+        "escape",
+        "header",
+        "force_not_null",
+    ];
+    if options
+        .iter()
+        .any(|it| !known.contains(&it.text("defname")))
+    {
+        return None;
+    }
+    let find = |name: &str| {
+        options
+            .iter()
+            .find(|it| it.text("defname") == name)
+            .copied()
+    };
+    let text = |name: &str, default: &'static str| match find(name) {
+        None => Some(default.to_owned()),
+        Some(option) => option.field("arg").as_name().map(str::to_owned),
+    };
+    let byte = |name: &str, default: &'static str| match text(name, default)?.as_bytes() {
+        [byte] => Some(*byte),
+        _ => None,
+    };
+    let name = text("format", "text")?;
+    let csv = name == "csv";
+    let quote = byte("quote", "\"")?;
+    let escaped = find("escape").is_none() || byte("escape", "\"")? == quote;
+    let style = Style {
+        delimiter: byte("delimiter", if csv { "," } else { "\t" })?,
+        quote,
+        null: text("null", if csv { "" } else { "\\N" })?
+            .into_bytes()
+            .into(),
+        header: find("header").map_or(Some(false), switched_on)?,
+    };
+    match name.as_str() {
+        "text" => Some(Format::Text(style)),
+        "csv" if escaped => Some(Format::Csv(style)),
+        "binary" => Some(Format::Binary),
+        _ => None,
+    }
+}
+
+fn switched_on(option: &Node) -> Option<bool> {
+    match option.node("arg") {
+        None => Some(true),
+        Some(arg) if arg.kind == "Boolean" => Some(*arg.field("boolval") == Value::True),
+        Some(arg) if arg.kind == "String" => match arg.text("sval") {
+            "true" | "on" => Some(true),
+            "false" | "off" => Some(false),
+            _ => None,
+        },
+        Some(_) => None,
+    }
 }
 
 /// COPY writes the rows of the table itself.
@@ -57,19 +181,21 @@ fn own_rows(table: &Relation, range: &Node) -> Step {
 }
 
 /// The columns that were named, or all that are stored, in order.
-fn same_columns(table: &Relation, named: &[Value], targets: &[Value]) -> Step {
+fn stored_columns<'c>(table: &'c Relation, named: &'c [Value]) -> Result<Vec<&'c str>, Gap> {
     let named: Option<Vec<&str>> = named.iter().map(Value::as_name).collect();
     let named = named.ok_or(Gap("not a column's name"))?;
-    let columns: Vec<&str> = if named.is_empty() {
+    if named.is_empty() {
         let stored = table.columns.iter().filter(|column| !column.generated);
-        stored.map(|column| column.name.as_str()).collect()
-    } else {
-        need(
-            named.iter().all(|name| table.column(name).is_some()),
-            "a column is not the table's",
-        )?;
-        named
-    };
+        return Ok(stored.map(|column| column.name.as_str()).collect());
+    }
+    let known = named.iter().all(|name| table.column(name).is_some());
+    need(known, "a column is not the table's")?;
+    Ok(named)
+}
+
+/// A query's outputs are these columns.
+fn same_columns(table: &Relation, named: &[Value], targets: &[Value]) -> Step {
+    let columns = stored_columns(table, named)?;
     let written: Option<Vec<&str>> = targets.iter().map(plain_column).collect();
     need(
         written.as_deref() == Some(columns.as_slice()),

@@ -124,6 +124,7 @@ fn findings(original: &Node) -> Findings {
         relations: Vec::new(),
         pinned: Vec::new(),
         decisions: decided,
+        rows: None,
         changed: true,
     }
 }
@@ -514,6 +515,37 @@ fn a_copied_table_becomes_a_query_over_its_own_rows() {
     );
     refused("COPY leads FROM STDIN", &copy(all));
     refused("COPY leads FROM STDIN", "COPY public.leads FROM STDIN");
+}
+
+#[test]
+fn copied_rows_are_checked_where_the_keys_stand() {
+    use crate::copy::{Format, KeyColumn, Rows, Style};
+    let rows = |column: usize, columns: usize, delimiter: u8| Rows {
+        table: "public.leads".to_owned(),
+        format: Format::Text(Style {
+            delimiter,
+            quote: b'"',
+            null: (*b"\\N").into(),
+            header: false,
+        }),
+        columns,
+        keys: vec![KeyColumn { column, slot: 0 }],
+    };
+    let try_with = |client: &str, list: &str, rows: Rows| {
+        let there = format!("COPY public.leads ({list}) FROM STDIN (DELIMITER '|')");
+        outcome_with(client, &there, |findings| findings.rows = Some(rows)).is_ok()
+    };
+    let client = "COPY leads FROM STDIN (DELIMITER '|')";
+    assert!(try_with(client, "id, org_id, name", rows(1, 3, b'|')));
+    assert!(!try_with(client, "id, org_id, name", rows(0, 3, b'|')));
+    assert!(!try_with(client, "id, org_id, name", rows(1, 3, b',')));
+    assert!(!try_with(client, "id, org_id, name", rows(1, 2, b'|')));
+    assert!(!try_with(client, "org_id, id, name", rows(1, 3, b'|')));
+    assert!(!try_with(client, "id, name", rows(1, 2, b'|')));
+    let client = "COPY leads (name, org_id) FROM STDIN (DELIMITER '|')";
+    assert!(try_with(client, "name, org_id", rows(1, 2, b'|')));
+    let client = "COPY leads (org_id, org_id) FROM STDIN (DELIMITER '|')";
+    assert!(!try_with(client, "org_id, org_id", rows(1, 2, b'|')));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use pgwarden_policy::Cleared;
+use pgwarden_policy::copy::Checked;
 
 /// The messages of a client that may be forwarded with the client's own bytes in them: none of
 /// them carries SQL text.
@@ -11,8 +12,6 @@ pub enum Forward {
     Bind,
     /// Close.
     Close,
-    /// CopyData.
-    CopyData,
     /// CopyDone.
     CopyDone,
     /// CopyFail.
@@ -34,7 +33,6 @@ impl Forward {
         match self {
             Self::Bind => b'B',
             Self::Close => b'C',
-            Self::CopyData => b'd',
             Self::CopyDone => b'c',
             Self::CopyFail => b'f',
             Self::Describe => b'D',
@@ -72,6 +70,11 @@ impl Outbox {
     /// A Parse with a text of this program.
     pub fn own_parse(&mut self, name: &str, text: &'static str, types: &[u32]) {
         self.put_parse(name, text, types);
+    }
+
+    /// A CopyData with checked data.
+    pub fn copy_data(&mut self, data: &Checked<'_>) {
+        self.frame(b'd', |bytes| bytes.put_slice(data.bytes()));
     }
 
     /// A message without SQL; `body` is what follows its length.

@@ -85,11 +85,17 @@ impl Session {
             return Ok(Taken::Later);
         }
         match tag {
-            b'd' => server.forward(Forward::CopyData, body),
-            b'c' => {
-                server.forward(Forward::CopyDone, body);
-                self.copy = Copy::Awaited;
-            }
+            b'd' => match self.rows.take(body) {
+                Ok(data) => server.copy_data(&data),
+                Err(denial) => self.fail_copy(denial, server),
+            },
+            b'c' => match self.rows.finish() {
+                Ok(()) => {
+                    server.forward(Forward::CopyDone, body);
+                    self.copy = Copy::Awaited;
+                }
+                Err(denial) => self.fail_copy(denial, server),
+            },
             b'f' => {
                 server.forward(Forward::CopyFail, body);
                 self.copy = Copy::Awaited;

@@ -1,5 +1,7 @@
 //! Messages of the server.
 
+use pgwarden_policy::copy::Guard;
+
 use super::queue::{Expect, Pending};
 use super::{Copy, Passed, Session, Skip, Stop};
 use crate::wire::{Report, answer};
@@ -114,6 +116,13 @@ impl Session {
             // Messages sent since would be read as data.
             return Err(Stop::desynchronised());
         }
+        let Some(plan) = self.queue.front().and_then(|front| front.plan.as_ref()) else {
+            return Err(Stop::desynchronised());
+        };
+        self.rows = match Guard::new(plan, &self.judging.access().values) {
+            Ok(guard) => guard,
+            Err(denial) => return Err(Stop::Fatal(Report::from(denial))),
+        };
         self.copy = Copy::In;
         Ok(Passed::AsIs)
     }

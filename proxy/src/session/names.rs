@@ -282,6 +282,7 @@ mod tests {
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: false,
+                rows: None,
                 fingerprint: 0,
             }),
             basis: Basis::default(),

@@ -9,7 +9,7 @@ use pgwarden_policy::{Denial, DenyReason, StatementKind};
 
 use super::names::Change;
 use super::queue::{Expect, Pending};
-use super::{Session, Skip};
+use super::{Copy, Session, Skip};
 use crate::audit::{Event, EventKind};
 use crate::backend::{Forward, Outbox};
 use crate::metrics::Outcome;
@@ -35,6 +35,16 @@ impl Session {
     ) {
         self.record_denial(&denial);
         self.refuse(Report::from(denial), expect, change, server);
+    }
+
+    /// Fails the COPY that is running: the server forgets its rows, and its error is replaced.
+    pub(super) fn fail_copy(&mut self, denial: Denial, server: &mut Outbox) {
+        self.record_denial(&denial);
+        server.forward(Forward::CopyFail, b"pgwarden: refused\0");
+        if let Some(front) = self.queue.front_mut() {
+            front.refused = Some(Box::new(Report::from(denial)));
+        }
+        self.copy = Copy::Awaited;
     }
 
     fn record_denial(&self, denial: &Denial) {

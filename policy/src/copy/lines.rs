@@ -1,0 +1,367 @@
+//! Rows as lines: the formats text and csv, read as `CopyReadLineText` and `CopyReadAttributes…` do.
+//!
+//! Refused, because servers differ or the end of a line would depend on what came before: the end
+//! marker `\.`, a carriage return that no line feed follows, an escape in a key.
+
+use super::{Bad, Keys, Style, What, gather};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// In a field, outside of quotes.
+    Field,
+    /// Text: behind a backslash.
+    Escape,
+    /// Csv: inside quotes.
+    Quoted,
+    /// Csv: behind a quote inside quotes, which may be a doubled one.
+    Quote,
+    /// Behind a carriage return that has ended a row.
+    Return,
+}
+
+/// What may become `\.` at the start of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Line,
+    Backslash,
+    Past,
+}
+
+/// Reads lines.
+#[derive(Debug)]
+pub(super) struct Lines {
+    delimiter: u8,
+    /// Csv has one.
+    quote: Option<u8>,
+    null: Box<[u8]>,
+    keys: Keys,
+    header: bool,
+    row: u64,
+    field: usize,
+    at: At,
+    start: Start,
+    /// Whether anything stands in the row yet.
+    empty: bool,
+    /// The value of the key that is being read.
+    value: Vec<u8>,
+    /// How many keys of the row were found good.
+    good: usize,
+}
+
+impl Lines {
+    pub(super) fn text(style: &Style, keys: Keys) -> Self {
+        Self::new(style, None, keys)
+    }
+
+    pub(super) fn csv(style: &Style, keys: Keys) -> Self {
+        Self::new(style, Some(style.quote), keys)
+    }
+
+    fn new(style: &Style, quote: Option<u8>, keys: Keys) -> Self {
+        Self {
+            delimiter: style.delimiter,
+            quote,
+            null: style.null.clone(),
+            keys,
+            header: style.header,
+            row: 1,
+            field: 0,
+            at: At::Field,
+            start: Start::Line,
+            empty: true,
+            value: Vec::new(),
+            good: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, data: &[u8]) -> Result<(), Bad> {
+        data.iter().try_for_each(|byte| self.byte(*byte))
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), Bad> {
+        match self.at {
+            At::Field | At::Quote if self.empty => Ok(()),
+            At::Field | At::Quote => self.end_row(),
+            At::Escape | At::Quoted | At::Return => self.unclear("it has no end"),
+        }
+    }
+
+    fn byte(&mut self, byte: u8) -> Result<(), Bad> {
+        self.refuse_end_marker(byte)?;
+        if byte == 0 {
+            return self.unclear("it holds a NUL byte");
+        }
+        match self.at {
+            At::Field => self.plain(byte),
+            At::Escape => match byte {
+                b'.' => self.unclear("it holds an end marker"),
+                b'\r' => self.unclear("it holds a carriage return"),
+                _ => {
+                    self.at = At::Field;
+                    Ok(())
+                }
+            },
+            At::Quoted if Some(byte) == self.quote => {
+                self.at = At::Quote;
+                Ok(())
+            }
+            At::Quoted => self.keep(byte),
+            At::Quote if Some(byte) == self.quote => {
+                self.at = At::Quoted;
+                self.keep(byte)
+            }
+            At::Quote => {
+                self.at = At::Field;
+                self.plain(byte)
+            }
+            At::Return if byte == b'\n' => {
+                self.at = At::Field;
+                Ok(())
+            }
+            At::Return => self.unclear("it ends with a carriage return alone"),
+        }
+    }
+
+    /// A byte outside of quotes and escapes.
+    fn plain(&mut self, byte: u8) -> Result<(), Bad> {
+        match byte {
+            b'\n' => self.end_row(),
+            b'\r' => {
+                self.end_row()?;
+                self.at = At::Return;
+                Ok(())
+            }
+            _ if byte == self.delimiter => {
+                self.end_field()?;
+                self.empty = false;
+                Ok(())
+            }
+            _ if Some(byte) == self.quote => {
+                self.empty = false;
+                self.at = At::Quoted;
+                Ok(())
+            }
+            b'\\' if self.quote.is_none() => {
+                self.empty = false;
+                self.at = At::Escape;
+                if self.key().is_some() {
+                    return self.unclear("the tenant column holds an escape");
+                }
+                Ok(())
+            }
+            _ => self.keep(byte),
+        }
+    }
+
+    /// The key that the field is, but for a header.
+    fn key(&self) -> Option<usize> {
+        let mut keys = self.keys.iter();
+        let at = keys.position(|(column, _)| *column == self.field);
+        at.filter(|_| !self.header)
+    }
+
+    fn keep(&mut self, byte: u8) -> Result<(), Bad> {
+        self.empty = false;
+        let own = self.key().and_then(|key| self.keys.get(key));
+        match own {
+            Some((_, own)) if !gather(&mut self.value, &[byte], own) => self.foreign(),
+            _ => Ok(()),
+        }
+    }
+
+    fn end_field(&mut self) -> Result<(), Bad> {
+        if let Some((_, own)) = self.key().and_then(|key| self.keys.get(key)) {
+            // With quotes or without: an option may make NULL of both.
+            if *self.value == *self.null || !own.matches_text(&self.value) {
+                return self.foreign();
+            }
+            self.good += 1;
+        }
+        self.value.clear();
+        self.field += 1;
+        Ok(())
+    }
+
+    fn end_row(&mut self) -> Result<(), Bad> {
+        self.end_field()?;
+        if !self.header && self.good != self.keys.len() {
+            return self.unclear("it lacks the tenant column");
+        }
+        self.header = false;
+        (self.field, self.good, self.empty) = (0, 0, true);
+        self.row += 1;
+        Ok(())
+    }
+
+    /// Some servers take it for the end of the data even inside of quotes.
+    fn refuse_end_marker(&mut self, byte: u8) -> Result<(), Bad> {
+        self.start = match (self.start, byte) {
+            (Start::Backslash, b'.') => return self.unclear("it holds an end marker"),
+            (_, b'\n' | b'\r') => Start::Line,
+            (Start::Line, b'\\') => Start::Backslash,
+            _ => Start::Past,
+        };
+        Ok(())
+    }
+
+    fn unclear(&self, what: &'static str) -> Result<(), Bad> {
+        Err(Bad {
+            row: self.row,
+            what: What::Unclear(what),
+        })
+    }
+
+    fn foreign(&self) -> Result<(), Bad> {
+        Err(Bad {
+            row: self.row,
+            what: What::Foreign,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenant::ScopeValue;
+
+    fn lines(csv: bool, header: bool, null: &str) -> Lines {
+        let style = Style {
+            delimiter: if csv { b',' } else { b'\t' },
+            quote: b'"',
+            null: null.as_bytes().into(),
+            header,
+        };
+        let keys = vec![(1, ScopeValue::Bigint(7))];
+        if csv {
+            Lines::csv(&style, keys)
+        } else {
+            Lines::text(&style, keys)
+        }
+    }
+
+    /// The outcome, the same wherever the data is cut.
+    fn outcome(make: impl Fn() -> Lines, data: &[u8]) -> Result<(), Bad> {
+        let run = |cut: usize| {
+            let (mut reader, (one, two)) = (make(), data.split_at(cut));
+            reader.take(one)?;
+            reader.take(two)?;
+            reader.finish()
+        };
+        let whole = run(0);
+        for cut in 1..=data.len() {
+            assert_eq!(run(cut), whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    fn row(outcome: Result<(), Bad>) -> Option<u64> {
+        outcome.err().map(|bad| bad.row)
+    }
+
+    #[test]
+    fn text_rows() {
+        let text = |data: &str| row(outcome(|| lines(false, false, "\\N"), data.as_bytes()));
+        for good in [
+            "",
+            "a\t7\tb\n",
+            "a\t7\tb\nc\t 07 \td\n",
+            "a\t7",
+            "a\t7\r\nb\t7\r\n",
+            "\t7\n",
+            "a\\\tb\t7\n",
+            "a\\\nb\t7\n",
+            "\\\\\t7\n",
+            "\\x37\t7\n",
+            "\\N\t7\t\\N\n",
+        ] {
+            assert_eq!(text(good), None, "{good:?}");
+        }
+        for (bad, at) in [
+            ("a\t8\n", 1),
+            ("a\t7\nb\t8\n", 2),
+            ("a\t7\nb\t8", 2),
+            ("a\t\\N\n", 1),
+            ("a\n", 1),
+            ("\n", 1),
+            ("a\t\\67\n", 1),
+            ("a\t\\x37\n", 1),
+            ("a\\\t7\n", 1),
+            ("a\\\\\t8\n", 1),
+            ("a\\\n\t8\n", 1),
+            ("\\.\n", 1),
+            ("a\t7\n\\.\nb\t8\n", 2),
+            ("a\t7\\.\n", 1),
+            ("a\\.\t7\n", 1),
+            ("a\t7\rb\t7\n", 2),
+            ("a\\\r\n\t7", 1),
+            ("a\t7\0\n", 1),
+            ("a\t7\\", 1),
+            ("a\t7\r", 2),
+            ("a\t77777777777777777777\n", 1),
+        ] {
+            assert_eq!(text(bad), Some(at), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn csv_rows() {
+        let csv = |data: &str| row(outcome(|| lines(true, false, ""), data.as_bytes()));
+        for good in [
+            "a,7\n",
+            "a,\"7\"\n",
+            "\"a,\nb\",7,c\n",
+            "\"a\"\"\",7\r\n",
+            "\"\",7\n",
+            "a,7",
+            "a\\,7\n",
+            "\"a\rb\",7\n",
+            "x\"a,b\"y,7\n",
+        ] {
+            assert_eq!(csv(good), None, "{good:?}");
+        }
+        for (bad, at) in [
+            ("a,8\n", 1),
+            ("a,\n", 1),
+            ("a,\"\"\n", 1),
+            ("a,\"7\n", 1),
+            ("\"a,7\n", 1),
+            ("\"a\"\",7\n", 1),
+            ("\"a\nb\",8\n", 1),
+            ("a,7\n\\.\n", 2),
+            ("\"a\n\\.\nb\",7\n", 1),
+            ("a,7\rb,7\n", 2),
+            ("a\n", 1),
+            ("\"a\\\",8\n", 1),
+        ] {
+            assert_eq!(csv(bad), Some(at), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_null_that_looks_like_the_tenant_is_null() {
+        assert_eq!(
+            row(outcome(|| lines(false, false, "7"), b"a\t7\n")),
+            Some(1)
+        );
+        assert_eq!(
+            row(outcome(|| lines(true, false, "7"), b"a,\"7\"\n")),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn a_header_is_no_row() {
+        assert_eq!(
+            row(outcome(|| lines(true, true, ""), b"id,org\na,7\n")),
+            None
+        );
+        assert_eq!(
+            row(outcome(|| lines(true, true, ""), b"id,org\na,8\n")),
+            Some(2)
+        );
+        assert_eq!(
+            row(outcome(|| lines(true, true, ""), b"\"i\nd\",org\na,8\n")),
+            Some(2)
+        );
+    }
+}
