@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pgwarden_policy::rules::{
     Access, Ddl, Defaults, ErrorDetail, MissingFilter, MissingValue, Mode, Policy, RequireRls,
-    SecondReader, TenantRule,
+    SecondReader, TableRule, TenantRule,
 };
 use pgwarden_policy::tenant::ValueType;
 use sha2::{Digest, Sha256};
@@ -127,6 +127,7 @@ impl Reader {
         let tenant = self.tenant(&mut root);
         let defaults = self.defaults(&mut root);
         let tables = self.tables(&mut root, &tenant);
+        self.refuse_enforced_among_observed(mode, &tables);
         let functions = self.functions(&mut root);
         let settings = self.settings(&mut root);
         let roles = self.roles(&mut root);
@@ -142,6 +143,23 @@ impl Reader {
             roles,
             tests,
             revision,
+        }
+    }
+
+    /// Where everything is observed, no table can be enforced: only the other way round.
+    fn refuse_enforced_among_observed(&mut self, mode: Mode, tables: &[TableRule]) {
+        let enforced = |table: &&TableRule| table.mode == Some(Mode::Enforce);
+        for table in tables.iter().filter(enforced) {
+            let place = self.index.get(&table.name.to_string());
+            if let (Mode::Observe, Some(place)) = (mode, place) {
+                let complaint = Complaint::new("a table can't be enforced where all are observed");
+                self.report.complain(
+                    &Origin::Span(place),
+                    complaint.help(
+                        "leave the policy's mode at \"enforce\", and observe the other tables",
+                    ),
+                );
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use pgwarden_config::{File, LoadedPolicy, load_policy, read_policy};
 use pgwarden_policy::ValueType;
 use pgwarden_policy::engine::BindingProblem;
 use pgwarden_policy::rules::{
-    Access, ClaimPath, Expect, MissingFilter, Policy, QualifiedName, Scope, ScopeKey,
+    Access, ClaimPath, Expect, MissingFilter, Mode, Policy, QualifiedName, Scope, ScopeKey,
 };
 
 fn read(text: &str) -> Result<LoadedPolicy, String> {
@@ -290,7 +290,6 @@ fn the_version_must_be_one() {
 #[test]
 fn what_is_not_built_is_refused() {
     let cases = [
-        "mode = 'observe'",
         "[defaults]\nddl = 'unscoped'",
         "[defaults]\nrequire_rls = 'warn'",
         "[defaults]\nrequire_rls = 'enforce'",
@@ -303,6 +302,17 @@ fn what_is_not_built_is_refused() {
         assert_eq!(shown.matches("is not supported yet").count(), 1, "{shown}");
         assert_eq!(shown.matches("policy.toml:").count(), 1, "{shown}");
     }
+}
+
+#[test]
+fn the_policy_or_single_tables_are_observed() {
+    assert_eq!(policy("mode = 'observe'").mode, Mode::Observe);
+    let loaded = policy("[[table]]\nname = 'a.b'\nmode = 'observe'\n");
+    assert_eq!(loaded.mode, Mode::Enforce);
+    let modes: Vec<_> = loaded.tables.iter().map(|table| table.mode).collect();
+    assert_eq!(modes, [Some(Mode::Observe)]);
+    let shown = problems_of("mode = 'observe'\n[[table]]\nname = 'a.b'\nmode = 'enforce'\n");
+    assert!(shown.contains("a table can't be enforced"), "{shown}");
 }
 
 #[test]

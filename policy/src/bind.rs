@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, Oid, Relation, RelationKind};
 use crate::deny::{Denial, DenyReason};
 use crate::engine::{BindingProblem, Slot};
 use crate::rules::{
-    Access, ClaimPath, MissingFilter, MissingValue, Policy, QualifiedName, Scope, ScopeKey,
+    Access, ClaimPath, MissingFilter, MissingValue, Mode, Policy, QualifiedName, Scope, ScopeKey,
     TableRule,
 };
 use crate::tenant::ValueType;
@@ -47,6 +47,9 @@ pub(crate) struct Guarded {
     pub(crate) missing_filter: MissingFilter,
     pub(crate) missing_value: MissingValue,
 }
+
+/// How far up the parents of a partition are looked at.
+const GENERATIONS: u8 = 16;
 
 /// A policy bound to a catalogue.
 #[derive(Debug)]
@@ -87,6 +90,43 @@ impl Bound {
             slots,
             relations,
         })
+    }
+
+    /// The same without the guards of the tables that are only observed, and their names.
+    pub(crate) fn without_observed(&self) -> (Self, HashSet<String>) {
+        let mut names = HashSet::new();
+        let mut relations = self.relations.clone();
+        for relation in &self.catalog.parts().relations {
+            if self.is_observed(relation, GENERATIONS)
+                && let Some(guarded) = relations.get_mut(&relation.oid)
+            {
+                guarded.guard = Guard::Global(Access::Write);
+                names.insert(format!("{}.{}", relation.schema, relation.name));
+            }
+        }
+        let bound = Self {
+            policy: Arc::clone(&self.policy),
+            catalog: Arc::clone(&self.catalog),
+            slots: self.slots.clone(),
+            relations,
+        };
+        (bound, names)
+    }
+
+    /// Whether a table's entry says so; a partition without one goes with its parent.
+    fn is_observed(&self, relation: &Relation, generations: u8) -> bool {
+        let named = |rule: &&TableRule| {
+            rule.name.schema == relation.schema && rule.name.name == relation.name
+        };
+        if let Some(rule) = self.policy.tables.iter().find(named) {
+            return rule.mode == Some(Mode::Observe);
+        }
+        let mut parents = relation.parents.iter();
+        let observed = |oid: &Oid| {
+            let parent = self.catalog.relation_by_oid(*oid);
+            parent.is_some_and(|parent| self.is_observed(parent, generations - 1))
+        };
+        generations > 0 && !relation.parents.is_empty() && parents.all(observed)
     }
 
     /// How a relation is guarded.

@@ -7,6 +7,7 @@ use crate::cache::{CacheStats, Entry, Judged, PlanCache};
 use crate::catalog::Catalog;
 use crate::deny::Denial;
 use crate::judge::{self, JudgeFn};
+use crate::observe::Observing;
 use crate::plan::Plan;
 use crate::rules::{ClaimPath, Policy};
 use crate::scan::Scan;
@@ -57,6 +58,7 @@ pub struct BindingProblem {
 #[derive(Debug)]
 pub struct Engine {
     bound: Bound,
+    observing: Observing,
     /// The judge; the tests put in one whose answers are known.
     judge: JudgeFn,
     limits: Limits,
@@ -120,8 +122,11 @@ impl Engine {
         catalog: Arc<Catalog>,
         limits: Limits,
     ) -> Result<Self, Vec<BindingProblem>> {
+        let bound = Bound::new(Arc::clone(&policy), catalog)?;
+        let (observing, bound) = Observing::of(&policy, bound);
         Ok(Self {
-            bound: Bound::new(policy, catalog)?,
+            bound,
+            observing,
             limits,
             judge: judge::judge,
             cache: PlanCache::new(limits.plan_cache_bytes),
@@ -244,7 +249,7 @@ impl Engine {
             judge: self.judge,
             fingerprint,
         };
-        limits::with_stack(scan, || judging.judge(request, scan))
+        limits::with_stack(scan, || self.observing.judge(&judging, request, scan))
     }
 
     /// The literals that a shape's variants are told apart by: all that any verdict on it read.

@@ -145,6 +145,44 @@ pub struct Plan {
     pub rows: Option<Rows>,
     /// A stable number of the shape, for the audit.
     pub fingerprint: u64,
+    /// What would have become of it, if it went on as it came only because that is observed.
+    pub observed: Option<Observed>,
+}
+
+/// What observe mode let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Why it would have been denied; `None` when it would have been rewritten.
+    pub reason: Option<DenyReason>,
+    /// The relation that the denial is about, as `schema.table`.
+    pub table: Option<String>,
+}
+
+impl Observed {
+    /// A statement that would have been rewritten.
+    pub(crate) fn rewrite() -> Self {
+        Self {
+            reason: None,
+            table: None,
+        }
+    }
+
+    /// `would_deny` or `would_rewrite`.
+    pub fn verdict(&self) -> &'static str {
+        match self.reason {
+            Some(_) => "would_deny",
+            None => "would_rewrite",
+        }
+    }
+}
+
+impl From<Denial> for Observed {
+    fn from(denial: Denial) -> Self {
+        Self {
+            reason: Some(denial.reason),
+            table: denial.table,
+        }
+    }
 }
 
 /// The parameters of a Bind message: `formats` as sent (none, one or one for each), values by
@@ -323,6 +361,7 @@ mod tests {
             calls_users: false,
             rows: None,
             fingerprint: 0,
+            observed: None,
         }
     }
 

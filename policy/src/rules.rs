@@ -170,6 +170,8 @@ pub struct TableRule {
     pub missing_filter: Option<MissingFilter>,
     /// Overrides the default.
     pub missing_value: Option<MissingValue>,
+    /// Overrides the policy's mode.
+    pub mode: Option<Mode>,
 }
 
 /// `[functions]`: user-defined functions that tenants may call.

@@ -126,6 +126,7 @@ fn table(name: &str, scope: Scope) -> TableRule {
         scope,
         missing_filter: None,
         missing_value: None,
+        mode: None,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::tree::{self, Node};
 use crate::{limits, parse, second_reader};
 
 /// What a verdict is made with.
+#[derive(Clone, Copy)]
 pub(crate) struct Judging<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) catalog: &'a Catalog,
@@ -171,6 +172,7 @@ impl Judging<'_> {
             calls_users: findings.calls_users.get(),
             rows: findings.rows,
             fingerprint: self.fingerprint,
+            observed: None,
         };
         Fresh {
             judged: Judged {

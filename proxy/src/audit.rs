@@ -67,10 +67,10 @@ pub struct Event {
     event: EventKind,
     #[serde(flatten, serialize_with = "session_fields")]
     session: Option<Arc<Session>>,
-    /// `pass`, `rewrite` or `deny`.
+    /// `pass`, `rewrite` or `deny`; `would_rewrite` or `would_deny` where that is only observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'static str>,
-    /// Why it was denied or refused: a code.
+    /// Why it was, or would be, denied or refused: a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The statement's kind.
@@ -176,9 +176,13 @@ impl Audit {
         })
     }
 
-    /// Whether a statement gets a line. Break-glass sessions (`enforced` is false) get one always.
+    /// Whether a statement gets a line. What is only observed gets one always. Break-glass sessions (`enforced` is false) get one always.
     pub fn wants(&self, outcome: Outcome, writes: bool, enforced: bool) -> bool {
-        if !enforced || outcome == Outcome::Deny {
+        let refused = matches!(
+            outcome,
+            Outcome::Deny | Outcome::WouldDeny | Outcome::WouldRewrite
+        );
+        if !enforced || refused {
             return true;
         }
         match self.statements {

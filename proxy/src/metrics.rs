@@ -19,10 +19,20 @@ pub enum Outcome {
     Rewrite,
     /// It was refused.
     Deny,
+    /// It went on as it came, and would be rewritten if that were not only observed.
+    WouldRewrite,
+    /// It went on as it came, and would be refused if that were not only observed.
+    WouldDeny,
 }
 
 impl Outcome {
-    const ALL: [Self; 3] = [Self::Pass, Self::Rewrite, Self::Deny];
+    const ALL: [Self; 5] = [
+        Self::Pass,
+        Self::Rewrite,
+        Self::Deny,
+        Self::WouldRewrite,
+        Self::WouldDeny,
+    ];
 
     /// The label, in metrics and in the audit.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +40,8 @@ impl Outcome {
             Self::Pass => "pass",
             Self::Rewrite => "rewrite",
             Self::Deny => "deny",
+            Self::WouldRewrite => "would_rewrite",
+            Self::WouldDeny => "would_deny",
         }
     }
 
@@ -38,6 +50,8 @@ impl Outcome {
             Self::Pass => 0,
             Self::Rewrite => 1,
             Self::Deny => 2,
+            Self::WouldRewrite => 3,
+            Self::WouldDeny => 4,
         }
     }
 }
@@ -219,7 +233,8 @@ pub struct Metrics {
     /// Reloads that were refused: the old policy stayed.
     pub reloads_failed: Counter,
     pinned: [Gauge; Pin::ALL.len()],
-    statements: [[Counter; KINDS.len()]; 3],
+    statements: [[Counter; KINDS.len()]; Outcome::ALL.len()],
+    would_be_denials: [Counter; REASONS],
     denials: [Counter; REASONS],
     auth: [Counter; 3],
 }
@@ -242,6 +257,7 @@ impl Default for Metrics {
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
             statements: Default::default(),
+            would_be_denials: std::array::from_fn(|_| Counter::default()),
             denials: std::array::from_fn(|_| Counter::default()),
             auth: Default::default(),
         }
@@ -259,10 +275,12 @@ impl Metrics {
 
     /// Counts a denial by its reason (beside [`Metrics::statement`]).
     pub fn denial(&self, reason: DenyReason) {
-        let at = DenyReason::ALL.iter().position(|known| *known == reason);
-        if let Some(counter) = at.and_then(|at| self.denials.get(at)) {
-            counter.increment();
-        }
+        count_reason(&self.denials, reason);
+    }
+
+    /// Counts what would have been a denial, by its reason, if it were not only observed.
+    pub fn would_be_denial(&self, reason: DenyReason) {
+        count_reason(&self.would_be_denials, reason);
     }
 
     /// Counts a login.
@@ -335,10 +353,11 @@ impl Metrics {
         }
         let name = "pgwarden_denials_total";
         head(out, name, "counter", "Denied statements by reason.");
-        for (reason, counter) in DenyReason::ALL.iter().zip(&self.denials) {
-            let (code, value) = (reason.code(), counter.value());
-            line(out, format_args!("{name}{{reason=\"{code}\"}} {value}"));
-        }
+        by_reason(out, name, &self.denials);
+        let name = "pgwarden_would_be_denials_total";
+        let help = "Statements that would be denied if they were not only observed, by reason.";
+        head(out, name, "counter", help);
+        by_reason(out, name, &self.would_be_denials);
         let name = "pgwarden_judge_seconds";
         self.judge_seconds
             .render(out, name, "Time to judge a statement.");
@@ -363,6 +382,20 @@ impl Metrics {
         head(out, name, "gauge", "The version that runs.");
         let version = env!("CARGO_PKG_VERSION");
         line(out, format_args!("{name}{{version=\"{version}\"}} 1"));
+    }
+}
+
+fn count_reason(counters: &[Counter; REASONS], reason: DenyReason) {
+    let at = DenyReason::ALL.iter().position(|known| *known == reason);
+    if let Some(counter) = at.and_then(|at| counters.get(at)) {
+        counter.increment();
+    }
+}
+
+fn by_reason(out: &mut String, name: &str, counters: &[Counter; REASONS]) {
+    for (reason, counter) in DenyReason::ALL.iter().zip(counters) {
+        let (code, value) = (reason.code(), counter.value());
+        line(out, format_args!("{name}{{reason=\"{code}\"}} {value}"));
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pgwarden_config::{Environment, LoadedPolicy, Settings, load_policy, load_settings};
+use pgwarden_policy::Policy;
+use pgwarden_policy::rules::{Mode, TableRule};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -109,8 +111,9 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
         None => None,
     };
     let LoadedPolicy { policy, source } = inputs.policy;
-    let opened = Proxy::open(inputs.settings, policy).await;
+    let opened = Proxy::open(inputs.settings, Arc::clone(&policy)).await;
     let proxy = opened.map_err(|error| error.located(&source))?;
+    warn_of_observing(&policy);
     let open = Arc::new(AtomicUsize::new(0));
     let mut listeners = Vec::new();
     for (listener, socket) in bound {
@@ -130,6 +133,17 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
         admin: admin_address,
         open,
     })
+}
+
+/// Nobody should learn from a leak that a policy was only observed.
+fn warn_of_observing(policy: &Policy) {
+    if policy.mode == Mode::Observe {
+        tracing::warn!("the policy is only observed: statements go on as they come");
+    }
+    let observed = |table: &&TableRule| table.mode == Some(Mode::Observe);
+    for table in policy.tables.iter().filter(observed) {
+        tracing::warn!(table = %table.name, "the table is only observed");
+    }
 }
 
 async fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -206,6 +220,7 @@ impl Running {
         for section in unreloadable(self.proxy.settings(), &inputs.settings) {
             tracing::warn!("[{section}] has changed; that takes a restart");
         }
+        warn_of_observing(&policy);
         Ok(policy.revision.clone())
     }
 

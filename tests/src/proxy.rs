@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -27,12 +27,17 @@ pub fn second_policy() -> LoadedPolicy {
     policy_of(include_str!("../fixtures/second/policy.toml"))
 }
 
-/// The suites' policy with other `[defaults]`, a line for each.
+/// The suites' policy with another `mode` or other `[defaults]`, a line for each.
 pub fn policy_with(lines: &[String]) -> LoadedPolicy {
-    let defaults = format!("[defaults]\n{}\n", lines.join("\n"));
+    let (mode, lines): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("mode"));
+    let defaults: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let defaults = format!("[defaults]\n{defaults}");
     let mut text = include_str!("../fixtures/policy.toml").replacen("[defaults]\n", &defaults, 1);
     if lines.iter().any(|line| line.starts_with("unlisted")) {
         text = text.replacen("unlisted = \"deny\"\n", "", 1);
+    }
+    if let [mode] = mode.as_slice() {
+        text = text.replacen("mode    = \"enforce\"", mode, 1);
     }
     policy_of(&text)
 }
@@ -92,6 +97,20 @@ pub fn address() -> SocketAddr {
     PROXY
         .get_or_init(|| start(settings(""), policy()))
         .addresses()[0]
+}
+
+/// The address of the proxy with these lines in its policy: one for all cases that want the same,
+/// since each keeps connections to every arena.
+pub fn address_with(lines: &[String]) -> SocketAddr {
+    static PROXIES: Mutex<Vec<(Vec<String>, Running)>> = Mutex::new(Vec::new());
+    let mut proxies = PROXIES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, running)) = proxies.iter().find(|(known, _)| known == lines) {
+        return running.addresses()[0];
+    }
+    let running = start(settings(""), policy_with(lines));
+    let address = running.addresses()[0];
+    proxies.push((lines.to_vec(), running));
+    address
 }
 
 /// The address of the second world's proxy.

@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use pgwarden_tests::cases::{Case, read_all};
 use pgwarden_tests::engine::{Judged, engine_with};
 use pgwarden_tests::oracle::Direct;
-use pgwarden_tests::proxy::{policy_with, session, session_at, settings, start};
+use pgwarden_tests::proxy::{address_with, policy_with, session, session_at};
 use pgwarden_tests::runner::{check_case, run_case};
 
 fn main() {
@@ -58,10 +58,10 @@ fn through_the_engine(case: &Case) -> Result<(), String> {
 
 fn through_the_proxy(case: &Case, extended: bool) -> Result<(), String> {
     let arena = case.arena();
-    let own = (!case.policy.is_empty()).then(|| start(settings(""), policy_with(&case.policy)));
-    let client = match &own {
-        Some(proxy) => session_at(proxy.addresses()[0], &arena.plain(), case.tenant),
-        None => session(&arena.plain(), case.tenant),
+    let client = if case.policy.is_empty() {
+        session(&arena.plain(), case.tenant)
+    } else {
+        session_at(address_with(&case.policy), &arena.plain(), case.tenant)
     };
     let mut subject = Direct { client, extended };
     run_case(case, &arena, &mut subject, extended)

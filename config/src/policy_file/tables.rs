@@ -1,8 +1,8 @@
 //! `[[table]]`: how single tables are guarded.
 
 use pgwarden_policy::rules::{
-    Access, ClaimPath, MissingFilter, MissingValue, QualifiedName, Scope, ScopeKey, TableRule,
-    TenantRule,
+    Access, ClaimPath, MissingFilter, MissingValue, Mode, QualifiedName, Scope, ScopeKey,
+    TableRule, TenantRule,
 };
 use pgwarden_policy::tenant::ValueType;
 
@@ -10,7 +10,7 @@ use crate::document::{Entry, Origin};
 use crate::reader::{Complaint, Section};
 use crate::values::choice;
 
-use super::{MISSING_FILTERS, MISSING_VALUES, Reader, claim, names, value_type};
+use super::{MISSING_FILTERS, MISSING_VALUES, MODES, Reader, claim, names, value_type};
 
 const SCOPES: &[(&str, ())] = &[("global", ())];
 const ACCESSES: &[(&str, Access)] = &[("read", Access::Read), ("write", Access::Write)];
@@ -26,6 +26,7 @@ struct Written {
     access: Option<Access>,
     missing_filter: Option<MissingFilter>,
     missing_value: Option<MissingValue>,
+    mode: Option<Mode>,
 }
 
 impl Reader {
@@ -46,6 +47,7 @@ impl Reader {
                     scope: scope.clone(),
                     missing_filter: written.missing_filter,
                     missing_value: written.missing_value,
+                    mode: written.mode,
                 });
             }
         }
@@ -85,6 +87,7 @@ impl Reader {
             access: section.optional(report, "access", choice(ACCESSES)),
             missing_filter: section.optional(report, "missing_filter", choice(MISSING_FILTERS)),
             missing_value: section.optional(report, "missing_value", choice(MISSING_VALUES)),
+            mode: section.optional(report, "mode", choice(MODES)),
             via: None,
         };
         section.finish(report);

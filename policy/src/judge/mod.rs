@@ -33,6 +33,7 @@ mod labels;
 mod merge;
 mod modify;
 mod names;
+mod observed;
 mod operation;
 mod prepared;
 mod select;
@@ -60,6 +61,7 @@ use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, Verdict};
 use crate::rewrite;
 use crate::rules::{MissingFilter, MissingValue};
 use names::{Column, Env};
+pub(crate) use observed::observe;
 
 /// What a RangeVar of the client's text was resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +114,23 @@ pub(crate) fn judge(
     parameters: u16,
     tree: &mut ParseResult,
 ) -> Result<Findings, Denial> {
+    walk(bound, request, parameters, tree, |judge, statement| {
+        if request.facts.enforce {
+            judge.statement(statement)
+        } else {
+            judge.break_glass(statement)
+        }
+    })
+}
+
+/// Judges every statement of a tree.
+fn walk<'a>(
+    bound: &'a Bound,
+    request: &'a Request<'a>,
+    parameters: u16,
+    tree: &mut ParseResult,
+    mut each: impl FnMut(&mut Judge<'a>, &mut NodeEnum) -> Result<StatementKind, Denial>,
+) -> Result<Findings, Denial> {
     let mut judge = Judge::new(bound, request, parameters);
     judge.findings.statements = tree.stmts.len();
     let mut kinds = Vec::with_capacity(tree.stmts.len());
@@ -120,12 +139,7 @@ pub(crate) fn judge(
             return Err(unsupported("an empty statement node"));
         };
         judge.refuse_stale_facts(statement)?;
-        let kind = if request.facts.enforce {
-            judge.statement(statement)?
-        } else {
-            judge.break_glass(statement)?
-        };
-        kinds.push(kind);
+        kinds.push(each(&mut judge, statement)?);
     }
     judge.findings.kind = match kinds.as_slice() {
         [] => StatementKind::Empty,

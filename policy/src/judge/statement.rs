@@ -324,12 +324,8 @@ impl Judge<'_> {
         }
     }
 
-    /// A break-glass role: everything but the identity guards passes, as it came. Code that the
-    /// parser does not see (DO) could touch the identity, so it does not pass.
-    pub(super) fn break_glass(
-        &mut self,
-        statement: &mut NodeEnum,
-    ) -> Result<StatementKind, Denial> {
+    /// Refuses every mention of what sets the claims.
+    pub(super) fn refuse_names_of_claims(&self, statement: &NodeEnum) -> Result<(), Denial> {
         // The tree's debug form shows every string of it, whatever node holds it.
         let shown = format!("{statement:?}").to_ascii_lowercase();
         if ["set_config", "pg_settings"]
@@ -338,6 +334,16 @@ impl Judge<'_> {
         {
             return Err(guarded("the claims and what sets them can't be touched"));
         }
+        Ok(())
+    }
+
+    /// A break-glass role: everything but the identity guards passes, as it came. Code that the
+    /// parser does not see (DO) could touch the identity, so it does not pass.
+    pub(super) fn break_glass(
+        &mut self,
+        statement: &mut NodeEnum,
+    ) -> Result<StatementKind, Denial> {
+        self.refuse_names_of_claims(statement)?;
         match statement {
             NodeEnum::VariableSetStmt(set) => self.guard_setting(set),
             NodeEnum::DiscardStmt(discard) => self.discard(discard),

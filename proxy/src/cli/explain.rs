@@ -176,6 +176,9 @@ pub(super) struct Cleared {
     hidden_parameters: Vec<HiddenParameter>,
     checks: Vec<Check>,
     effects: Vec<String>,
+    /// `would_deny` or `would_rewrite`, with the reason, where that is only observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<String>,
     /// `holds`: a statement whose proof fails is denied instead.
     proof: &'static str,
     fingerprint: String,
@@ -225,7 +228,9 @@ impl Cleared {
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let tables = self.tables.iter().map(ToString::to_string);
         let checks = self.checks.iter().map(ToString::to_string);
-        tables.chain(checks).chain(self.effects.iter().cloned())
+        let effects = self.effects.iter().cloned();
+        let observed = self.observed.iter().map(|what| format!("observed: {what}"));
+        tables.chain(checks).chain(effects).chain(observed)
     }
 
     fn new(sql: &str, plan: &Plan, engine: &Engine) -> Self {
@@ -264,6 +269,13 @@ impl Cleared {
             hidden_parameters: hidden.collect(),
             checks: checks.collect(),
             effects: plan.effects.iter().map(effect).collect(),
+            observed: plan
+                .observed
+                .as_ref()
+                .map(|observed| match observed.reason {
+                    Some(reason) => format!("{}, {}", observed.verdict(), reason.code()),
+                    None => observed.verdict().to_owned(),
+                }),
             proof: "holds",
             fingerprint: format!("{:016x}", plan.fingerprint),
             policy: engine.policy().revision.clone(),

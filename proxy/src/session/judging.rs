@@ -113,9 +113,11 @@ impl Judging {
             values: &self.access.values,
         };
         let verdict = self.engine.judge(request, &mut self.scratch);
-        if let Err(denial) = &verdict
-            && denial.reason == DenyReason::UnknownRelation
-        {
+        let reason = match &verdict {
+            Ok(cleared) => cleared.plan().observed.as_ref().and_then(|it| it.reason),
+            Err(denial) => Some(denial.reason),
+        };
+        if reason == Some(DenyReason::UnknownRelation) {
             self.database.wants_refresh();
         }
         verdict

@@ -284,6 +284,7 @@ mod tests {
                 calls_users: false,
                 rows: None,
                 fingerprint: 0,
+                observed: None,
             }),
             basis: Basis::default(),
         })

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use pgwarden_policy::{Plan, Verdict};
+use pgwarden_policy::{DenyReason, Plan, Verdict};
 
 use super::Session;
 use super::queue::Pending;
@@ -10,9 +10,11 @@ use crate::audit::{Event, EventKind};
 use crate::metrics::Outcome;
 
 fn outcome(plan: &Plan) -> Outcome {
-    match plan.verdict {
-        Verdict::Pass => Outcome::Pass,
-        Verdict::Rewrite => Outcome::Rewrite,
+    match (&plan.observed, plan.verdict) {
+        (Some(observed), _) if observed.reason.is_some() => Outcome::WouldDeny,
+        (Some(_), _) => Outcome::WouldRewrite,
+        (None, Verdict::Pass) => Outcome::Pass,
+        (None, Verdict::Rewrite) => Outcome::Rewrite,
     }
 }
 
@@ -20,7 +22,11 @@ impl Session {
     /// Counts a statement that is on its way. Gives whether the audit wants to hear of its end.
     pub(super) fn count(&self, plan: &Plan) -> bool {
         let outcome = outcome(plan);
-        self.proxy.metrics().statement(outcome, plan.kind);
+        let metrics = self.proxy.metrics();
+        metrics.statement(outcome, plan.kind);
+        if let Some(reason) = plan.observed.as_ref().and_then(|it| it.reason) {
+            metrics.would_be_denial(reason);
+        }
         let enforced = self.judging.access().enforce;
         self.proxy.audit().wants(outcome, plan.writes(), enforced)
     }
@@ -34,6 +40,12 @@ impl Session {
         event.verdict = Some(outcome(plan).as_str());
         event.kind = Some(plan.kind.as_str());
         event.tables = plan.relations.iter().map(|it| it.name.clone()).collect();
+        if let Some(observed) = &plan.observed {
+            event.reason = observed.reason.map(DenyReason::code);
+            let table = observed.table.iter();
+            let unknown = table.filter(|it| !event.tables.contains(it));
+            event.tables.extend(unknown.cloned().collect::<Vec<_>>());
+        }
         event.fingerprint = Some(format!("{:016x}", plan.fingerprint));
         event.sqlstate = sqlstate.map(|it| String::from_utf8_lossy(it).into_owned());
         event.rows = pending.rows;

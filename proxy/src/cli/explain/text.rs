@@ -36,6 +36,9 @@ fn cleared(text: &mut String, it: &Cleared) {
     for effect in &it.effects {
         line(text, "effect", effect);
     }
+    if let Some(observed) = &it.observed {
+        line(text, "observed", observed);
+    }
     line(text, "proof", it.proof);
     line(text, "fingerprint", &it.fingerprint);
     line(text, "policy", &it.policy);
@@ -116,6 +119,7 @@ mod tests {
                 claim: "app_metadata.org_id".to_owned(),
             }],
             effects: vec!["no portal is left".to_owned()],
+            observed: None,
             proof: "holds",
             fingerprint: "00000000000000ff".to_owned(),
             policy: "0123456789ab".to_owned(),
