@@ -199,3 +199,31 @@ fn policy_diff_shows_what_changes_both_ways() {
         .run(&[&diff[..], &["old.toml", "nowhere.toml"]].concat())
         .with_status(2);
 }
+
+#[test]
+fn check_as_sarif_has_a_rule_and_a_region_for_each_finding() {
+    let place = Place::new();
+    place.write("a b.sql", SCRIPT);
+    let json = check(&place, &["--format", "sarif", "a b.sql"], "", 1).json();
+    assert_eq!(json["version"], "2.1.0");
+    let run = &json["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3);
+    for result in results {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+        assert!(
+            rules[index]["helpUri"]
+                .as_str()
+                .unwrap()
+                .starts_with("https://")
+        );
+        assert_eq!(result["level"], "error");
+    }
+    let location = &results[1]["locations"][0]["physicalLocation"];
+    assert_eq!(results[1]["ruleId"], "unlisted_relation");
+    assert_eq!(location["artifactLocation"]["uri"], "a%20b.sql");
+    assert_eq!(location["region"]["startLine"], 6);
+    assert_eq!(location["region"]["endLine"], 7);
+}

@@ -14,6 +14,7 @@ use super::question::{self, Asker};
 use super::{Failure, output};
 
 mod report;
+mod sarif;
 mod text;
 
 use report::{Entry, NotSql, Outcome, Report};
@@ -57,6 +58,7 @@ pub(super) struct Arguments {
 enum Format {
     Text,
     Json,
+    Sarif,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -71,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match arguments.format {
         Format::Text => output::write(&text::render(&report, arguments.all))?,
         Format::Json => output::write_json(&report)?,
+        Format::Sarif => output::write_json(&sarif::render(&report))?,
     }
     if report.summary.is_fine() {
         Ok(())
