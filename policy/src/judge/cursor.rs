@@ -27,11 +27,16 @@ impl Judge<'_> {
             _ => return Err(unsupported("a cursor for this statement")),
         };
         self.refuse_delayed_effects("DECLARE CURSOR", before)?;
+        Ok(self.holds(declare))
+    }
+
+    /// Notes a cursor that outlives its transaction.
+    pub(super) fn holds(&mut self, declare: &DeclareCursorStmt) -> StatementKind {
         if declare.options & WITH_HOLD != 0 {
             let effect = Effect::Hold(declare.portalname.clone());
             self.findings.effects.push(effect);
         }
-        Ok(StatementKind::Utility)
+        StatementKind::Utility
     }
 
     /// Judges FETCH and MOVE.

@@ -350,6 +350,7 @@ impl Judge<'_> {
             NodeEnum::DeallocateStmt(deallocate) => self.deallocate(deallocate),
             NodeEnum::TransactionStmt(transaction) => self.transaction(transaction),
             NodeEnum::ClosePortalStmt(close) => self.close(close),
+            NodeEnum::DeclareCursorStmt(declare) => Ok(self.holds(declare)),
             NodeEnum::ListenStmt(_) => {
                 self.findings.effects.push(crate::plan::Effect::Listen);
                 Ok(StatementKind::Utility)
