@@ -186,29 +186,29 @@ pub enum AuthOutcome {
 pub enum Pin {
     /// Nobody judges what it leaves there.
     BreakGlass,
+    /// A statement was let through that only an observed policy lets through.
+    Observed,
     /// A cursor WITH HOLD.
     Cursor,
     /// A statement of SQL's PREPARE.
     Prepare,
-    /// A statement of the protocol.
-    Statement,
 }
 
 impl Pin {
     const ALL: [Self; 4] = [
         Self::BreakGlass,
+        Self::Observed,
         Self::Cursor,
         Self::Prepare,
-        Self::Statement,
     ];
 
     /// The metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BreakGlass => "break_glass",
+            Self::Observed => "observed",
             Self::Cursor => "cursor",
             Self::Prepare => "prepare",
-            Self::Statement => "statement",
         }
     }
 }
@@ -296,12 +296,12 @@ impl Metrics {
 
     /// How many sessions keep their server connection for this reason.
     pub fn pinned(&self, pin: Pin) -> &Gauge {
-        let [break_glass, cursor, prepare, statement] = &self.pinned;
+        let [break_glass, observed, cursor, prepare] = &self.pinned;
         match pin {
             Pin::BreakGlass => break_glass,
+            Pin::Observed => observed,
             Pin::Cursor => cursor,
             Pin::Prepare => prepare,
-            Pin::Statement => statement,
         }
     }
 

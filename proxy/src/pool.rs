@@ -27,6 +27,7 @@
 //! held over an await.
 
 mod carried;
+mod statements;
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -42,6 +43,7 @@ use crate::backend::{
 use crate::metrics::Metrics;
 
 pub(crate) use carried::{Carried, Settings, Setup};
+pub(crate) use statements::{Need, Prepared, name_of};
 
 /// Start-up parameters whose greeting is remembered, at most.
 const GREETINGS_MAX: usize = 64;

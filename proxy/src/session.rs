@@ -28,6 +28,7 @@ mod record;
 mod refusing;
 mod server_error;
 mod setup;
+mod shared;
 mod sharing;
 
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use pgwarden::server::Running;
 use pgwarden_config::settings::{PoolMode, Settings};
 use pgwarden_tests::fixture::{Arena, Tenant, server, superuser};
 use pgwarden_tests::proxy;
-use pgwarden_tests::wire::Client;
+use pgwarden_tests::wire::{Client, bind_body, execute_body, parse_body, tags, target_body};
 
 /// A proxy with few server connections.
 struct Pooled {
@@ -97,7 +97,8 @@ fn end_sessions(arena: &Arena) {
     let mut admin = superuser(server().address(), "postgres");
     let sql = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-         WHERE datname = '{}' AND backend_type = 'client backend'",
+         WHERE datname = '{}' AND backend_type = 'client backend' \
+         AND application_name <> 'pgwarden'",
         arena.plain()
     );
     assert_ne!(value(&mut admin, &sql), "0");
@@ -315,4 +316,148 @@ fn h_a_cancel_hits_its_own_session_or_nothing() {
         sent > 10 && done > 10,
         "{sent} cancels, {cancelled} hits, {done} statements"
     );
+}
+
+/// Runs a statement that was prepared under a name.
+fn run_prepared(client: &mut Client, name: &str, values: &[Option<&str>]) -> (String, Vec<String>) {
+    let values: Vec<_> = values.iter().map(|it| it.map(str::as_bytes)).collect();
+    client.send(b'B', &bind_body("", name, &[], &values, &[]));
+    client.send(b'E', &execute_body("", 0));
+    client.send(b'S', &[]);
+    let messages = client.messages();
+    let error = messages.iter().find(|it| it.tag == b'E');
+    let code = error.map_or(String::new(), |it| it.error().code().to_owned());
+    let rows = messages.iter().filter(|it| it.tag == b'D');
+    let first = |body: &[u8]| String::from_utf8_lossy(&body[6..]).into_owned();
+    (code, rows.map(|it| first(&it.body)).collect())
+}
+
+fn prepare(client: &mut Client, name: &str, sql: &str) -> String {
+    client.send(b'P', &parse_body(name, sql, &[]));
+    client.send(b'D', &target_body(b'S', name));
+    client.send(b'S', &[]);
+    tags(&client.messages())
+}
+
+#[test]
+fn h_one_name_means_to_each_client_what_it_prepared() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let own = "SELECT count(*)::text || (current_setting('request.jwt.claims')::json ->> 'sub') FROM leads";
+    assert_eq!(prepare(&mut a, "s", own), "1tTZ");
+    assert_eq!(prepare(&mut b, "s", "SELECT 'other' || $1::text"), "1tTZ");
+    // Prepared on this connection already, for another tenant.
+    assert_eq!(prepare(&mut b, "t", own), "1tTZ");
+    let (_, of_a) = run_prepared(&mut a, "s", &[]);
+    let (_, of_b) = run_prepared(&mut b, "t", &[]);
+    assert!(of_a[0].ends_with(Tenant::A.user()), "{of_a:?}");
+    assert!(of_b[0].ends_with(Tenant::B.user()), "{of_b:?}");
+    assert_eq!(run_prepared(&mut b, "s", &[Some("x")]).1, ["otherx"]);
+    assert_eq!(run_prepared(&mut a, "t", &[]).0, "26000");
+    // Closing one's own leaves the other's.
+    b.send(b'C', &target_body(b'S', "t"));
+    b.send(b'S', &[]);
+    assert_eq!(tags(&b.messages()), "3Z");
+    assert_eq!(run_prepared(&mut b, "t", &[]).0, "26000");
+    assert_eq!(run_prepared(&mut a, "s", &[]).1, of_a);
+    // The other's DISCARD ALL, too.
+    b.query("DISCARD ALL").ok();
+    assert_eq!(run_prepared(&mut b, "s", &[Some("x")]).0, "26000");
+    assert_eq!(run_prepared(&mut a, "s", &[]).1, of_a);
+}
+
+#[test]
+fn statements_are_prepared_on_each_server_connection() {
+    let pooled = Pooled::new(2);
+    let mut a = pooled.session(Tenant::A);
+    let mut holder = pooled.session(Tenant::B);
+    prepare(&mut a, "s", "SELECT 'own' || $1::text");
+    prepare(&mut a, "", "SELECT 'unnamed'");
+    assert_eq!(run_prepared(&mut a, "s", &[Some("1")]).1, ["own1"]);
+    // The other takes the connection that has them.
+    holder.query("BEGIN").ok();
+    holder.query("SELECT 1").ok();
+    let mut other = pooled.session(Tenant::B);
+    for _ in 0..3 {
+        assert_eq!(run_prepared(&mut a, "s", &[Some("2")]).1, ["own2"]);
+        assert_eq!(run_prepared(&mut a, "", &[]).1, ["unnamed"]);
+        other.query("DISCARD ALL").ok();
+    }
+}
+
+#[test]
+fn h_errors_in_a_pipeline_leave_the_right_statements() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    for _ in 0..2 {
+        // The error makes the server skip the Parse behind it.
+        a.send(b'P', &parse_body("", "SELECT 1/0", &[]));
+        a.send(b'B', &bind_body("", "", &[], &[], &[]));
+        a.send(b'E', &execute_body("", 0));
+        a.send(b'P', &parse_body("late", "SELECT 'late'", &[]));
+        a.send(b'S', &[]);
+        assert_eq!(tags(&a.messages()), "1EZ");
+        assert_eq!(run_prepared(&mut a, "late", &[]).0, "26000");
+        assert_eq!(prepare(&mut b, "late", "SELECT 'late'"), "1tTZ");
+        assert_eq!(run_prepared(&mut b, "late", &[]).1, ["late"]);
+        b.query("DEALLOCATE late").ok();
+        // A Parse that fails leaves nothing either.
+        assert_eq!(prepare(&mut a, "bad", "SELECT nothing_like_it"), "EZ");
+        assert_eq!(run_prepared(&mut a, "bad", &[]).0, "26000");
+    }
+    // In a failed transaction what is known already is refused all the same.
+    prepare(&mut a, "s", "SELECT 'late'");
+    a.query("BEGIN").ok();
+    assert_eq!(a.query("SELECT 1/0").code(), "22012");
+    assert_eq!(a.extended("SELECT 'late'", &[]).code(), "25P02");
+    a.extended("ROLLBACK", &[]).ok();
+    assert_eq!(run_prepared(&mut a, "s", &[]).1, ["late"]);
+    assert_eq!(
+        a.extended("SELECT 'late'", &[]).ok().value(),
+        Some("late".to_owned())
+    );
+}
+
+#[test]
+fn h_prepared_statements_are_bounded_and_not_shown() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    prepare(&mut a, "first", "SELECT 'first'");
+    for at in 0..300 {
+        let reply = a.extended(&format!("SELECT {at}"), &[]).ok();
+        assert_eq!(reply.value(), Some(at.to_string()));
+    }
+    assert_eq!(run_prepared(&mut a, "first", &[]).1, ["first"]);
+    let shown = b.query("SELECT statement FROM pg_prepared_statements");
+    assert!(shown.denied().is_some(), "{shown:?}");
+    let mut admin = Client::connect(
+        pooled.address(),
+        "anyone",
+        &pooled.arena.plain(),
+        &[],
+        Some(&proxy::admin_token()),
+    )
+    .unwrap();
+    let count = value(&mut admin, "SELECT count(*) FROM pg_prepared_statements");
+    assert!(count.parse::<usize>().unwrap() <= 256, "{count}");
+}
+
+#[test]
+fn h_statements_are_prepared_again_after_ddl() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut admin = superuser(server().address(), &pooled.arena.plain());
+    prepare(&mut a, "s", "SELECT * FROM plans LIMIT 1");
+    assert_eq!(run_prepared(&mut a, "s", &[]).0, "");
+    admin.query("ALTER TABLE plans ADD COLUMN another int").ok();
+    let (code, _) = run_prepared(&mut a, "s", &[]);
+    assert_eq!(code, "0A000");
+    // Who prepares it anew has the new columns.
+    let reply = a.extended("SELECT * FROM plans LIMIT 1", &[]);
+    admin.query("ALTER TABLE plans DROP COLUMN another").ok();
+    pooled.arena.restore();
+    assert_eq!(reply.code(), "", "{reply:?}");
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
+use super::statements::Prepared;
+
 /// Settings by name.
 pub(crate) type Settings = Vec<(String, String)>;
 
@@ -54,6 +56,8 @@ pub(crate) struct Carried {
     /// Settings, or traces of statements, may be left on it: it must be swept before another setup
     /// is put in force.
     pub(crate) unswept: bool,
+    /// Its prepared statements.
+    pub(crate) prepared: Prepared,
 }
 
 impl Carried {

@@ -11,8 +11,10 @@ use super::names::{Change, Statement};
 use super::prepared::{self, names_a_statement};
 use super::queue::{Expect, Pending};
 use super::refusing::NOBODY;
+use super::shared;
 use super::{Copy, Session, Skip, Stop, Taken};
 use crate::backend::{Forward, Outbox};
+use crate::pool;
 use crate::wire::client::{self, Spans, Target};
 use crate::wire::{Malformed, Report, answer};
 
@@ -228,11 +230,12 @@ impl Session {
         started: Instant,
     ) {
         let started = self.count(&plan).then_some(started);
+        let all = plan.effects.contains(&Effect::DeallocateAll);
         if let Some(sharing) = &mut self.sharing {
             sharing.follow(&plan);
         }
         self.queue.push(Pending {
-            unsettles: unsettles(self.known, &plan),
+            unsettles: unsettles(self.known, &plan) || (self.sharing.is_some() && all),
             plan: Some(plan),
             change,
             started,
@@ -277,27 +280,48 @@ impl Session {
             self.refuse(not_utf8(), Expect::Parse, dropped, server);
             return Ok(Taken::Yes);
         };
-        let server_name = if named {
+        let own_name = if named && self.sharing.is_none() {
             self.names.fresh()
         } else {
             Box::default()
         };
         let (known, basis) = (self.known, self.judging.basis());
+        let failed = self.status == b'E';
+        let path = self
+            .sharing
+            .as_ref()
+            .map(|_| self.judging.search_path().to_vec());
         let started = Instant::now();
         let judged = self.judging.judge(text, Protocol::Extended, types);
         let judged = judged.and_then(|cleared| {
             let plan = cleared.plan();
             permit(known, plan)?;
             one_statement(plan)?;
-            server.parse(&server_name, &cleared, types);
+            let mut expect = Expect::Parse;
+            let mut server_name = own_name;
+            if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
+                server_name = pool::name_of(cleared.text(), types, path);
+                let prepared = &mut sharing.prepared;
+                if failed && plan.kind != StatementKind::Transaction {
+                    // It is refused as it is due, and nothing may say that it went well.
+                    prepared.distrust_one(&server_name);
+                }
+                if !shared::make_way(prepared, &server_name, &mut self.queue, server) {
+                    shared::close(NOBODY, server);
+                    expect = Expect::Parsed;
+                }
+            }
+            if expect == Expect::Parse {
+                server.parse(&server_name, &cleared, types);
+            }
             let rewritten = (cleared.text() != text).then(|| cleared.text().into());
-            Ok((Arc::clone(plan), rewritten))
+            Ok((Arc::clone(plan), rewritten, server_name, expect))
         });
         self.proxy
             .metrics()
             .judge_seconds
             .observe(started.elapsed());
-        let (plan, rewritten) = match judged {
+        let (plan, rewritten, server_name, expect) = match judged {
             Ok(judged) => judged,
             Err(denial) => {
                 self.deny(denial, Expect::Parse, dropped, server);
@@ -314,11 +338,13 @@ impl Session {
         });
         let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
         self.pipeline_open = true;
+        let prepares = self.sharing.is_some() && expect == Expect::Parse;
         self.queue.push(Pending {
+            shared: prepares.then(|| (*statement.server_name).into()),
             statement: Some(statement),
             change: Some(dropped.unwrap_or(change)),
             transaction: self.transaction,
-            ..Pending::new(Expect::Parse)
+            ..Pending::new(expect)
         });
         Ok(Taken::Yes)
     }
@@ -362,7 +388,12 @@ impl Session {
             self.refuse(report, Expect::Bind, None, server);
             return Ok(Taken::Yes);
         };
-        match self.check_bind(&statement, bind, spans) {
+        let checked = self.check_bind(&statement, bind, spans);
+        let checked = checked.and_then(|hidden| {
+            self.ensure_prepared(&statement, server)?;
+            Ok(hidden)
+        });
+        match checked {
             Ok(hidden) => self.write_bind(&statement, bind, spans.len(), hidden, server),
             Err(denial) => {
                 self.deny(denial, Expect::Bind, None, server);
@@ -466,13 +497,8 @@ impl Session {
                     self.sent(Expect::DescribePortal, None);
                 }
             }
-            Target::Statement(name) => match self.names.statement(name) {
-                Some(statement) => {
-                    let name = statement.server_name.as_bytes();
-                    server.forward_parts(Forward::Describe, &[b"S", name, &[0]]);
-                    let hidden = statement.plan.hidden.len();
-                    self.sent(Expect::DescribeStatement { hidden }, None);
-                }
+            Target::Statement(name) => match self.names.statement(name).map(Arc::clone) {
+                Some(statement) => return self.describe_statement(&statement, server),
                 None => {
                     let expect = Expect::DescribeStatement { hidden: 0 };
                     let report = self.no_statement(name);
@@ -480,6 +506,34 @@ impl Session {
                 }
             },
         }
+        Ok(Taken::Yes)
+    }
+
+    fn describe_statement(
+        &mut self,
+        statement: &Arc<Statement>,
+        server: &mut Outbox,
+    ) -> Result<Taken, Stop> {
+        let hidden = statement.plan.hidden.len();
+        let expect = Expect::DescribeStatement { hidden };
+        if self.sharing.is_some() {
+            // It may have to be prepared, and names are looked up then.
+            match self.gate(server)? {
+                Gate::Open => {}
+                Gate::Later => return Ok(Taken::Later),
+                Gate::Refuse(report) => {
+                    self.refuse(report, expect, None, server);
+                    return Ok(Taken::Yes);
+                }
+            }
+            if let Err(denial) = self.ensure_prepared(statement, server) {
+                self.deny(denial, expect, None, server);
+                return Ok(Taken::Yes);
+            }
+        }
+        let name = statement.server_name.as_bytes();
+        server.forward_parts(Forward::Describe, &[b"S", name, &[0]]);
+        self.sent(expect, None);
         Ok(Taken::Yes)
     }
 
@@ -557,7 +611,7 @@ impl Session {
                 let of_sql = self.names.prepared(name).is_some();
                 // To close what does not exist is no error.
                 let server_name = match self.names.statement(name) {
-                    Some(statement) => statement.server_name.as_bytes(),
+                    Some(statement) => self.name_to_close(statement).as_bytes(),
                     None if of_sql => name,
                     None => NOBODY.as_bytes(),
                 };

@@ -13,7 +13,14 @@ impl Session {
         let own = || {
             self.queue.front().is_some_and(|it| {
                 it.expect.is_own()
-                    || matches!(it.expect, Expect::Deallocate | Expect::DeallocateExecute)
+                    || matches!(
+                        it.expect,
+                        Expect::Deallocate
+                            | Expect::DeallocateExecute
+                            | Expect::Parsed
+                            | Expect::Prepare
+                            | Expect::Evict
+                    )
             })
         };
         match tag {
@@ -64,6 +71,15 @@ impl Session {
             (b't', Expect::DescribeStatement { hidden }) => {
                 answer::parameter_description(&mut self.to_client, body, hidden)
                     .ok_or_else(Stop::desynchronised)?;
+                Ok(Passed::Done)
+            }
+            (b'1', Expect::Prepare) | (b'3', Expect::Evict) => {
+                self.finish();
+                Ok(Passed::Done)
+            }
+            (b'3', Expect::Parsed) => {
+                answer::message(&mut self.to_client, b'1', |_| {});
+                self.finish();
                 Ok(Passed::Done)
             }
             (b'3', Expect::Deallocate) => {
@@ -130,6 +146,11 @@ impl Session {
     /// CommandComplete.
     fn complete(&mut self, expect: Expect, body: &[u8]) -> Result<Passed, Stop> {
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
+        if let Some(sharing) = &mut self.sharing
+            && (tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL")
+        {
+            sharing.prepared.clear();
+        }
         // A savepoint or a transaction has ended: with it what was set in it.
         if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
             self.known.settled = false;
@@ -190,7 +211,10 @@ impl Session {
     pub(super) fn fail_front(&mut self) {
         let expect = self.queue.front().map(|front| front.expect);
         if expect.is_some_and(Expect::is_extended) {
-            let (front, synced) = self.queue.fail(&mut self.names);
+            let (front, synced) = {
+                let prepared = self.sharing.as_mut().map(|it| &mut it.prepared);
+                self.queue.fail(&mut self.names, prepared)
+            };
             self.copy = Copy::No;
             if !synced && self.pipeline_open {
                 self.skip = Skip::Server;

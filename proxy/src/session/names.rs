@@ -127,13 +127,7 @@ impl Names {
 
     /// Why they exist on one server connection only.
     pub(super) fn pins(&self) -> Option<Pin> {
-        if !self.prepared.is_empty() {
-            Some(Pin::Prepare)
-        } else if self.statements.unnamed.is_some() || !self.statements.named.is_empty() {
-            Some(Pin::Statement)
-        } else {
-            None
-        }
+        (!self.prepared.is_empty()).then_some(Pin::Prepare)
     }
 
     /// The statement of a name.

@@ -81,7 +81,7 @@ impl Session {
         };
         let mut expect = Expect::Query;
         let statement = if let Use::Closes(_, statement) = &usage {
-            close(statement, server);
+            self.close_on_server(statement, server);
             server.forward(Forward::Sync, &[]);
             expect = Expect::Deallocate;
             Arc::clone(statement)
@@ -126,7 +126,7 @@ impl Session {
         };
         let mut expect = Expect::Execute;
         if let Use::Closes(_, closed) = &usage {
-            close(closed, server);
+            self.close_on_server(closed, server);
             expect = Expect::DeallocateExecute;
         } else {
             server.forward(Forward::Execute, body);
@@ -135,6 +135,12 @@ impl Session {
         self.pipeline_open = true;
         self.push(expect, runs, change, started);
         Taken::Yes
+    }
+
+    /// Closes a statement of the protocol: the name is the client's; the server knows another.
+    fn close_on_server(&self, statement: &Statement, server: &mut Outbox) {
+        let name = self.name_to_close(statement).as_bytes();
+        server.forward_parts(Forward::Close, &[b"S", name, &[0]]);
     }
 
     /// Whether the server still owes something. Inside a pipeline it is asked for it.
@@ -232,12 +238,6 @@ impl Session {
             Unusable::Denied(denial) => self.deny(denial, expect, change, server),
         }
     }
-}
-
-/// Closes a statement of the protocol: the name is the client's; the server knows another.
-fn close(statement: &Statement, server: &mut Outbox) {
-    let target: &[&[u8]] = &[b"S", statement.server_name.as_bytes(), &[0]];
-    server.forward_parts(Forward::Close, target);
 }
 
 /// The name has a statement already.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use pgwarden_policy::Plan;
 
 use super::names::{Change, Names, Statement};
+use crate::pool::Prepared;
 use crate::wire::Report;
 
 /// Which replies belong to a message.
@@ -35,6 +36,12 @@ pub(super) enum Expect {
     Deallocate,
     /// An Execute of DEALLOCATE, sent as Close.
     DeallocateExecute,
+    /// Parse of what the server has already, sent as Close.
+    Parsed,
+    /// A Parse of our own, before a message that needs it; its error is that message's.
+    Prepare,
+    /// A Close of our own, skipped like the messages around it.
+    Evict,
     /// Our own statement, up to CommandComplete; the client knows nothing of it.
     Own,
     /// A Close of our own.
@@ -54,6 +61,9 @@ impl Expect {
     pub(super) fn is_extended(self) -> bool {
         match self {
             Self::Parse
+            | Self::Parsed
+            | Self::Prepare
+            | Self::Evict
             | Self::Bind
             | Self::DescribeStatement { .. }
             | Self::DescribePortal
@@ -95,6 +105,8 @@ pub(super) struct Pending {
     pub(super) plan: Option<Arc<Plan>>,
     /// The statement that it prepares.
     pub(super) statement: Option<Arc<Statement>>,
+    /// The statement that the server has once this is done, or has not.
+    pub(super) shared: Option<Arc<str>>,
     /// It stands in for a denied message: the server refuses it, and the client is told this.
     pub(super) refused: Option<Box<Report>>,
     /// What it has changed in the maps.
@@ -118,6 +130,7 @@ impl Pending {
             expect,
             plan: None,
             statement: None,
+            shared: None,
             refused: None,
             change: None,
             unsettles: false,
@@ -184,16 +197,31 @@ impl Queue {
     /// The server has answered the front, an extended message, with an error: it skips everything
     /// up to the next Sync. Brings the maps back to what the server has. Gives the front, and
     /// whether that Sync was already sent.
-    pub(super) fn fail(&mut self, names: &mut Names) -> (Option<Pending>, bool) {
+    pub(super) fn fail(
+        &mut self,
+        names: &mut Names,
+        mut prepared: Option<&mut Prepared>,
+    ) -> (Option<Pending>, bool) {
         let mut front = self.pop();
         let is_sync = |pending: &Pending| pending.expect == Expect::Sync;
         let sync = self.pending.iter().position(is_sync);
         let end = sync.unwrap_or(self.pending.len());
         for skipped in self.pending.drain(..end).rev() {
             self.unsettling -= usize::from(skipped.unsettles);
+            if let (Some(name), Some(prepared)) = (skipped.shared, prepared.as_deref_mut()) {
+                match skipped.expect {
+                    Expect::Evict => prepared.restore(name),
+                    _ => prepared.remove(&name),
+                }
+            }
             if let Some(change) = skipped.change {
                 names.undo(change);
             }
+        }
+        if let (Some(front), Some(prepared)) = (&front, prepared)
+            && let Some(name) = &front.shared
+        {
+            prepared.remove(name);
         }
         if let Some(change) = front.as_mut().and_then(|front| front.change.take()) {
             names.fail(change);
@@ -222,7 +250,7 @@ mod tests {
     fn an_error_skips_up_to_the_next_sync() {
         use Expect::*;
         let mut queue = queue(&[Parse, Bind, Execute, Query, Sync, Parse, Execute, Sync]);
-        let (front, synced) = queue.fail(&mut Names::default());
+        let (front, synced) = queue.fail(&mut Names::default(), None);
         assert_eq!(front.map(|it| it.expect), Some(Parse));
         assert!(synced);
         assert_eq!(queue.front().map(|it| it.expect), Some(Sync));
@@ -234,7 +262,7 @@ mod tests {
     fn an_error_without_sync_empties_the_queue() {
         use Expect::*;
         let mut queue = queue(&[Bind, Execute, Execute]);
-        let (_, synced) = queue.fail(&mut Names::default());
+        let (_, synced) = queue.fail(&mut Names::default(), None);
         assert!(!synced && queue.is_empty() && !queue.unsettles());
     }
 }

@@ -134,7 +134,7 @@ pub(super) enum RefusedAs {
 fn send_refused(expect: Expect, server: &mut Outbox) {
     let nobody = [NOBODY.as_bytes(), &[0]].concat();
     match expect {
-        Expect::Parse => server.own_parse(NOBODY, REFUSED, &[]),
+        Expect::Parse | Expect::Parsed | Expect::Prepare => server.own_parse(NOBODY, REFUSED, &[]),
         Expect::Bind => {
             server.forward(Forward::Bind, &[&[0], &nobody[..], &[0; 6]].concat());
         }
@@ -145,6 +145,7 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         // A Close is never refused, and the others are simple queries.
         Expect::Query
         | Expect::Close
+        | Expect::Evict
         | Expect::Sync
         | Expect::Deallocate
         | Expect::DeallocateExecute

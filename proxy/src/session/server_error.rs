@@ -44,6 +44,13 @@ impl Session {
         if front.started.is_some() {
             front.sqlstate = Some(sqlstate.into());
         }
+        // DDL has given a statement other columns.
+        if sqlstate == b"0A000"
+            && report::field(body, b'R') == Some(b"RevalidateCachedQuery")
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.prepared.distrust();
+        }
         match front.refused.take() {
             None => self.relay_error(body, sqlstate),
             Some(own) => {

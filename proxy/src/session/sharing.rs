@@ -16,7 +16,7 @@ use super::Session;
 use super::queue::Expect;
 use crate::backend::ConnectError;
 use crate::metrics::Pin;
-use crate::pool::{Carried, Settings, Setup};
+use crate::pool::{Carried, Prepared, Settings, Setup};
 use crate::wire::Report;
 
 /// What a session remembers while it has no server connection.
@@ -32,10 +32,14 @@ pub(super) struct Sharing {
     pub(super) placed: bool,
     /// The connection must be swept before another setup is put in force.
     pub(super) unswept: bool,
+    /// The connection's prepared statements.
+    pub(super) prepared: Prepared,
     /// Settings that were changed, or may have been, since the server was last asked.
     pub(super) touched: BTreeSet<String>,
     /// The server must be asked for settings and cursors when the transaction has ended.
     pub(super) asks: bool,
+    /// Something ran whose effects nobody knows.
+    pub(super) unread: bool,
     /// There are cursors WITH HOLD, or may be.
     pub(super) holds: bool,
     /// What the server says of its settings is no news to the client.
@@ -54,8 +58,10 @@ impl Sharing {
             attached: false,
             placed: false,
             unswept: false,
+            prepared: Prepared::default(),
             touched: BTreeSet::new(),
             asks: false,
+            unread: false,
             holds: false,
             muted: false,
             cancelled: 0,
@@ -66,6 +72,10 @@ impl Sharing {
     /// The statement of a plan is on its way.
     pub(super) fn follow(&mut self, plan: &Plan) {
         self.unswept |= plan.leaves_traces();
+        self.unread |= plan
+            .observed
+            .as_ref()
+            .is_some_and(|observed| observed.reason.is_some());
         for effect in &plan.effects {
             match effect {
                 // Those of the transaction end with it.
@@ -133,12 +143,13 @@ impl Session {
     }
 
     /// The session has got a server connection.
-    pub(crate) fn attach(&mut self, carried: &Carried) {
+    pub(crate) fn attach(&mut self, carried: &mut Carried) {
         let Some(sharing) = &mut self.sharing else {
             return;
         };
         sharing.attached = true;
         sharing.unswept = carried.unswept;
+        sharing.prepared = std::mem::take(&mut carried.prepared);
         self.known.settled = carried.carries(&sharing.setup);
         sharing.placed = self.known.settled;
         self.known.in_transaction = false;
@@ -168,6 +179,7 @@ impl Session {
         carried.setup = self.known.settled.then(|| Arc::clone(&sharing.setup));
         carried.search_path = Arc::clone(&sharing.search_path);
         carried.unswept = sharing.unswept;
+        carried.prepared = std::mem::take(&mut sharing.prepared);
         self.known.settled = false;
     }
 
@@ -180,7 +192,8 @@ impl Session {
             && self
                 .sharing
                 .as_ref()
-                .is_some_and(|it| it.attached && !it.asks && it.pin.is_none())
+                .is_some_and(|it| it.attached && !it.asks)
+            && self.pinned().is_none()
     }
 
     /// The server connection is lost, and with it what was asked of it.
@@ -190,6 +203,7 @@ impl Session {
         if let Some(sharing) = &mut self.sharing {
             sharing.attached = false;
             sharing.muted = false;
+            sharing.prepared.clear();
         }
     }
 
@@ -198,6 +212,9 @@ impl Session {
         let sharing = self.sharing.as_ref()?;
         if !self.judging.access().enforce {
             return Some(Pin::BreakGlass);
+        }
+        if sharing.unread {
+            return Some(Pin::Observed);
         }
         if sharing.holds {
             return Some(Pin::Cursor);
