@@ -34,11 +34,6 @@ pub(crate) const WARDEN: &[Unsupported] = &[
 /// Of `policy.toml`.
 pub(crate) const POLICY: &[Unsupported] = &[
     Unsupported {
-        path: "table.via",
-        value: None,
-        help: "give the table a tenant column; until then leave it out, and it is denied",
-    },
-    Unsupported {
         path: "defaults.ddl",
         value: Some("unscoped"),
         help: "write \"deny\"",

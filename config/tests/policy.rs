@@ -72,12 +72,6 @@ fn the_contract_is_read_but_for_what_is_not_built() {
     assert_shows(
         &read(text).unwrap_err(),
         r#"
-policy.toml:32:1: "via" is not supported yet
-   |
-32 | via  = { column = "document_id", table = "public.knowledge_base_documents", key = "id" }
-   | ^^^
-   = help: give the table a tenant column; until then leave it out, and it is denied
-
 policy.toml:54:10: tenant = "per_transaction" is not supported yet
    |
 54 | tenant = "per_transaction"              # pinned (default) | per_transaction
@@ -86,9 +80,7 @@ policy.toml:54:10: tenant = "per_transaction" is not supported yet
 "#,
     );
 
-    let text = text
-        .replace("via  =", "# via")
-        .replace("\"per_transaction\"", "\"pinned\"");
+    let text = text.replace("\"per_transaction\"", "\"pinned\"");
     let policy = read(&text).unwrap().policy;
     let org = "app_metadata.org_id";
     assert_eq!(

@@ -3,6 +3,8 @@
 //! Binding happens once for each policy or catalogue, never for a statement. What doesn't fit (a
 //! listed table that doesn't exist, a tenant column that it lacks) is reported, all of it at once.
 
+mod via;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,8 +17,9 @@ use crate::rules::{
     TableRule,
 };
 use crate::tenant::ValueType;
+pub(crate) use via::{Parent, Via};
 
-/// A column that must equal a slot's value.
+/// A column that must equal a slot's value, or refer to a row that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     /// The column's name in the table.
@@ -25,6 +28,18 @@ pub(crate) struct Key {
     pub(crate) slot: usize,
     /// The type that the predicate casts to.
     pub(crate) value_type: ValueType,
+    /// The way to the value, where the column does not hold it itself.
+    pub(crate) via: Option<Arc<Via>>,
+}
+
+impl Key {
+    /// In words, for `explain` and the audit.
+    pub(crate) fn shown(&self) -> String {
+        match self.via.as_deref().and_then(|via| via.parents.first()) {
+            None => self.column.clone(),
+            Some(parent) => format!("{} via {}.{}", self.column, parent.schema, parent.table),
+        }
+    }
 }
 
 /// How a relation is guarded.
@@ -77,6 +92,7 @@ impl Bound {
             listed: HashMap::new(),
         };
         binder.bind_listed();
+        binder.bind_children();
         let relations = binder.bind_all();
         let Binder {
             slots, problems, ..
@@ -164,16 +180,20 @@ impl Binder<'_> {
                 continue;
             };
             if let Some(guard) = self.listed_guard(rule, relation) {
-                let guarded = self.with_wishes(guard, rule);
+                let guarded = Guarded {
+                    guard,
+                    ..self.with_wishes(rule)
+                };
                 self.listed.insert(relation.oid, guarded);
             }
         }
     }
 
-    fn with_wishes(&self, guard: Guard, rule: &TableRule) -> Guarded {
+    /// What the policy wishes for a table; its guard is still to be found.
+    fn with_wishes(&self, rule: &TableRule) -> Guarded {
         let defaults = &self.policy.defaults;
         Guarded {
-            guard,
+            guard: Guard::Global(Access::Deny),
             missing_filter: rule.missing_filter.unwrap_or(defaults.missing_filter),
             missing_value: rule.missing_value.unwrap_or(defaults.missing_value),
         }
@@ -183,10 +203,8 @@ impl Binder<'_> {
         match &rule.scope {
             Scope::Keys(keys) => self.keys(keys, relation),
             Scope::Global(access) => Some(Guard::Global(*access)),
-            Scope::Via { .. } => Some(Guard::Denied(
-                DenyReason::UnsupportedConstruct,
-                "is reached through a parent table, which is not supported yet",
-            )),
+            // Bound in a second pass: the parent may stand behind it.
+            Scope::Via { .. } => None,
             Scope::Discovered => {
                 let tenant = ScopeKey {
                     column: self.policy.tenant.column.clone(),
@@ -233,6 +251,7 @@ impl Binder<'_> {
                 column: key.column.clone(),
                 slot,
                 value_type: key.value_type,
+                via: None,
             });
         }
         (bound.len() == keys.len()).then_some(Guard::Keys(bound))
@@ -349,6 +368,7 @@ impl Binder<'_> {
                 column: tenant.column.clone(),
                 slot: 0,
                 value_type: tenant.value_type,
+                via: None,
             };
             return Guard::Keys(vec![key]);
         }

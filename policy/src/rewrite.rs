@@ -5,8 +5,8 @@
 
 use pg_query::protobuf::{
     self as pb, AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, FuncCall, JoinExpr, JoinType, Node, NullTest, ParamRef, RangeSubselect, SelectStmt,
-    TypeCast, TypeName, a_const,
+    ColumnRef, FuncCall, JoinExpr, JoinType, Node, NullTest, ParamRef, RangeSubselect, RangeVar,
+    SelectStmt, SubLink, SubLinkType, TypeCast, TypeName, a_const,
 };
 
 use pg_query::NodeEnum;
@@ -16,12 +16,17 @@ pub(crate) const RESERVED_PREFIX: &str = "pgwarden_";
 
 /// The alias of a query that was wrapped.
 const SOURCE: &str = "pgwarden_source";
+/// The row and column of [`computed_once`].
+const VALUE: &str = "pgwarden_value";
+const VALUE_COLUMN: &str = "v";
 
 /// The text that a conflicting row of another tenant raises, as an invalid boolean.
 pub(crate) const CONFLICT_MARKER: &str = "pgwarden: conflicting row belongs to another tenant";
 
 /// The text that a row of another tenant raises where an INSERT computes its tenant.
 pub(crate) const WRITTEN_MARKER: &str = "pgwarden: the row to insert belongs to another tenant";
+/// The text that a reference to another tenant's row, or to none, raises, as an invalid boolean.
+pub(crate) const REFERENCE_MARKER: &str = "pgwarden: reference to a row of another tenant";
 
 pub(crate) fn node(inner: NodeEnum) -> Node {
     Node { node: Some(inner) }
@@ -171,10 +176,10 @@ pub(crate) fn after_grouping() -> Node {
     operator(count, ">=", integer(0))
 }
 
-/// An expression of type boolean that raises 22P02 with [`CONFLICT_MARKER`] when it is evaluated,
-/// and not before: it depends on the row, through `left(<column>::text, 0)`.
-pub(crate) fn raise_conflict(column: Node) -> Node {
-    raise(CONFLICT_MARKER, column)
+/// An expression of type boolean that raises 22P02 with the marker when it is evaluated, and not
+/// before: it depends on the row, through `left(num_nulls(<column>)::text, 0)`, which is never NULL.
+pub(crate) fn raise_at(marker: &str, column: Node) -> Node {
+    raise(marker, call("num_nulls", vec![column]))
 }
 
 /// `CASE WHEN CASE WHEN <value> = <own> THEN true ELSE <raises> END THEN <own> END`: the session's
@@ -215,11 +220,7 @@ fn call(name: &str, args: Vec<Node>) -> Node {
 
 /// `(relation JOIN (SELECT) AS pgwarden_<number> ON predicate)`.
 pub(crate) fn guard_join(relation: Node, number: usize, predicate: Node) -> Node {
-    let nothing = SelectStmt {
-        limit_option: pb::LimitOption::Default as i32,
-        op: pb::SetOperation::SetopNone as i32,
-        ..SelectStmt::default()
-    };
+    let nothing = plain_select();
     let empty = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
         subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(nothing))))),
         alias: Some(Alias {
@@ -243,6 +244,79 @@ pub(crate) fn is_injected(range: &RangeSubselect) -> bool {
         .alias
         .as_ref()
         .is_some_and(|alias| alias.aliasname.starts_with(RESERVED_PREFIX))
+}
+
+/// `EXISTS (SELECT FROM schema.table AS alias WHERE condition)`.
+pub(crate) fn exists(schema: &str, table: &str, alias: &str, condition: Node) -> Node {
+    let relation = node(NodeEnum::RangeVar(RangeVar {
+        schemaname: schema.to_owned(),
+        relname: table.to_owned(),
+        inh: true,
+        relpersistence: "p".to_owned(),
+        alias: Some(Alias {
+            aliasname: alias.to_owned(),
+            colnames: Vec::new(),
+        }),
+        location: -1,
+        ..RangeVar::default()
+    }));
+    sublink(
+        SubLinkType::ExistsSublink,
+        SelectStmt {
+            from_clause: vec![relation],
+            where_clause: Some(Box::new(condition)),
+            ..plain_select()
+        },
+    )
+}
+
+/// `(SELECT result FROM (SELECT value OFFSET 0) AS pgwarden_value (v))`: the value is computed
+/// once, and the result is not known before.
+pub(crate) fn computed_once(value: Node, result: Node) -> Node {
+    let inner = SelectStmt {
+        target_list: vec![target(value)],
+        limit_offset: Some(Box::new(integer(0))),
+        limit_option: pb::LimitOption::Count as i32,
+        ..plain_select()
+    };
+    let source = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(inner))))),
+        alias: Some(Alias {
+            aliasname: VALUE.to_owned(),
+            colnames: vec![string(VALUE_COLUMN)],
+        }),
+        ..RangeSubselect::default()
+    })));
+    sublink(
+        SubLinkType::ExprSublink,
+        SelectStmt {
+            target_list: vec![target(result)],
+            from_clause: vec![source],
+            ..plain_select()
+        },
+    )
+}
+
+/// The value of [`computed_once`].
+pub(crate) fn computed_value() -> Node {
+    column(&[VALUE, VALUE_COLUMN])
+}
+
+fn sublink(kind: SubLinkType, select: SelectStmt) -> Node {
+    node(NodeEnum::SubLink(Box::new(SubLink {
+        sub_link_type: kind as i32,
+        subselect: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(select))))),
+        location: -1,
+        ..SubLink::default()
+    })))
+}
+
+fn plain_select() -> SelectStmt {
+    SelectStmt {
+        limit_option: pb::LimitOption::Default as i32,
+        op: pb::SetOperation::SetopNone as i32,
+        ..SelectStmt::default()
+    }
 }
 
 /// Puts predicates before a WHERE clause.
@@ -302,8 +376,6 @@ pub(crate) fn wrap(select: &mut SelectStmt) {
     *select = SelectStmt {
         target_list: vec![target(star)],
         from_clause: vec![source],
-        limit_option: pb::LimitOption::Default as i32,
-        op: pb::SetOperation::SetopNone as i32,
-        ..SelectStmt::default()
+        ..plain_select()
     };
 }

@@ -94,7 +94,11 @@ fn denial(reply: &Reply) -> Option<String> {
 /// turns that into the 42501 of row level security, the engine alone can't.
 fn sqlstate(reply: &Reply) -> &str {
     let error = reply.error.as_ref();
-    if error.is_some_and(|error| error.message().contains("belongs to another tenant")) {
+    let raised = |message: &str| {
+        message.contains("belongs to another tenant")
+            || message.contains("pgwarden: reference to a row of another tenant")
+    };
+    if error.is_some_and(|error| raised(error.message())) {
         return "42501";
     }
     reply.code()

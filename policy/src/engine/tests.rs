@@ -125,6 +125,7 @@ fn known_judge(
                         column: "org_id".to_owned(),
                         slot: 0,
                         value_type: ValueType::Uuid,
+                        via: None,
                     }],
                     false => Vec::new(),
                 },

@@ -184,7 +184,7 @@ impl Judge<'_> {
         Ok(either.collect())
     }
 
-    /// The tenant's predicate for a scoped relation: one comparison for each key.
+    /// The tenant's predicate for a scoped relation: one condition for each key.
     pub(super) fn predicate(&mut self, id: EntryId) -> Result<Vec<Node>, Denial> {
         let Some(entry) = self.entry(id) else {
             return Ok(Vec::new());
@@ -196,8 +196,7 @@ impl Judge<'_> {
         let mut predicates = Vec::with_capacity(keys.len());
         for key in &keys {
             let column = rewrite::column(&[&name, &key.column]);
-            let value = self.slot_value(key)?;
-            predicates.push(rewrite::operator(column, "=", value));
+            predicates.push(self.admits(column, key)?);
         }
         self.rewritten();
         Ok(predicates)

@@ -83,6 +83,13 @@ impl Judge<'_> {
             .collect();
         let mut places = Vec::with_capacity(keys.len());
         for key in &keys {
+            if key.via.is_some() {
+                return Err(
+                    unsupported("COPY FROM into a table that is reached through a parent")
+                        .table(table)
+                        .hint("Write INSERT."),
+                );
+            }
             let Some(column) = columns.iter().position(|name| *name == key.column) else {
                 return Err(Denial::new(
                     DenyReason::MissingValue,

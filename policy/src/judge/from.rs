@@ -269,7 +269,7 @@ impl Judge<'_> {
         };
         match guard {
             Guard::Keys(keys) => {
-                let names: Vec<&str> = keys.iter().map(|key| key.column.as_str()).collect();
+                let names: Vec<String> = keys.iter().map(Key::shown).collect();
                 let kind = EntryKind::Scoped {
                     keys: keys.clone(),
                     table: shown(),
@@ -409,7 +409,7 @@ fn base_column(column: &crate::catalog::Column, keys: &[Key], hidden: &[&str]) -
         // A virtual generated column computes when it is read.
         plain: !column.generated,
         sealed: false,
-        tenant: key.map(|key| key.slot),
+        tenant: key.filter(|key| key.via.is_none()).map(|key| key.slot),
         hidden: hidden.contains(&column.name.as_str()),
     }
 }

@@ -172,6 +172,10 @@ impl Judge<'_> {
                         *value = self.slot_value(key)?;
                         self.rewritten();
                     }
+                    Some(key) if key.via.is_some() => {
+                        let facts = self.expression(value, nowhere, &inner)?;
+                        self.check_reference(value, &facts, key, table)?;
+                    }
                     Some(key) => {
                         let known = self.is_own_value(value, key, table)?;
                         self.expression(value, nowhere, &inner)?;
@@ -235,7 +239,7 @@ impl Judge<'_> {
             .wishes
             .get(&target)
             .map(|(_, missing_value)| *missing_value);
-        if wish == Some(MissingValue::Fill) {
+        if wish == Some(MissingValue::Fill) && key.via.is_none() {
             return Ok(());
         }
         Err(Denial::new(
@@ -311,7 +315,10 @@ impl Judge<'_> {
         let Some(key) = keys.first() else {
             return Ok(());
         };
-        let raise = rewrite::raise_conflict(rewrite::column(&[&name, &key.column]));
+        let raise = rewrite::raise_at(
+            rewrite::CONFLICT_MARKER,
+            rewrite::column(&[&name, &key.column]),
+        );
         let wanted = match conflict.where_clause.take() {
             Some(condition) => *condition,
             None => rewrite::boolean(true),

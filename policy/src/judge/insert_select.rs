@@ -7,11 +7,12 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
 
+use super::expression::Facts;
 use super::insert::{column_target, list_columns};
 use super::labels::figured_name;
 use super::names::Scope;
 use super::select::Output;
-use super::{EntryId, Judge, unsupported, value};
+use super::{EntryId, Judge, unsupported, value, via};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
@@ -72,6 +73,9 @@ impl Judge<'_> {
         output: &Output,
         given: &Given<'_>,
     ) -> Result<(), Denial> {
+        if given.key.via.is_some() {
+            return self.given_reference(select, output, given);
+        }
         if select.op == SetOperation::SetopUnion as i32 {
             return self.given_by_union(select, given);
         }
@@ -98,6 +102,31 @@ impl Judge<'_> {
             return self.check_item(select, given);
         }
         Ok(())
+    }
+
+    /// A reference to a parent is checked in the list of a plain SELECT.
+    fn given_reference(
+        &mut self,
+        select: &mut SelectStmt,
+        output: &Output,
+        given: &Given<'_>,
+    ) -> Result<(), Denial> {
+        // DISTINCT needs what ORDER BY names in the list as it was.
+        let simple = is_plain(select) && !has_star(select) && select.distinct_clause.is_empty();
+        let column = output.columns.get(given.at).filter(|_| simple);
+        let target = item(select, given.at);
+        let (Some(column), Some(target)) = (column, target) else {
+            return Err(via::unproven_reference(given.key, given.table));
+        };
+        keep_name(target);
+        let facts = Facts {
+            ty: column.ty,
+            ..Facts::default()
+        };
+        match target.val.as_deref_mut() {
+            Some(value) => self.check_reference(value, &facts, given.key, given.table),
+            None => Err(via::unproven_reference(given.key, given.table)),
+        }
     }
 
     /// Every arm of a UNION is looked at when it runs: what one arm shows says nothing of another.

@@ -141,6 +141,10 @@ impl Judge<'_> {
                     *value = self.slot_value(key)?;
                     self.rewritten();
                 }
+                Some(key) if key.via.is_some() => {
+                    let facts = self.expression(value, scope, env)?;
+                    self.check_reference(value, &facts, key, &table)?;
+                }
                 Some(key) => self.merged_tenant(value, key, &table, scope, env)?,
                 None if default => {}
                 None => {

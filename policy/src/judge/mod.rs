@@ -43,6 +43,7 @@ mod table_function;
 mod types;
 mod utility;
 mod value;
+mod via;
 mod with;
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ use std::collections::{HashMap, HashSet};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ParseResult};
 
-pub(crate) use crate::bind::{Bound, Key};
+pub(crate) use crate::bind::{Bound, Key, Parent, Via};
 use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;

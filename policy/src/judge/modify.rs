@@ -4,10 +4,11 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ResTarget, ReturningClause, UpdateStmt};
 
 use super::barrier::Clause;
+use super::expression::Facts;
 use super::from::Level;
 use super::names::{Item, Scope};
 use super::select::Output;
-use super::{EntryId, EntryKind, Env, Judge, unsupported, value};
+use super::{EntryId, EntryKind, Env, Judge, unsupported, value, via};
 use crate::bind::Key;
 use crate::deny::Denial;
 use crate::rewrite;
@@ -137,11 +138,15 @@ impl Judge<'_> {
                 .iter()
                 .find(|key| key.column == assignment.name)
                 .cloned();
-            if let Some(key) = &key {
+            let reference = key.as_ref().filter(|key| key.via.is_some());
+            if let Some(key) = key.as_ref().filter(|key| key.via.is_none()) {
                 self.tenant_assignment(assignment, key, &table, scope)?;
             }
             self.indirection(&mut assignment.indirection, scope, env)?;
-            self.assigned(assignment, scope, env)?;
+            let facts = self.assigned(assignment, scope, env)?;
+            if let Some(key) = reference {
+                self.assigned_reference(assignment, &facts, key, &table)?;
+            }
         }
         Ok(())
     }
@@ -151,13 +156,13 @@ impl Judge<'_> {
         assignment: &mut ResTarget,
         scope: &Scope<'_>,
         env: &Env<'_>,
-    ) -> Result<(), Denial> {
+    ) -> Result<Facts, Denial> {
         match assignment
             .val
             .as_mut()
             .and_then(|value| value.node.as_mut())
         {
-            Some(NodeEnum::SetToDefault(_)) => Ok(()),
+            Some(NodeEnum::SetToDefault(_)) => Ok(Facts::default()),
             Some(NodeEnum::MultiAssignRef(multi)) => {
                 // Every column of `(a, b) = …` carries the same source, of which the server reads
                 // the first; all of them are judged, so that all are rewritten alike.
@@ -165,12 +170,10 @@ impl Judge<'_> {
                     Some(source) if row_with_default(source) => {
                         self.row_defaults(source, scope, env)
                     }
-                    source => self.optional(source, scope, env).map(|_| ()),
+                    source => self.optional(source, scope, env),
                 }
             }
-            Some(_) => self
-                .optional(assignment.val.as_mut(), scope, env)
-                .map(|_| ()),
+            Some(_) => self.optional(assignment.val.as_mut(), scope, env),
             None => Err(unsupported("an empty SET")),
         }
     }
@@ -180,16 +183,38 @@ impl Judge<'_> {
         source: &mut Node,
         scope: &Scope<'_>,
         env: &Env<'_>,
-    ) -> Result<(), Denial> {
+    ) -> Result<Facts, Denial> {
         let Some(NodeEnum::RowExpr(row)) = source.node.as_mut() else {
-            return Ok(());
+            return Ok(Facts::default());
         };
         for value in &mut row.args {
             if !matches!(value.node, Some(NodeEnum::SetToDefault(_))) {
                 self.expression(value, scope, env)?;
             }
         }
-        Ok(())
+        Ok(Facts::default())
+    }
+
+    /// A reference to a parent is checked where it stands alone.
+    fn assigned_reference(
+        &mut self,
+        assignment: &mut ResTarget,
+        facts: &Facts,
+        key: &Key,
+        table: &str,
+    ) -> Result<(), Denial> {
+        let whole = assignment.indirection.is_empty();
+        match assignment.val.as_deref_mut().filter(|_| whole) {
+            Some(value)
+                if !matches!(
+                    value.node,
+                    Some(NodeEnum::MultiAssignRef(_) | NodeEnum::SetToDefault(_))
+                ) =>
+            {
+                self.check_reference(value, facts, key, table)
+            }
+            _ => Err(via::unproven_reference(key, table)),
+        }
     }
 
     /// The tenant column may be set only to the session's own value.

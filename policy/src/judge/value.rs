@@ -10,7 +10,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, AExprKind, Node, a_const};
 
 use super::names::{Scope, Ty};
-use super::{EntryId, EntryKind, Judge};
+use super::{EntryId, EntryKind, Judge, via};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::BindCheck;
@@ -35,6 +35,9 @@ impl Judge<'_> {
         table: &str,
         scope: &Scope<'_>,
     ) -> Result<(), Denial> {
+        if key.via.is_some() {
+            return Err(via::unproven_reference(key, table));
+        }
         match value.node.as_ref() {
             Some(NodeEnum::AConst(constant)) => {
                 if self.literal_matches(constant, key) {
@@ -178,7 +181,9 @@ impl Judge<'_> {
         let EntryKind::Scoped { keys, .. } = &self.entry(*entry)?.kind else {
             return None;
         };
-        let key = keys.iter().find(|key| key.slot == slot)?;
+        let key = keys
+            .iter()
+            .find(|key| key.slot == slot && key.via.is_none())?;
         Some((*entry, key.clone()))
     }
 

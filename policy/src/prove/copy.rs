@@ -87,7 +87,7 @@ impl<'a> Walk<'a> {
                 .enumerate()
                 .filter(|(_, name)| **name == key.column);
             match (named.next(), named.next()) {
-                (Some((at, _)), None) => rows
+                (Some((at, _)), None) if key.via.is_none() => rows
                     .keys
                     .iter()
                     .any(|it| it.column == at && it.slot == key.slot),

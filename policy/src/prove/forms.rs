@@ -1,6 +1,7 @@
 //! The closed list of injected forms, each recognised field by field.
 
 use super::Claims;
+use super::via::{self, Link};
 use crate::tenant::ValueType;
 use crate::tree::{Node, Value, is_location};
 
@@ -31,29 +32,36 @@ pub(super) struct Predicate<'a> {
     pub(super) slot: usize,
     /// The type that the value is cast to.
     pub(super) value_type: ValueType,
+    /// The parents between the column and the value.
+    pub(super) via: Vec<Link<'a>>,
 }
 
-/// Reads `<column> OPERATOR(pg_catalog.=) $n::pg_catalog.<type>`.
+/// Reads `<column> OPERATOR(pg_catalog.=) $n::pg_catalog.<type>`, or the EXISTS of a parent.
 pub(super) fn predicate<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Predicate<'a>> {
-    let whole = node.kind == "AExpr"
-        && node.has_only(&["kind", "name", "lexpr", "rexpr"])
-        && node.int("kind") == AEXPR_OP
-        && names(node.list("name"))? == ["pg_catalog", "="];
-    if !whole {
-        return None;
+    if node.kind == "SubLink" {
+        return via::predicate(node, claims);
     }
-    let column = node
-        .node("lexpr")
-        .filter(|column| column.kind == "ColumnRef")?;
+    let (column, value) = equality(node)?;
+    let column = Some(column).filter(|column| column.kind == "ColumnRef")?;
     let mut qualifier = names(column.list("fields"))?;
     let column = qualifier.pop()?;
-    let (slot, value_type) = session_value(node.node("rexpr")?, claims)?;
+    let (slot, value_type) = session_value(value, claims)?;
     Some(Predicate {
         qualifier,
         column,
         slot,
         value_type,
+        via: Vec::new(),
     })
+}
+
+/// Reads `<left> OPERATOR(pg_catalog.=) <right>`.
+pub(super) fn equality(node: &Node) -> Option<(&Node, &Node)> {
+    let whole = node.kind == "AExpr"
+        && node.has_only(&["kind", "name", "lexpr", "rexpr"])
+        && node.int("kind") == AEXPR_OP
+        && names(node.list("name"))? == ["pg_catalog", "="];
+    Some((node.node("lexpr")?, node.node("rexpr")?)).filter(|_| whole)
 }
 
 /// Reads `$n::pg_catalog.<type>` where `$n` is a hidden parameter.
@@ -235,7 +243,35 @@ pub(super) fn raises(node: &Node) -> bool {
         && text.int("kind") == AEXPR_OP
         && operator.is_some_and(|name| matches!(name.as_slice(), ["||"] | ["pg_catalog", "||"]));
     let message = text.node("lexpr").and_then(|left| left.node("val"));
-    is_concatenation && message.is_some_and(|value| value.text("sval").starts_with("pgwarden: "))
+    is_concatenation
+        && text.node("rexpr").is_some_and(is_nothing)
+        && message.is_some_and(|value| value.text("sval").starts_with("pgwarden: "))
+}
+
+/// `pg_catalog.left(pg_catalog.num_nulls(<column>)::pg_catalog.text, 0)`, or of the clock: an empty text, never NULL,
+/// which would keep the concatenation from raising.
+fn is_nothing(node: &Node) -> bool {
+    let Some([number, zero]) = call(node, "left") else {
+        return false;
+    };
+    let number = number
+        .as_node()
+        .filter(|number| number.kind == "TypeCast" && number.has_only(&["arg", "type_name"]));
+    let counted = number.and_then(|number| number.node("arg"));
+    let counted = counted.and_then(|counted| call(counted, "num_nulls"));
+    let column = |value: &Value| value.as_node().is_some_and(|node| node.kind == "ColumnRef");
+    let of_row = matches!(counted, Some([only]) if column(only));
+    let clock = number.and_then(|number| number.node("arg"));
+    let clock = clock.and_then(|clock| call(clock, "clock_timestamp"));
+    (of_row || clock == Some(&[])) && zero.as_node().is_some_and(is_zero)
+}
+
+/// The arguments of a plain call of a function of pg_catalog.
+fn call<'a>(node: &'a Node, function: &str) -> Option<&'a [Value]> {
+    let whole = node.kind == "FuncCall"
+        && node.has_only(&["funcname", "args", "funcformat"])
+        && names(node.list("funcname"))? == ["pg_catalog", function];
+    whole.then_some(node.list("args"))
 }
 
 /// Whether two nodes are equal, locations aside.

@@ -135,9 +135,8 @@ impl<'a> Walk<'a> {
             let column = column
                 .as_node()
                 .filter(|column| column.has_only(&["name"]))?;
-            keys.iter()
-                .copied()
-                .find(|key| key.column == column.text("name"))
+            let mut own = keys.iter().copied().filter(|key| key.via.is_none());
+            own.find(|key| key.column == column.text("name"))
         };
         let found: Option<Vec<&Key>> = filled.iter().map(key).collect();
         found.ok_or(Gap("a column was added"))
@@ -207,6 +206,7 @@ impl<'a> Walk<'a> {
                 let items = row.as_node().map_or(&[][..], |row| row.list("items"));
                 let there = row_there.as_node().map_or(&[][..], |row| row.list("items"));
                 let own = there.get(..items.len()).ok_or(Gap("a value is gone"))?;
+                write.gives_references(items.len())?;
                 walk.fill(write.fills, there.get(items.len()..).unwrap_or_default())?;
                 walk.written(items, own, write)?;
             }
@@ -258,6 +258,10 @@ impl<'a> Walk<'a> {
         sole: bool,
     ) -> Step {
         let after_node = after.as_node().ok_or(Gap("a written key is not known"))?;
+        if key.via.is_some() {
+            let before = before.as_node().ok_or(Gap("not a value"))?;
+            return self.reference(before, after_node, key);
+        }
         if let Some(checked) = wrapped::checked(after_node, self.claims) {
             need(
                 (checked.slot, checked.value_type) == (key.slot, key.value_type),
@@ -289,7 +293,7 @@ impl<'a> Walk<'a> {
     fn fill_one(&self, key: &Key, value: &Node) -> Step {
         let own = forms::session_value(value, self.claims);
         need(
-            own == Some((key.slot, key.value_type)),
+            key.via.is_none() && own == Some((key.slot, key.value_type)),
             "a fill is not the session's value",
         )
     }
@@ -312,6 +316,9 @@ impl<'a> Walk<'a> {
             self.fields(before, after, &["val"])?;
             let key = keys.iter().find(|key| key.column == after.text("name"));
             match (key, before.node("val"), after.node("val")) {
+                (Some(key), Some(before), Some(after)) if key.via.is_some() => {
+                    self.reference(before, after, key)?;
+                }
                 (Some(key), Some(before), Some(after)) => {
                     if before.kind == "SetToDefault" && after.kind != "SetToDefault" {
                         self.fill_one(key, after)?;
@@ -390,6 +397,14 @@ impl<'a> Walk<'a> {
 pub(super) struct Write<'w, 'a> {
     pub(super) keys: &'w [(usize, &'a Key)],
     pub(super) fills: &'w [&'a Key],
+}
+
+impl Write<'_, '_> {
+    /// No default takes the place of a reference.
+    fn gives_references(&self, width: usize) -> Step {
+        let given = |(at, key): &(usize, &Key)| key.via.is_none() || *at < width;
+        need(self.keys.iter().all(given), "a reference is left open")
+    }
 }
 
 /// How many columns the rows have.

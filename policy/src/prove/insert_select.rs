@@ -52,6 +52,10 @@ impl<'a> Walk<'a> {
         for (at, output) in own.iter().enumerate() {
             let key = write.keys.iter().find(|(column, _)| *column == at);
             let expected = key.map(|(_, key)| (key.slot, key.value_type));
+            need(
+                key.is_none_or(|(_, key)| key.via.is_none()),
+                "a wrapped query writes a reference",
+            )?;
             need(output.is_column(at, expected), "a column is not its own")?;
         }
         let keys_are_there = write.keys.iter().all(|(at, key)| {

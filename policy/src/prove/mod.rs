@@ -16,6 +16,7 @@ mod insert_select;
 mod merge;
 mod sources;
 mod value;
+mod via;
 mod with;
 mod wrapped;
 

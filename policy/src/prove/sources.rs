@@ -6,7 +6,7 @@
 //! join at the relation itself counts. This is worked out here from the client's tree.
 
 use super::forms::Predicate;
-use super::{Claims, Gap, Step, Walk, forms, gap, need};
+use super::{Claims, Gap, Step, Walk, forms, gap, need, via};
 use crate::judge::Key;
 use crate::tree::{Node, Value};
 
@@ -60,6 +60,7 @@ impl<'a> Source<'a> {
             *column == predicate.column
                 && key.slot == predicate.slot
                 && key.value_type == predicate.value_type
+                && via::leads_as(&predicate.via, key.via.as_deref())
         };
         self.keys.iter().position(compared).filter(|_| mine)
     }
@@ -76,7 +77,7 @@ impl<'a> Source<'a> {
             && self
                 .keys
                 .iter()
-                .any(|(key, name)| *name == column && key.slot == slot)
+                .any(|(key, name)| *name == column && key.slot == slot && key.via.is_none())
     }
 }
 

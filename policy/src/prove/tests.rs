@@ -2,12 +2,15 @@
 
 mod insert_select;
 mod merge;
+mod via;
 
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
+use crate::judge::{Parent, Via};
 use crate::plan::{BindCheck, StatementKind, Verdict};
 use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 use crate::tree;
+use std::sync::Arc;
 
 fn column(number: i16, name: &str) -> Column {
     Column {
@@ -49,6 +52,7 @@ fn catalog() -> Catalog {
             relation(3, "public", "credits", &["user_id", "org_id", "amount"]),
             relation(4, "public", "plans", &["id", "org_id"]),
             relation(5, "private", "leads", &["id", "org_id"]),
+            relation(6, "public", "parts", &["id", "call_id"]),
         ],
         ..CatalogParts::default()
     })
@@ -59,6 +63,24 @@ fn key(column: &str, slot: usize) -> Key {
         column: column.to_owned(),
         slot,
         value_type: ValueType::Uuid,
+        via: None,
+    }
+}
+
+/// A part's call's lead holds the tenant.
+fn through_calls() -> Key {
+    let parent = |table: &str, column: &str| Parent {
+        schema: "public".to_owned(),
+        table: table.to_owned(),
+        key: "id".to_owned(),
+        column: column.to_owned(),
+    };
+    Key {
+        via: Some(Arc::new(Via {
+            column_type: "int4",
+            parents: vec![parent("calls", "lead_id"), parent("leads", "org_id")],
+        })),
+        ..key("call_id", 0)
     }
 }
 
@@ -67,6 +89,7 @@ fn decide(schema: &str, name: &str) -> Decision {
     let scoped = match name {
         "leads" | "calls" => vec![key("org_id", 0)],
         "credits" => vec![key("org_id", 0), key("user_id", 1)],
+        "parts" => vec![through_calls()],
         _ if name.contains("cte") => return Decision::Cte,
         _ => Vec::new(),
     };
@@ -801,7 +824,7 @@ fn a_conflicting_row_is_guarded() {
             "INSERT INTO public.leads (org_id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET name = 'x' {rest}"
         )
     };
-    let raise = "('pgwarden: conflicting row belongs to another tenant' || pg_catalog.left(leads.org_id::pg_catalog.text, 0))::pg_catalog.bool";
+    let raise = "('pgwarden: conflicting row belongs to another tenant' || pg_catalog.left(pg_catalog.num_nulls(leads.org_id)::pg_catalog.text, 0))::pg_catalog.bool";
     proven(
         client,
         &with(&format!(

@@ -9,6 +9,9 @@ impl Walk<'_> {
     /// Whether a written value can only be the session's: the hidden parameter, a parameter that is
     /// checked at Bind, a literal that the judge compared, or the key of a guarded relation.
     pub(super) fn is_own_value(&self, value: &Node, key: &Key, sole: bool) -> bool {
+        if key.via.is_some() {
+            return false;
+        }
         if forms::session_value(value, self.claims) == Some((key.slot, key.value_type)) {
             return true;
         }

@@ -13,6 +13,8 @@ use crate::wire::{Report, report};
 
 /// What the rewritten ON CONFLICT raises when the conflicting row is another tenant's.
 const FOREIGN_CONFLICT: &[u8] = b"pgwarden: conflicting row belongs to another tenant";
+/// What the check of a written reference to a parent raises.
+const FOREIGN_REFERENCE: &[u8] = b"pgwarden: reference to a row of another tenant";
 
 /// What the rewritten INSERT raises when a row that it computes is another tenant's.
 const FOREIGN_ROW: &[u8] = b"pgwarden: the row to insert belongs to another tenant";
@@ -170,6 +172,9 @@ fn raised(sqlstate: &[u8], message: &[u8]) -> Option<&'static str> {
     }
     if contains(message, FOREIGN_CONFLICT) {
         return Some("the row conflicts with a row that is not the session's own");
+    }
+    if contains(message, FOREIGN_REFERENCE) {
+        return Some("the row refers to a parent that is not the session's own");
     }
     contains(message, FOREIGN_ROW).then_some("the row to insert is not the session's own")
 }

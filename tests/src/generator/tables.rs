@@ -174,6 +174,20 @@ pub(crate) const TABLES: &[Table] = &[
         conflict: Some("id"),
     },
     Table {
+        name: "knowledge_base_chunks",
+        columns: &[
+            ("id", Int),
+            ("document_id", Int),
+            ("content", Text),
+            ("weight", Numeric),
+        ],
+        bombs: &[("content", Bomb::Number)],
+        tenant: None,
+        key: None,
+        free: &["content", "document_id"],
+        conflict: None,
+    },
+    Table {
         name: "cold_call_logs",
         columns: &[
             ("id", Int),
