@@ -286,8 +286,6 @@ fn what_is_not_built_is_refused() {
         "[defaults]\nrequire_rls = 'warn'",
         "[defaults]\nrequire_rls = 'enforce'",
         "[[role]]\nname = 'r'\ntenant = 'per_transaction'",
-        "[[table]]\nname = 'a.b'\nvia = { column = 'c', table = 'a.d', key = 'id' }",
-        "[[table]]\nname = 'a.b'\n[table.via]\ncolumn = 'c'\ntable = 'a.d'\nkey = 'id'",
     ];
     for text in cases {
         let shown = problems_of(text);
