@@ -461,3 +461,55 @@ fn h_statements_are_prepared_again_after_ddl() {
     pooled.arena.restore();
     assert_eq!(reply.code(), "", "{reply:?}");
 }
+
+impl Pooled {
+    fn admin(&self) -> Client {
+        let token = proxy::admin_token();
+        Client::connect(
+            self.address(),
+            "anyone",
+            &self.arena.plain(),
+            &[],
+            Some(&token),
+        )
+        .unwrap()
+    }
+}
+
+const LEFT: &str = "SELECT (SELECT count(*) FROM pg_listening_channels()) \
+    + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) \
+    + (SELECT count(*) FROM pg_class WHERE relpersistence = 't') \
+    + (SELECT count(*) FROM pg_prepared_statements WHERE from_sql)";
+
+#[test]
+fn h_a_break_glass_session_is_pinned_and_leaves_nothing() {
+    let pooled = Pooled::with(1, |settings| {
+        settings.pool.checkout_timeout = Duration::from_secs(10);
+    });
+    let mut admin = pooled.admin();
+    let pid = value(&mut admin, "SELECT pg_backend_pid()");
+    assert_eq!(pooled.pinned("break_glass"), 1.0);
+    admin.query("LISTEN news").ok();
+    admin.query("SELECT pg_advisory_lock(7)").ok();
+    admin.query("CREATE TEMPORARY TABLE left_over (x int)").ok();
+    assert_ne!(value(&mut admin, LEFT), "0");
+    drop(admin);
+    let mut b = pooled.session(Tenant::B);
+    assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+    assert_eq!(pooled.pinned("break_glass"), 0.0);
+    let mut next = pooled.admin();
+    assert_eq!(value(&mut next, "SELECT pg_backend_pid()"), pid);
+    assert_eq!(value(&mut next, LEFT), "0");
+}
+
+#[test]
+fn h_the_last_value_of_a_sequence_is_swept() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    a.query("INSERT INTO cold_call_logs (note) VALUES ('x')")
+        .ok();
+    let mut admin = pooled.admin();
+    let last = admin.query("SELECT lastval()");
+    pooled.arena.restore();
+    assert_eq!(last.code(), "55000", "{last:?}");
+}

@@ -287,10 +287,7 @@ impl Session {
         };
         let (known, basis) = (self.known, self.judging.basis());
         let failed = self.status == b'E';
-        let path = self
-            .sharing
-            .as_ref()
-            .map(|_| self.judging.search_path().to_vec());
+        let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
         let started = Instant::now();
         let judged = self.judging.judge(text, Protocol::Extended, types);
         let judged = judged.and_then(|cleared| {

@@ -87,11 +87,6 @@ impl Judging {
         self.basis
     }
 
-    /// The effective `search_path`.
-    pub(super) fn search_path(&self) -> &[String] {
-        &self.facts.search_path
-    }
-
     /// The server has told the effective `search_path`.
     pub(super) fn set_search_path(&mut self, search_path: &[String]) {
         if self.facts.search_path != search_path {
