@@ -171,8 +171,13 @@ fn single_tables_are_observed_and_the_others_enforced() {
         "SELECT 1 FROM user_credits, secret",
         "SELECT set_config('role', 'x', false) FROM user_credits",
         "TRUNCATE user_credits",
-        "INSERT INTO leads (org_id) SELECT user_id FROM user_credits",
     ] {
         assert!(judge(&engine, text).is_err(), "{text}");
     }
+    let copied = "INSERT INTO leads (org_id) SELECT user_id FROM user_credits";
+    let (sent, _) = judge(&engine, copied).unwrap();
+    assert!(
+        sent.contains("CASE WHEN user_id OPERATOR(pg_catalog.=)"),
+        "{sent}"
+    );
 }

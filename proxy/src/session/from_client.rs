@@ -155,6 +155,20 @@ impl Session {
         Ok(Gate::Later)
     }
 
+    /// Whether a statement only ends a transaction that has failed. In one, nothing can be asked,
+    /// and nothing that it needs could be known: it must pass, or nobody would get out.
+    fn ends_failed(&self, statement: Option<&Arc<Statement>>) -> bool {
+        let plan = statement.map(|statement| &statement.plan);
+        self.status == b'E' && plan.is_some_and(|plan| plan.kind == StatementKind::Transaction)
+    }
+
+    fn gate_unless(&mut self, open: bool, server: &mut Outbox) -> Result<Gate, Stop> {
+        if open {
+            return Ok(Gate::Open);
+        }
+        self.gate(server)
+    }
+
     /// Asks for claims and facts as soon as the server owes nothing, so that the next statement
     /// need not wait.
     pub(crate) fn settle(&mut self, server: &mut Outbox) {
@@ -372,7 +386,8 @@ impl Session {
         spans: &Spans,
         server: &mut Outbox,
     ) -> Result<Taken, Stop> {
-        match self.gate(server)? {
+        let ends = self.ends_failed(self.names.statement(bind.statement));
+        match self.gate_unless(ends, server)? {
             Gate::Open => {}
             Gate::Later => return Ok(Taken::Later),
             Gate::Refuse(report) => {
@@ -539,7 +554,8 @@ impl Session {
             Ok(name) => name,
             Err(malformed) => return Ok(self.malformed(&malformed, Expect::Execute, server)),
         };
-        match self.gate(server)? {
+        let ends = self.ends_failed(self.names.portal(name));
+        match self.gate_unless(ends, server)? {
             Gate::Open => {}
             Gate::Later => return Ok(Taken::Later),
             Gate::Refuse(report) => {
