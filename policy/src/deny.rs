@@ -65,7 +65,7 @@ pub enum DenyReason {
     ///
     /// Why: A table without a tenant column may hold anybody's rows.
     ///
-    /// Instead: Have it listed under [[table]] in policy.toml, or use one that is.
+    /// Instead: Have it listed under `[[table]]` in policy.toml, or use one that is.
     ///
     /// ```sql
     /// SELECT * FROM internal_notes -- refused
@@ -110,7 +110,7 @@ pub enum DenyReason {
     /// Why: It runs SQL that nobody judges, reads files or statistics, or the policy does not
     /// list it.
     ///
-    /// Instead: Write what it does as SQL, or have it listed under [functions].
+    /// Instead: Write what it does as SQL, or have it listed under `[functions]`.
     ///
     /// ```sql
     /// SELECT query_to_xml('SELECT …', true, true, '') -- refused
@@ -132,7 +132,7 @@ pub enum DenyReason {
     ///
     /// Why: An operator is a function by another name.
     ///
-    /// Instead: Use a built-in one, or have its extension listed under [functions].
+    /// Instead: Use a built-in one, or have its extension listed under `[functions]`.
     ///
     /// ```sql
     /// SELECT * FROM leads WHERE name === 'x' -- refused
@@ -154,7 +154,7 @@ pub enum DenyReason {
     ///
     /// Why: Settings reach beyond the statement, and some change what it means.
     ///
-    /// Instead: Leave it to the server, or have it listed under [settings].
+    /// Instead: Leave it to the server, or have it listed under `[settings]`.
     ///
     /// ```sql
     /// SET work_mem = '1GB' -- refused

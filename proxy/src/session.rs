@@ -15,14 +15,19 @@
 //! - `queue` and `names` are exactly what the server will answer and have, so an error inside a
 //!   pipeline leaves both sides with the same idea of every name.
 
+mod bind;
 mod claims;
 mod cursors;
+mod execute;
 mod from_client;
 mod from_server;
+mod gate;
 mod judging;
 mod names;
 mod open;
+mod parse;
 mod prepared;
+mod query;
 mod queue;
 mod record;
 mod refusing;

@@ -185,22 +185,20 @@ fn psql_describes() {
 }
 
 #[test]
-fn psql_copies_what_is_not_scoped() {
+fn psql_copies() {
     let arena = Arena::take();
-    assert_eq!(
-        printed(&arena, &["\\copy plans (id, name) TO STDOUT"])
-            .lines()
-            .count(),
-        3
-    );
-    assert_eq!(
-        printed(&arena, &["COPY plans TO STDOUT"]).lines().count(),
-        3
-    );
+    let lines = |command: &str| printed(&arena, &[command]).lines().count();
+    for plans in ["\\copy plans (id, name) TO STDOUT", "COPY plans TO STDOUT"] {
+        assert_eq!(lines(plans), 3, "{plans}");
+    }
+    for leads in ["\\copy leads TO STDOUT", "COPY leads (id) TO STDOUT CSV"] {
+        assert_eq!(lines(leads), 60, "{leads}");
+    }
+    printed(&arena, &["\\copy notes FROM /dev/null"]);
     for command in [
-        "\\copy leads TO STDOUT",
-        "COPY leads TO STDOUT",
-        "\\copy leads FROM /dev/null",
+        "\\copy notes (id, txt) FROM /dev/null",
+        "\\copy internal_secrets TO STDOUT",
+        "COPY leads TO '/dev/null'",
     ] {
         let text = refused(&arena, command);
         assert!(text.contains("pgwarden: "), "{command}: {text}");

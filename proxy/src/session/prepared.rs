@@ -14,8 +14,9 @@ use std::time::Instant;
 
 use pgwarden_policy::{Denial, Effect, Plan, Protocol};
 
-use super::from_client::{keep_text, no_statement};
+use super::execute::no_statement;
 use super::names::{Change, Statement};
+use super::parse::keep_text;
 use super::queue::Expect;
 use super::refusing::IN_FAILED_TRANSACTION;
 use super::{Session, Taken};

@@ -123,13 +123,29 @@ def copy():
             with db.cursor().copy("COPY holidays (day, name) FROM STDIN") as into:
                 into.write_row(("2031-01-01", "copied"))
             assert db.execute("SELECT name FROM holidays WHERE day = '2031-01-01'").fetchone() == ("copied",)
-        for text in ("COPY leads TO STDOUT", "COPY notes FROM STDIN"):
-            try:
-                with db.cursor().copy(text) as stream:
-                    list(stream)
-                raise AssertionError(text)
-            except (errors.FeatureNotSupported, errors.InsufficientPrivilege):
-                db.rollback()
+        with db.cursor().copy("COPY leads (id, org_id) TO STDOUT (FORMAT binary)") as out:
+            out.set_types(["int8", "uuid"])
+            rows = list(out.rows())
+        assert len(rows) == 60 and {row[1] for row in rows} == {A}
+        with db.transaction(force_rollback=True):
+            for form in ("text", "csv"):
+                with db.cursor().copy(f"COPY notes (id, org_id, txt) FROM STDIN (FORMAT {form})") as into:
+                    into.write(f"{901 if form == 'text' else 902},{A},x\n".replace(",", "," if form == "csv" else "\t"))
+            with db.cursor().copy("COPY notes (id, org_id, txt) FROM STDIN (FORMAT binary)") as into:
+                into.set_types(["int4", "uuid", "text"])
+                into.write_row((903, A, "x"))
+            stored = db.execute("SELECT id, org_id FROM notes WHERE id > 900 ORDER BY id").fetchall()
+            assert stored == [(901, A), (902, A), (903, A)], stored
+        try:
+            with db.cursor().copy("COPY notes (id, org_id, txt) FROM STDIN (FORMAT binary)") as into:
+                into.set_types(["int4", "uuid", "text"])
+                into.write_row((901, A, "x"))
+                into.write_row((902, B, "x"))
+            raise AssertionError("a foreign row was copied")
+        except errors.InsufficientPrivilege as error:
+            assert "line 2" in str(error), error
+            db.rollback()
+        assert db.execute("SELECT count(*) FROM notes WHERE id > 900").fetchone() == (0,)
 
 
 def server_side_cursors():

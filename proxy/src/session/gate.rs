@@ -1,0 +1,113 @@
+//! The gate: no message goes on before the session is still good and the server connection known to
+//! be its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pgwarden_policy::{Denial, DenyReason, Effect, Plan, StatementKind};
+
+use super::claims::Known;
+use super::names::Statement;
+use super::{Session, Stop};
+use crate::backend::{Forward, Outbox};
+use crate::wire::Report;
+
+/// Whether a message that runs, binds or prepares something may go on.
+pub(super) enum Gate {
+    Open,
+    Later,
+    Refuse(Report),
+}
+
+impl Session {
+    /// Whether the session is still good, and the server connection known to be its own.
+    pub(super) fn gate(&mut self, server: &mut Outbox) -> Result<Gate, Stop> {
+        if Instant::now() >= self.expires {
+            return Err(Stop::Fatal(Report::fatal(
+                "28000",
+                "pgwarden: the token has expired",
+            )));
+        }
+        if let Err(error) = self.judging.refresh() {
+            tracing::info!(session = self.who.session, %error, "no access under the new policy");
+            let message = "pgwarden: the token gives no access to this database any more";
+            return Err(Stop::Fatal(Report::fatal("28000", message)));
+        }
+        self.refresh_setup();
+        if self.known.settled && !self.queue.unsettles() {
+            self.nudged = false;
+            return Ok(Gate::Open);
+        }
+        if !self.queue.is_empty() {
+            // The server holds its answers back until it is asked for them.
+            if self.pipeline_open && !self.nudged {
+                server.forward(Forward::Flush, &[]);
+                self.nudged = true;
+            }
+            return Ok(Gate::Later);
+        }
+        self.nudged = false;
+        if self.pipeline_open && self.status == b'E' {
+            let message = "pgwarden: a statement before this one in the same pipeline changes \
+                settings that this one depends on";
+            return Ok(Gate::Refuse(
+                Report::error("0A000", message).hint("Send Sync first."),
+            ));
+        }
+        if self.status == b'E' {
+            // Nothing can be asked now; `permit` lets only the transaction's end pass.
+            return Ok(Gate::Open);
+        }
+        self.ask_facts(server);
+        Ok(Gate::Later)
+    }
+
+    /// Whether a statement only ends a transaction that has failed. In one, nothing can be asked,
+    /// and nothing that it needs could be known: it must pass, or nobody would get out.
+    pub(super) fn ends_failed(&self, statement: Option<&Arc<Statement>>) -> bool {
+        let plan = statement.map(|statement| &statement.plan);
+        self.status == b'E' && plan.is_some_and(|plan| plan.kind == StatementKind::Transaction)
+    }
+
+    pub(super) fn gate_unless(&mut self, open: bool, server: &mut Outbox) -> Result<Gate, Stop> {
+        if open {
+            return Ok(Gate::Open);
+        }
+        self.gate(server)
+    }
+
+    /// Asks for claims and facts as soon as the server owes nothing, so that the next statement
+    /// need not wait.
+    pub(crate) fn settle(&mut self, server: &mut Outbox) {
+        if !self.known.settled && self.is_settled() && self.status == b'I' {
+            self.ask_facts(server);
+        }
+    }
+}
+
+/// What may not run in the session's state.
+pub(super) fn permit(known: Known, plan: &Plan) -> Result<(), Denial> {
+    let text = match plan.kind {
+        StatementKind::Transaction | StatementKind::Empty => return Ok(()),
+        // COMMIT or ROLLBACK in the middle would bring other settings back.
+        StatementKind::Several if known.in_transaction => {
+            "several statements at once are not supported after SET search_path in a transaction"
+        }
+        _ if !known.settled => {
+            "in a failed transaction that has changed settings only its end is supported"
+        }
+        _ => return Ok(()),
+    };
+    let denial = Denial::new(DenyReason::UnsupportedStatement, text);
+    Err(denial.hint("Send the statements one by one."))
+}
+
+/// Whether claims or facts may be others once the plan has run.
+pub(super) fn unsettles(known: Known, plan: &Plan) -> bool {
+    let changes = |effect: &Effect| matches!(effect, Effect::SearchPath | Effect::ClaimsLost);
+    let ends = matches!(
+        plan.kind,
+        StatementKind::Transaction | StatementKind::Several
+    );
+    plan.effects.iter().any(changes) || (known.in_transaction && ends)
+}

@@ -1,0 +1,158 @@
+//! Parse: a statement is judged when it gets its name.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pgwarden_policy::{Denial, DenyReason, Plan, Protocol, StatementKind, Verdict};
+
+use super::gate::{Gate, permit};
+use super::names::{Change, Statement};
+use super::prepared::{self};
+use super::query::not_utf8;
+use super::queue::{Expect, Pending};
+use super::refusing::NOBODY;
+use super::shared;
+use super::{Session, Stop, Taken};
+use crate::backend::Outbox;
+use crate::pool;
+use crate::wire::client::{self};
+
+/// Longer Query texts are not kept for the positions of their errors.
+const KEPT_TEXT_BYTES: usize = 64 << 10;
+
+impl Session {
+    pub(super) fn parse(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {
+        let mut types = std::mem::take(&mut self.types);
+        let taken = match client::parse(body, &mut types) {
+            Ok(parse) => self.prepare(parse.name, parse.text, &types, server),
+            Err(malformed) => Ok(self.malformed(&malformed, Expect::Parse, server)),
+        };
+        self.types = types;
+        taken
+    }
+
+    pub(super) fn prepare(
+        &mut self,
+        name: &[u8],
+        text: &[u8],
+        types: &[u32],
+        server: &mut Outbox,
+    ) -> Result<Taken, Stop> {
+        match self.gate(server)? {
+            Gate::Open => {}
+            Gate::Later => return Ok(Taken::Later),
+            Gate::Refuse(report) => {
+                self.refuse(report, Expect::Parse, None, server);
+                return Ok(Taken::Yes);
+            }
+        }
+        let named = !name.is_empty();
+        if named && self.names.is_taken(name) {
+            self.refuse(prepared::taken(name), Expect::Parse, None, server);
+            return Ok(Taken::Yes);
+        }
+        // Also one that fails drops the unnamed statement.
+        let dropped = (!named).then(|| self.names.set_statement(b"", None));
+        let Ok(text) = std::str::from_utf8(text) else {
+            self.refuse(not_utf8(), Expect::Parse, dropped, server);
+            return Ok(Taken::Yes);
+        };
+        let own_name = if named && self.sharing.is_none() {
+            self.names.fresh()
+        } else {
+            Box::default()
+        };
+        let (known, basis) = (self.known, self.judging.basis());
+        let failed = self.status == b'E';
+        let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
+        let started = Instant::now();
+        let judged = self.judging.judge(text, Protocol::Extended, types);
+        let judged = judged.and_then(|cleared| {
+            let plan = cleared.plan();
+            permit(known, plan)?;
+            one_statement(plan)?;
+            let mut expect = Expect::Parse;
+            let mut server_name = own_name;
+            if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
+                server_name = pool::name_of(cleared.text(), types, path);
+                let prepared = &mut sharing.prepared;
+                if failed && plan.kind != StatementKind::Transaction {
+                    // It is refused as it is due, and nothing may say that it went well.
+                    prepared.distrust_one(&server_name);
+                }
+                if !shared::make_way(prepared, &server_name, &mut self.queue, server) {
+                    shared::close(NOBODY, server);
+                    expect = Expect::Parsed;
+                }
+            }
+            if expect == Expect::Parse {
+                server.parse(&server_name, &cleared, types);
+            }
+            let rewritten = (cleared.text() != text).then(|| cleared.text().into());
+            Ok((Arc::clone(plan), rewritten, server_name, expect))
+        });
+        self.proxy
+            .metrics()
+            .judge_seconds
+            .observe(started.elapsed());
+        let (plan, rewritten, server_name, expect) = match judged {
+            Ok(judged) => judged,
+            Err(denial) => {
+                self.deny(denial, Expect::Parse, dropped, server);
+                return Ok(Taken::Yes);
+            }
+        };
+        let statement = Arc::new(Statement {
+            server_name,
+            text: text.into(),
+            declared: types.into(),
+            rewritten,
+            plan,
+            basis,
+        });
+        let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
+        self.pipeline_open = true;
+        let prepares = self.sharing.is_some() && expect == Expect::Parse;
+        self.queue.push(Pending {
+            shared: prepares.then(|| (*statement.server_name).into()),
+            statement: Some(statement),
+            change: Some(dropped.unwrap_or(change)),
+            transaction: self.transaction,
+            ..Pending::new(expect)
+        });
+        Ok(Taken::Yes)
+    }
+
+    /// An extended message is on its way.
+    pub(super) fn sent(&mut self, expect: Expect, change: Option<Change>) {
+        self.pipeline_open = true;
+        self.queue.push(Pending {
+            change,
+            transaction: self.transaction,
+            ..Pending::new(expect)
+        });
+    }
+}
+
+/// Keeps the text of a Query for the positions of its errors.
+pub(super) fn keep_text(
+    (number, last): &mut (u64, String),
+    transaction: u64,
+    text: &str,
+    plan: &Plan,
+) {
+    last.clear();
+    if plan.verdict == Verdict::Rewrite && text.len() <= KEPT_TEXT_BYTES {
+        last.push_str(text);
+        *number = transaction + 1;
+    }
+}
+
+pub(super) fn one_statement(plan: &Plan) -> Result<(), Denial> {
+    if plan.statements <= 1 {
+        return Ok(());
+    }
+    let mut denial = Denial::new(DenyReason::SyntaxError, "");
+    denial.message = "cannot insert multiple commands into a prepared statement".to_owned();
+    Err(denial)
+}
