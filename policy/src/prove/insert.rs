@@ -298,16 +298,15 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// SET: a key may only be set to the session's own value. `source` is the target's place among
-    /// the query's relations.
+    /// SET: a key may only be set to the session's own value.
     pub(super) fn assignments(
         &mut self,
         original: &'a [Value],
         rewritten: &'a [Value],
-        source: usize,
+        target: Target,
     ) -> Step {
         need(original.len() == rewritten.len(), "SET has another length")?;
-        let keys: Vec<&Key> = self.target_keys(source);
+        let keys: Vec<&Key> = self.target_keys(target.source);
         for (before, after) in original.iter().zip(rewritten) {
             let (Some(before), Some(after)) = (before.as_node(), after.as_node()) else {
                 return gap("not an assignment");
@@ -325,7 +324,7 @@ impl<'a> Walk<'a> {
                     } else {
                         self.node(before, after)?;
                         need(
-                            self.is_own_value(after, key, false),
+                            self.is_own_value(after, key, target.alone),
                             "a foreign value may be written",
                         )?;
                     }
@@ -362,7 +361,10 @@ impl<'a> Walk<'a> {
         let assigned = self.assignments(
             original.list("target_list"),
             rewritten.list("target_list"),
-            0,
+            Target {
+                source: 0,
+                alone: false,
+            },
         );
         self.in_conflict = false;
         assigned?;
@@ -391,6 +393,15 @@ impl<'a> Walk<'a> {
             Some(original) => self.node(original, then),
         }
     }
+}
+
+/// The relation whose columns SET assigns.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    /// Its place among the query's relations.
+    pub(super) source: usize,
+    /// Whether the query has no other, so that a bare column is its own.
+    pub(super) alone: bool,
 }
 
 /// What an INSERT writes: the keys by column, and those that were filled in.

@@ -1,7 +1,7 @@
 //! MERGE: the target is guarded in ON, the source where it stands, and a written key is the
 //! session's own.
 
-use super::insert::Write;
+use super::insert::{Target, Write};
 use super::sources::Place;
 use super::{Gap, Source, Step, Walk, gap, need};
 use crate::tree::{Node, Value};
@@ -92,7 +92,14 @@ impl<'a> Walk<'a> {
         let (before, after) = (original.list("target_list"), rewritten.list("target_list"));
         match original.int("command_type") {
             UPDATE => {
-                self.assignments(before, after, target)?;
+                self.assignments(
+                    before,
+                    after,
+                    Target {
+                        source: target,
+                        alone: false,
+                    },
+                )?;
                 self.list(original.list("values"), rewritten.list("values"))
             }
             INSERT => self.merged_row(original, rewritten, merge, target),

@@ -25,6 +25,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
+use self::insert::Target;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::judge::{Decision, Findings, Key};
@@ -285,7 +286,10 @@ impl<'a> Walk<'a> {
             walk.assignments(
                 original.list("target_list"),
                 rewritten.list("target_list"),
-                0,
+                Target {
+                    source: 0,
+                    alone: original.list("from_clause").is_empty(),
+                },
             )?;
             walk.fields(
                 original,
