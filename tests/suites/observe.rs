@@ -83,7 +83,7 @@ fn everything_goes_on_as_it_came_and_is_noted() {
     for extended in [false, true] {
         assert_ne!(value(&mut client, ALL_LEADS, extended), "1");
     }
-    let unlisted = "SELECT count(*) > 0 FROM knowledge_base_chunks";
+    let unlisted = "SELECT count(*) > 0 FROM internal_secrets";
     assert_eq!(value(&mut client, unlisted, false), "t");
     assert_eq!(value(&mut client, "SELECT 1 FROM plans LIMIT 1", true), "1");
     let rewrite = |table: &str| {
@@ -93,7 +93,7 @@ fn everything_goes_on_as_it_came_and_is_noted() {
     let deny = (
         "would_deny".to_owned(),
         Value::from("unlisted_relation"),
-        serde_json::json!(["public.knowledge_base_chunks"]),
+        serde_json::json!(["public.internal_secrets"]),
     );
     let lines = observing.audit();
     assert_eq!(
@@ -120,9 +120,9 @@ fn the_identity_stays_guarded() {
         "SET request.jwt.claims = '{}'",
         "SET ROLE postgres",
         "SELECT set_config('request.jwt.claims', '', false)",
-        "SELECT set_config('request.jwt.claims', '', false) FROM knowledge_base_chunks",
+        "SELECT set_config('request.jwt.claims', '', false) FROM internal_secrets",
         "DO $$ BEGIN PERFORM set_config('request.jwt.claims', '', false); END $$",
-        "SELECT query_to_xml('select 1', true, true, '') FROM knowledge_base_chunks",
+        "SELECT query_to_xml('select 1', true, true, '') FROM internal_secrets",
     ] {
         assert!(client.query(text).denied().is_some(), "{text}");
         assert!(client.extended(text, &[]).denied().is_some(), "{text}");

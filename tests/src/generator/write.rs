@@ -186,16 +186,18 @@ impl Generator {
             let value = self.expression(table.kind(column), &scope, 2);
             set.push(format!("{column} = {value}"));
         }
-        if self.random.chance(10) {
+        if let Some(tenant) = table.tenant
+            && self.random.chance(10)
+        {
             let own = if self.random.chance(20) {
                 self.hostile = true;
                 "b0000000-0000-0000-0000-000000000002"
-            } else if table.tenant == Some("user_id") {
+            } else if tenant == "user_id" {
                 self.tenant.user()
             } else {
                 self.tenant.org()
             };
-            set.push(format!("{} = '{own}'", table.tenant.unwrap()));
+            set.push(format!("{tenant} = '{own}'"));
         }
         let (from, all) = self.joined_target(&scope, "FROM");
         let filter = self.condition(&all, 2);
