@@ -17,6 +17,8 @@
 //! | I7 name | a relation's schema |
 //! | I8 copied table | the query that COPY TO of a scoped table becomes |
 //! | I9 copied rows | the column list of COPY FROM |
+//! | I10 check | a tenant column that an INSERT computes |
+//! | I11 reference | a `via` column that is written |
 
 mod barrier;
 mod calls;
