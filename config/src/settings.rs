@@ -105,6 +105,8 @@ pub struct Database {
     pub ssl_root: Option<RootCertificates>,
     /// The most connections that pgwarden opens to it.
     pub max_server_connections: usize,
+    /// How often it is asked whether its catalogue has changed.
+    pub catalog_interval: Duration,
 }
 
 impl Database {
@@ -345,6 +347,11 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Database {
+    /// [`Database::catalog_interval`] unless the file says otherwise.
+    pub const CATALOG_INTERVAL: Duration = Duration::from_secs(5);
 }
 
 // Defaults. Each is the value that the shipped sample shows, so that a file which leaves a key out

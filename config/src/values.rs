@@ -165,6 +165,21 @@ pub(crate) fn timeout(node: &Node) -> Result<Duration, Complaint> {
     }
 }
 
+/// A duration between two bounds.
+pub(crate) fn duration_between(
+    low: Duration,
+    high: Duration,
+) -> impl FnOnce(&Node) -> Result<Duration, Complaint> {
+    move |node| match duration(node)? {
+        short if short < low => Err(Complaint::new(format!("must be at least {low:?}"))),
+        long if long > high => Err(Complaint::new(format!(
+            "must be at most {}m",
+            high.as_secs() / 60
+        ))),
+        duration => Ok(duration),
+    }
+}
+
 const SIZE_HELP: &str = "write a number with B, KiB, MiB or GiB, such as \"64MiB\"";
 
 /// `"16KiB"`, `"64MiB"`, `"1GiB"`, or a plain number of bytes.

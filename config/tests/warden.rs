@@ -75,6 +75,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(database.host, Host::Tcp("127.0.0.1".into()));
     assert_eq!((database.port, database.ssl_mode), (5432, SslMode::Prefer));
     assert_eq!(database.max_server_connections, 20);
+    assert_eq!(database.catalog_interval, Duration::from_secs(5));
     assert!(settings.databases.get("other").is_none());
 }
 

@@ -63,6 +63,12 @@ pub(crate) struct Guarded {
     pub(crate) missing_value: MissingValue,
 }
 
+/// The guard of a table that its own entry does not fit.
+const UNFIT: Guard = Guard::Denied(
+    DenyReason::UnfitRelation,
+    "is not what its entry in the policy takes it for",
+);
+
 /// How far up the parents of a partition are looked at.
 const GENERATIONS: u8 = 16;
 
@@ -81,6 +87,17 @@ impl Bound {
         policy: Arc<Policy>,
         catalog: Arc<Catalog>,
     ) -> Result<Self, Vec<BindingProblem>> {
+        match Self::fitting(policy, catalog) {
+            (bound, problems) if problems.is_empty() => Ok(bound),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// Binds what fits, denies what doesn't, and says what that is.
+    pub(crate) fn fitting(
+        policy: Arc<Policy>,
+        catalog: Arc<Catalog>,
+    ) -> (Self, Vec<BindingProblem>) {
         let mut binder = Binder {
             catalog: &catalog,
             policy: &policy,
@@ -97,15 +114,45 @@ impl Bound {
         let Binder {
             slots, problems, ..
         } = binder;
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
+        let bound = Self {
             policy,
             catalog,
             slots,
             relations,
-        })
+        };
+        (bound, problems)
+    }
+
+    /// The same policy with another catalogue. A relation that was scoped, by its identity or its
+    /// name, does not become everybody's because somebody has dropped its column or moved it: it is
+    /// denied until the policy is loaded again.
+    pub(crate) fn refitted(&self, catalog: Arc<Catalog>) -> (Self, Vec<BindingProblem>) {
+        let (mut bound, mut problems) = Self::fitting(Arc::clone(&self.policy), catalog);
+        let catalog = Arc::clone(&bound.catalog);
+        for relation in &catalog.parts().relations {
+            if let Some(guarded) = bound.relations.get_mut(&relation.oid)
+                && matches!(guarded.guard, Guard::Global(Access::Read | Access::Write))
+                && self.had_scoped(relation)
+            {
+                guarded.guard = UNFIT;
+                problems.push(BindingProblem {
+                    object: format!("{}.{}", relation.schema, relation.name),
+                    message: "was scoped, and would not be any more".to_owned(),
+                    suggestion: None,
+                });
+            }
+        }
+        (bound, problems)
+    }
+
+    fn had_scoped(&self, relation: &Relation) -> bool {
+        let scoped = |oid: &Oid| {
+            self.relations
+                .get(oid)
+                .is_some_and(|it| it.guard == UNFIT || matches!(it.guard, Guard::Keys(_)))
+        };
+        let namesake = self.catalog.relation(&relation.schema, &relation.name);
+        scoped(&relation.oid) || namesake.is_some_and(|it| scoped(&it.oid))
     }
 
     /// The same without the guards of the tables that are only observed, and their names.
@@ -179,13 +226,13 @@ impl Binder<'_> {
                 self.unknown_table(&rule.name);
                 continue;
             };
-            if let Some(guard) = self.listed_guard(rule, relation) {
-                let guarded = Guarded {
-                    guard,
-                    ..self.with_wishes(rule)
-                };
-                self.listed.insert(relation.oid, guarded);
-            }
+            // Children are bound in a second pass: the parent may stand behind them.
+            let guard = self.listed_guard(rule, relation).unwrap_or(UNFIT);
+            let guarded = Guarded {
+                guard,
+                ..self.with_wishes(rule)
+            };
+            self.listed.insert(relation.oid, guarded);
         }
     }
 
@@ -203,7 +250,6 @@ impl Binder<'_> {
         match &rule.scope {
             Scope::Keys(keys) => self.keys(keys, relation),
             Scope::Global(access) => Some(Guard::Global(*access)),
-            // Bound in a second pass: the parent may stand behind it.
             Scope::Via { .. } => None,
             Scope::Discovered => {
                 let tenant = ScopeKey {

@@ -54,7 +54,8 @@ pub enum DenyReason {
     ///
     /// Why: It does not exist, or was created after the catalogue was last read.
     ///
-    /// Instead: Name the schema, or wait for the next reading (HUP reads at once).
+    /// Instead: Name the schema; for a table that is new, try again in a second: the denial has the
+    /// catalogue read.
     ///
     /// ```sql
     /// SELECT * FROM lead -- refused
@@ -72,6 +73,17 @@ pub enum DenyReason {
     /// SELECT * FROM plans -- instead
     /// ```
     UnlistedRelation,
+    /// A listed relation that its entry in the policy does not fit any more.
+    ///
+    /// Why: Its tenant column, or its parent, was dropped or changed after the policy was loaded.
+    ///
+    /// Instead: Have the entry in policy.toml corrected; `pgwarden policy check` shows what is wrong.
+    ///
+    /// ```sql
+    /// SELECT * FROM call_logs -- after: ALTER TABLE call_logs RENAME org_id TO organisation -- refused
+    /// SELECT * FROM call_logs -- once the entry says: column = "organisation" -- instead
+    /// ```
+    UnfitRelation,
     /// A view, materialised view or foreign table that the policy does not list.
     ///
     /// Why: What it shows was not filtered for a tenant.
@@ -293,6 +305,7 @@ impl DenyReason {
         Self::UnsupportedConstruct,
         Self::UnknownRelation,
         Self::UnlistedRelation,
+        Self::UnfitRelation,
         Self::OpaqueRelation,
         Self::SystemRelation,
         Self::ReadOnlyRelation,
@@ -323,6 +336,7 @@ impl DenyReason {
             Self::UnsupportedConstruct => "unsupported_construct",
             Self::UnknownRelation => "unknown_relation",
             Self::UnlistedRelation => "unlisted_relation",
+            Self::UnfitRelation => "unfit_relation",
             Self::OpaqueRelation => "opaque_relation",
             Self::SystemRelation => "system_relation",
             Self::ReadOnlyRelation => "read_only_relation",
@@ -354,6 +368,7 @@ impl DenyReason {
             Self::ParameterMismatch => "08P01",
             Self::UnknownRelation
             | Self::UnlistedRelation
+            | Self::UnfitRelation
             | Self::OpaqueRelation
             | Self::SystemRelation
             | Self::ReadOnlyRelation

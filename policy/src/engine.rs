@@ -133,6 +133,23 @@ impl Engine {
         })
     }
 
+    /// The same policy bound to another catalogue, as a database's own changes demand it: there is no
+    /// way back to the old one. A table that its entry in the policy does not fit any more is denied;
+    /// what does not fit is told.
+    pub fn refitted(&self, catalog: Arc<Catalog>) -> (Self, Vec<BindingProblem>) {
+        let enforced = self.observing.enforced().unwrap_or(&self.bound);
+        let (bound, problems) = enforced.refitted(catalog);
+        let (observing, bound) = Observing::of(self.policy(), bound);
+        let engine = Self {
+            bound,
+            observing,
+            judge: self.judge,
+            limits: self.limits,
+            cache: PlanCache::new(self.limits.plan_cache_bytes),
+        };
+        (engine, problems)
+    }
+
     /// The claims whose values [`ScopeValues`] holds, by slot. Slot 0 is the tenant.
     pub fn slots(&self) -> &[Slot] {
         &self.bound.slots

@@ -47,6 +47,14 @@ impl Observing {
         }
     }
 
+    /// The binding in which the observed tables are enforced, if it is not the one that decides.
+    pub(crate) fn enforced(&self) -> Option<&Bound> {
+        match self {
+            Self::Tables(_, enforced) => Some(enforced),
+            Self::Nothing | Self::Everything => None,
+        }
+    }
+
     /// Judges with the binding that decides, and notes what is only observed.
     pub(crate) fn judge(
         &self,
@@ -154,6 +162,7 @@ fn is_observable(reason: DenyReason) -> bool {
         | DenyReason::UnsupportedConstruct
         | DenyReason::UnknownRelation
         | DenyReason::UnlistedRelation
+        | DenyReason::UnfitRelation
         | DenyReason::OpaqueRelation
         | DenyReason::ReadOnlyRelation
         | DenyReason::UnknownOperator

@@ -1,39 +1,25 @@
 //! One database that clients ask for: its engine (the policy bound to its catalogue), its pool, and
 //! the control connection that keeps the catalogue fresh.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod control;
+mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use pgwarden_config::Settings;
 use pgwarden_config::settings;
 use pgwarden_policy::engine::{BindingProblem, Limits};
 use pgwarden_policy::{CacheStats, Catalog, Engine, Policy};
-use tokio::sync::Notify;
 
-use crate::backend::{self, ConnectError, Upstream};
+use crate::backend::{ConnectError, Upstream};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::tls::TlsError;
 
-/// The catalogue is read again after this time, and after a reload.
-const REFRESH_EVERY: Duration = Duration::from_secs(30);
-
-/// A refresh that was asked for because a statement named an unknown relation comes no sooner than
-/// this after the last one.
-const REFRESH_PAUSE: Duration = Duration::from_secs(2);
-
-/// Reading the catalogue takes no longer than this.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the login role could do beyond reading and writing rows.
-const ROLE: &str = "SELECT rolsuper AS superuser, rolbypassrls AS bypassrls, \
-    rolcreaterole AS createrole, rolreplication AS replication, \
-    EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relowner OPERATOR(pg_catalog.=) r.oid \
-        AND c.relkind IN ('r', 'p')) AS owner \
-    FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user";
+use control::Control;
+use watch::Watch;
 
 /// Why a database can't be served.
 #[derive(Debug)]
@@ -56,9 +42,11 @@ pub struct Database {
     /// What the plan caches of former engines did.
     retired: Mutex<CacheStats>,
     pool: Arc<Pool>,
-    /// Whether the catalogue could be read, and bound, the last time.
-    fresh: AtomicBool,
-    refresh: Notify,
+    metrics: Arc<Metrics>,
+    watch: Watch,
+    /// The catalogue that engines are bound to. Held while the engine is replaced, so that neither
+    /// a reload nor a change of the catalogue can undo the other.
+    catalog: Mutex<Arc<Catalog>>,
 }
 
 impl Database {
@@ -77,13 +65,19 @@ impl Database {
         let control = Control::connect(&upstream)
             .await
             .map_err(OpenError::Connect)?;
-        let catalog = control.read_catalog().await.map_err(OpenError::Connect)?;
+        let asked = Instant::now();
+        let read = control.read_changed(None).await;
+        let (catalog, fingerprint) = read
+            .map_err(OpenError::Connect)?
+            .ok_or(OpenError::Connect(ConnectError::Protocol("no catalogue")))?;
+        let catalog = Arc::new(catalog);
         control.warn_about_role(name).await;
         let limits = Limits {
             statement_bytes: settings.limits.statement_bytes,
             plan_cache_bytes: settings.limits.plan_cache_bytes,
         };
-        let engine = Engine::new(policy, Arc::new(catalog), limits).map_err(OpenError::Policy)?;
+        let engine =
+            Engine::new(policy, Arc::clone(&catalog), limits).map_err(OpenError::Policy)?;
         let pool = Pool::new(
             Arc::clone(&upstream),
             settings.pool.clone(),
@@ -98,10 +92,17 @@ impl Database {
             engine: ArcSwap::from_pointee(engine),
             retired: Mutex::default(),
             pool,
-            fresh: AtomicBool::new(true),
-            refresh: Notify::new(),
+            metrics: Arc::clone(metrics),
+            watch: Watch::since(asked),
+            catalog: Mutex::new(catalog),
         });
-        tokio::spawn(keep_fresh(Arc::downgrade(&database), control));
+        let weak = Arc::downgrade(&database);
+        tokio::spawn(watch::watch(
+            weak,
+            control,
+            at.catalog_interval,
+            fingerprint,
+        ));
         Ok(database)
     }
 
@@ -121,15 +122,26 @@ impl Database {
         &self.pool
     }
 
-    /// Whether the catalogue is what the server last had.
+    /// Whether the server could be asked for its catalogue the last time.
     pub fn is_fresh(&self) -> bool {
-        self.fresh.load(Ordering::Relaxed)
+        self.watch.is_answered()
     }
 
-    /// Has the catalogue read again soon, because a statement named a relation that it doesn't
-    /// hold. Costs nothing; asking often does not make it happen often.
-    pub fn wants_refresh(&self) {
-        self.refresh.notify_one();
+    /// How long ago the catalogue in use was certainly the server's.
+    pub fn catalog_age(&self) -> Duration {
+        self.watch.age()
+    }
+
+    /// How often the server's catalogue was seen to be another than before. What a session has
+    /// asked the server about its `search_path` holds for one generation only.
+    pub fn generation(&self) -> u64 {
+        self.watch.generation()
+    }
+
+    /// Something hints at a change of the catalogue: has it looked at soon. Costs nothing; hinting
+    /// often does not make it happen often.
+    pub fn suspect_change(&self) {
+        self.watch.hint();
     }
 
     /// The engine that another policy gives with the catalogue as it is. Nothing changes yet.
@@ -137,15 +149,57 @@ impl Database {
     /// # Errors
     /// What in the policy does not fit the catalogue.
     pub fn bind(&self, policy: Arc<Policy>) -> Result<Engine, Vec<BindingProblem>> {
-        let catalog = Arc::clone(self.engine().catalog());
+        let catalog = Arc::clone(&self.catalog());
         Engine::new(policy, catalog, self.limits)
     }
 
-    /// Puts an engine of [`Database::bind`] in force, and has the catalogue read again.
+    /// Puts an engine of [`Database::bind`] in force, and has the catalogue looked at. Should it have
+    /// changed since, the engine is bound to the new one.
     pub fn put_in_force(&self, engine: Engine) {
+        let catalog = self.catalog();
+        let engine = if Arc::ptr_eq(engine.catalog(), &catalog) {
+            engine
+        } else {
+            self.refit(&engine, &catalog)
+        };
+        self.replace(engine);
+        self.watch.hint();
+    }
+
+    /// Takes a catalogue over if it differs from the one in use. Gives whether it does.
+    fn take_over(&self, catalog: Arc<Catalog>) -> bool {
+        let mut current = self.catalog();
+        if current.parts() == catalog.parts() {
+            return false;
+        }
+        self.replace(self.refit(&self.engine(), &catalog));
+        *current = catalog;
+        tracing::info!(database = self.name, "the catalogue has changed");
+        true
+    }
+
+    /// The same policy with another catalogue. What does not fit any more is denied.
+    fn refit(&self, engine: &Engine, catalog: &Arc<Catalog>) -> Engine {
+        let (engine, problems) = engine.refitted(Arc::clone(catalog));
+        for problem in problems {
+            tracing::error!(
+                database = self.name,
+                object = problem.object,
+                problem = problem.message,
+                "the policy does not fit the changed catalogue; the table is denied"
+            );
+        }
+        engine
+    }
+
+    fn catalog(&self) -> MutexGuard<'_, Arc<Catalog>> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, engine: Engine) {
         let former = self.engine.swap(Arc::new(engine));
-        self.retire(&former);
-        self.refresh.notify_one();
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut retired, &former.cache_stats());
     }
 
     /// What the plan caches of this database did so far.
@@ -154,43 +208,6 @@ impl Database {
         add(&mut stats, &self.engine().cache_stats());
         stats
     }
-
-    fn retire(&self, former: &Engine) {
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        add(&mut retired, &former.cache_stats());
-    }
-
-    /// Takes a catalogue over if it differs from the one in use.
-    fn update(&self, catalog: Catalog) {
-        let current = self.engine.load_full();
-        if current.catalog().parts() == catalog.parts() {
-            self.fresh.store(true, Ordering::Relaxed);
-            return;
-        }
-        let policy = Arc::clone(current.policy());
-        match Engine::new(policy, Arc::new(catalog), self.limits) {
-            Ok(engine) => {
-                // A reload may have come between: its engine stays, and its own refresh follows.
-                let former = self.engine.compare_and_swap(&current, Arc::new(engine));
-                if Arc::ptr_eq(&former, &current) {
-                    self.retire(&current);
-                }
-                self.fresh.store(true, Ordering::Relaxed);
-                tracing::info!(database = self.name, "the catalogue has changed");
-            }
-            Err(problems) => {
-                self.fresh.store(false, Ordering::Relaxed);
-                for problem in problems {
-                    tracing::error!(
-                        database = self.name,
-                        object = problem.object,
-                        problem = problem.message,
-                        "the policy does not fit the changed catalogue; the old one stays in use"
-                    );
-                }
-            }
-        }
-    }
 }
 
 /// Sums what plan caches did.
@@ -198,88 +215,4 @@ pub(crate) fn add(sum: &mut CacheStats, stats: &CacheStats) {
     sum.hits += stats.hits;
     sum.misses += stats.misses;
     sum.evictions += stats.evictions;
-}
-
-/// A connection of pgwarden's own.
-#[derive(Debug)]
-struct Control {
-    client: tokio_postgres::Client,
-}
-
-impl Control {
-    async fn connect(upstream: &Arc<Upstream>) -> Result<Self, ConnectError> {
-        let (client, connection) = backend::connect_control(upstream).await?;
-        tokio::spawn(async move {
-            // It ends when the client is dropped, or with an error that the client sees, too.
-            let _ = connection.await;
-        });
-        Ok(Self { client })
-    }
-
-    /// Says so when the login role can do more than it needs: pgwarden's verdicts are all that
-    /// stands before it.
-    async fn warn_about_role(&self, database: &str) {
-        let read = self.client.query_one(ROLE, &[]);
-        let Ok(Ok(row)) = tokio::time::timeout(READ_TIMEOUT, read).await else {
-            return;
-        };
-        for power in [
-            "superuser",
-            "bypassrls",
-            "createrole",
-            "replication",
-            "owner",
-        ] {
-            if row.try_get(power).unwrap_or(false) {
-                tracing::warn!(
-                    database,
-                    power,
-                    "the login role can do more than pgwarden needs"
-                );
-            }
-        }
-    }
-
-    async fn read_catalog(&self) -> Result<Catalog, ConnectError> {
-        let reading = pgwarden_schema::read_catalog(&self.client);
-        match tokio::time::timeout(READ_TIMEOUT, reading).await {
-            Ok(read) => read.map_err(|error| ConnectError::Catalogue(error.to_string())),
-            Err(_) => Err(ConnectError::Unreachable(io::ErrorKind::TimedOut.into())),
-        }
-    }
-}
-
-/// Reads the catalogue now and then, and when asked, until the database is gone.
-async fn keep_fresh(database: std::sync::Weak<Database>, control: Control) {
-    let mut control = Some(control);
-    loop {
-        tokio::time::sleep(REFRESH_PAUSE).await;
-        let Some(database) = database.upgrade() else {
-            return;
-        };
-        let patience = if database.is_fresh() {
-            REFRESH_EVERY
-        } else {
-            Duration::ZERO
-        };
-        // Asked for or not, afterwards it is time.
-        let _ = tokio::time::timeout(patience, database.refresh.notified()).await;
-        match refresh(&database, control.take()).await {
-            Ok(connected) => control = Some(connected),
-            Err(error) => {
-                database.fresh.store(false, Ordering::Relaxed);
-                tracing::error!(database = database.name, %error, "the catalogue can't be read");
-            }
-        }
-    }
-}
-
-async fn refresh(database: &Database, control: Option<Control>) -> Result<Control, ConnectError> {
-    let control = match control {
-        Some(control) if !control.client.is_closed() => control,
-        _ => Control::connect(&database.upstream).await?,
-    };
-    let catalog = control.read_catalog().await?;
-    database.update(catalog);
-    Ok(control)
 }

@@ -213,6 +213,30 @@ impl Pin {
     }
 }
 
+/// What databases are asked for when the numbers are shown.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// What the engines' plan caches did.
+    pub cache: CacheStats,
+    /// The age of the oldest catalogue in use.
+    pub catalog_age: Duration,
+}
+
+/// What came of asking a database for its catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogCheck {
+    /// It is the one in use.
+    Unchanged,
+    /// It was another, which is in force now.
+    Changed,
+    /// It could not be read: the old one stays.
+    Failed,
+}
+
+impl CatalogCheck {
+    const NAMES: [&'static str; 3] = ["unchanged", "changed", "failed"];
+}
+
 /// All numbers of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -232,6 +256,7 @@ pub struct Metrics {
     pub reloads_ok: Counter,
     /// Reloads that were refused: the old policy stayed.
     pub reloads_failed: Counter,
+    catalog_checks: [Counter; CatalogCheck::NAMES.len()],
     pinned: [Gauge; Pin::ALL.len()],
     statements: [[Counter; KINDS.len()]; Outcome::ALL.len()],
     would_be_denials: [Counter; REASONS],
@@ -246,6 +271,7 @@ impl Default for Metrics {
             server_active: Gauge::default(),
             server_idle: Gauge::default(),
             pinned: Default::default(),
+            catalog_checks: Default::default(),
             judge_seconds: Histogram::new([
                 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 100_000, 1_000_000,
             ]),
@@ -294,6 +320,17 @@ impl Metrics {
         .increment();
     }
 
+    /// Counts a look at a database's catalogue.
+    pub fn catalog_check(&self, outcome: CatalogCheck) {
+        let [unchanged, changed, failed] = &self.catalog_checks;
+        match outcome {
+            CatalogCheck::Unchanged => unchanged,
+            CatalogCheck::Changed => changed,
+            CatalogCheck::Failed => failed,
+        }
+        .increment();
+    }
+
     /// How many sessions keep their server connection for this reason.
     pub fn pinned(&self, pin: Pin) -> &Gauge {
         let [break_glass, observed, cursor, prepare] = &self.pinned;
@@ -305,19 +342,36 @@ impl Metrics {
         }
     }
 
-    /// Everything, in Prometheus' text format. `cache` is what the engines' plan caches did.
-    pub fn render(&self, cache: &CacheStats) -> String {
+    /// Everything, in Prometheus' text format.
+    pub fn render(&self, gathered: &Gathered) -> String {
         let mut out = String::with_capacity(8192);
         self.render_connections(&mut out);
         self.render_statements(&mut out);
-        render_plan_cache(&mut out, cache);
+        render_plan_cache(&mut out, &gathered.cache);
         self.pool_wait_seconds.render(
             &mut out,
             "pgwarden_pool_wait_seconds",
             "Time that clients waited for a server connection.",
         );
+        self.render_catalog(&mut out, gathered);
         self.render_events(&mut out);
         out
+    }
+
+    fn render_catalog(&self, out: &mut String, gathered: &Gathered) {
+        let name = "pgwarden_catalog_checks_total";
+        let help =
+            "How often databases were asked whether their catalogue has changed, by outcome.";
+        head(out, name, "counter", help);
+        for (outcome, counter) in CatalogCheck::NAMES.iter().zip(&self.catalog_checks) {
+            let value = counter.value();
+            line(out, format_args!("{name}{{outcome=\"{outcome}\"}} {value}"));
+        }
+        let name = "pgwarden_catalog_age_seconds";
+        let help = "How long ago the oldest catalogue in use was known to be the server's.";
+        head(out, name, "gauge", help);
+        let age = gathered.catalog_age.as_secs_f64();
+        line(out, format_args!("{name} {age:.3}"));
     }
 
     fn render_connections(&self, out: &mut String) {
@@ -433,7 +487,7 @@ mod tests {
         metrics.denial(DenyReason::IdentityGuard);
         metrics.auth(AuthOutcome::Ok);
         metrics.judge_seconds.observe(Duration::from_micros(3));
-        let text = metrics.render(&CacheStats::default());
+        let text = metrics.render(&Gathered::default());
         for name in [
             "pgwarden_client_connections 0",
             "pgwarden_server_connections{state=\"idle\"} 0",

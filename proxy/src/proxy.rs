@@ -7,14 +7,14 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use pgwarden_config::{PolicySource, Settings};
-use pgwarden_policy::{CacheStats, Policy};
+use pgwarden_policy::Policy;
 use tokio::sync::{OnceCell, watch};
 
 use crate::audit::Audit;
 use crate::auth::{AuthError, Identity, KeyError, Verifier};
 use crate::backend::{CancelRegistry, ConnectError};
 use crate::database::{Database, OpenError, add};
-use crate::metrics::Metrics;
+use crate::metrics::{Gathered, Metrics};
 use crate::refusal::Refusal;
 
 /// Names served by `[databases."*"]` at once, at most: each costs a control connection.
@@ -168,11 +168,12 @@ impl Proxy {
 
     /// All numbers in Prometheus' text format.
     pub fn render_metrics(&self) -> String {
-        let mut cache = CacheStats::default();
+        let mut gathered = Gathered::default();
         for database in self.databases() {
-            add(&mut cache, &database.cache_stats());
+            add(&mut gathered.cache, &database.cache_stats());
+            gathered.catalog_age = gathered.catalog_age.max(database.catalog_age());
         }
-        self.metrics.render(&cache)
+        self.metrics.render(&gathered)
     }
 
     /// The audit trail.

@@ -179,6 +179,8 @@ pub(crate) struct Session {
     nudged: bool,
     skip: Skip,
     copy: Copy,
+    /// DDL went through since the last transaction has ended.
+    changes_catalog: bool,
     /// Checks the data of the COPY that the server takes data for.
     rows: Guard,
     /// Sync and Query messages sent.
@@ -225,6 +227,7 @@ impl Session {
             nudged: false,
             skip: Skip::Nothing,
             copy: Copy::No,
+            changes_catalog: false,
             rows: Guard::default(),
             transaction: 0,
             expires: now.checked_add(left.unwrap_or_default()).unwrap_or(never),

@@ -7,6 +7,7 @@
 //! understood (a new kind of type, say) is left out, and what is left out is denied.
 
 mod error;
+mod fingerprint;
 mod functions;
 mod relations;
 mod snapshot;
@@ -17,10 +18,14 @@ use pgwarden_policy::catalog::CatalogParts;
 use tokio_postgres::Client;
 
 pub use error::Error;
+pub use fingerprint::Fingerprint;
 pub use snapshot::{SnapshotError, read_snapshot, write_snapshot};
 
 /// The first version whose catalogues have everything that is asked for.
 const SERVER_VERSION_MIN: u32 = 130_000;
+
+/// One snapshot for all queries, in which nothing but pg_catalog is found by name.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''";
 
 /// Reads the catalogue of the database that the client is connected to. The client must not be in
 /// a transaction, and should not be used for anything else after an error.
@@ -28,14 +33,37 @@ const SERVER_VERSION_MIN: u32 = 130_000;
 /// # Errors
 /// When the connection breaks, the server refuses a query, or is older than PostgreSQL 13.
 pub async fn read_catalog(client: &Client) -> Result<Catalog, Error> {
-    client
-        .batch_execute(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''",
-        )
-        .await?;
+    client.batch_execute(BEGIN).await?;
     let parts = read_parts(client).await;
     client.batch_execute("ROLLBACK").await?;
     parts.map(Catalog::new)
+}
+
+/// Reads the catalogue if it is not the one with this fingerprint any more, and gives it with its
+/// own. The client as for [`read_catalog`].
+///
+/// # Errors
+/// As [`read_catalog`].
+pub async fn read_changed(
+    client: &Client,
+    known: Option<&Fingerprint>,
+) -> Result<Option<(Catalog, Fingerprint)>, Error> {
+    client.batch_execute(BEGIN).await?;
+    let read = read_unless(client, known).await;
+    client.batch_execute("ROLLBACK").await?;
+    let read = read?;
+    Ok(read.map(|(parts, fingerprint)| (Catalog::new(parts), fingerprint)))
+}
+
+async fn read_unless(
+    client: &Client,
+    known: Option<&Fingerprint>,
+) -> Result<Option<(CatalogParts, Fingerprint)>, Error> {
+    let fingerprint = fingerprint::read(client).await?;
+    if known == Some(&fingerprint) {
+        return Ok(None);
+    }
+    Ok(Some((read_parts(client).await?, fingerprint)))
 }
 
 async fn read_parts(client: &Client) -> Result<CatalogParts, Error> {

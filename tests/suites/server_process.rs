@@ -182,7 +182,7 @@ async fn readyz_says_no_when_the_catalogue_cannot_be_read_and_recovers() {
     drop(server);
     let started = Instant::now();
     while get(&running, "/readyz").await.0 != 503 {
-        database.wants_refresh();
+        database.suspect_change();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(started.elapsed() < Duration::from_secs(20), "still ready");
     }

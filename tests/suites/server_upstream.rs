@@ -140,6 +140,7 @@ fn database(address: SocketAddr, user: &str, ssl_mode: SslMode) -> Database {
         ssl_mode,
         ssl_root: None,
         max_server_connections: 2,
+        catalog_interval: Database::CATALOG_INTERVAL,
     }
 }
 

@@ -1,16 +1,24 @@
 //! `[databases.<name>]`.
 
+use std::time::Duration;
+
 use crate::database_url::DatabaseUrl;
 use crate::document::Origin;
 use crate::environment::Environment;
 use crate::reader::{Complaint, Section};
 use crate::secret::Secret;
 use crate::settings::{Database, Databases, RootCertificates};
-use crate::values::{count, word};
+use crate::values::{count, duration_between, word};
 
 use super::{Reader, readable};
 
 const DEFAULT_MAX_SERVER_CONNECTIONS: usize = 20;
+
+/// The server would do little else than answer.
+const CATALOG_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Verdicts must not rest on what the database was long ago.
+const CATALOG_INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The name that stands for any.
 const ANY: &str = "*";
@@ -39,6 +47,7 @@ pub fn read_database(url: &str, environment: &Environment) -> Result<Database, V
         ssl_mode: url.ssl_mode,
         ssl_root: url.ssl_root,
         max_server_connections: 1,
+        catalog_interval: Database::CATALOG_INTERVAL,
     })
 }
 
@@ -79,6 +88,12 @@ impl Reader<'_> {
             count,
             DEFAULT_MAX_SERVER_CONNECTIONS,
         );
+        let catalog_interval = section.or(
+            &mut self.report,
+            "catalog_interval",
+            duration_between(CATALOG_INTERVAL_MIN, CATALOG_INTERVAL_MAX),
+            Database::CATALOG_INTERVAL,
+        );
         section.finish(&mut self.report);
         let (url, origin) = url?;
         let url = self.url(&url, origin)?;
@@ -99,6 +114,7 @@ impl Reader<'_> {
                 None => None,
             },
             max_server_connections: most,
+            catalog_interval,
         })
     }
 

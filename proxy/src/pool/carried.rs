@@ -53,6 +53,8 @@ pub(crate) struct Carried {
     pub(crate) setup: Option<Arc<Setup>>,
     /// The effective `search_path` under the setup.
     pub(crate) search_path: Arc<[String]>,
+    /// The state of the catalogue that the `search_path` was asked for in.
+    pub(crate) generation: u64,
     /// Settings, or traces of statements, may be left on it: it must be swept before another setup
     /// is put in force.
     pub(crate) unswept: bool,

@@ -31,6 +31,23 @@ pub(super) struct Known {
     pub(super) settled: bool,
     /// Something of it was changed inside the open transaction, so that its end may undo it.
     pub(super) in_transaction: bool,
+    /// What was known still holds, but the schemas of the `search_path` may be others.
+    confirms: bool,
+}
+
+impl Known {
+    /// The catalogue has changed: the facts must be asked for again, although nothing of the
+    /// session has changed them.
+    pub(super) fn distrust(&mut self) {
+        self.confirms = self.settled;
+        self.settled = false;
+    }
+
+    /// Claims or facts may be others now.
+    pub(super) fn lose(&mut self) {
+        self.confirms = false;
+        self.settled = false;
+    }
 }
 
 impl Session {
@@ -51,7 +68,10 @@ impl Session {
                 ..Pending::new(Expect::OwnSync)
             });
         }
-        self.known.in_transaction = self.pipeline_open || self.status == b'T';
+        // What is set again to the same stays the same, however the transaction ends.
+        if !std::mem::take(&mut self.known.confirms) {
+            self.known.in_transaction = self.pipeline_open || self.status == b'T';
+        }
     }
 
     /// Sends the statement itself, without a Sync.

@@ -153,8 +153,9 @@ impl Session {
         }
         // A savepoint or a transaction has ended: with it what was set in it.
         if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
-            self.known.settled = false;
+            self.known.lose();
         }
+        self.changes_catalog |= changes_catalog(tag);
         if let Some(front) = self.queue.front_mut()
             && front.started.is_some()
         {
@@ -179,7 +180,7 @@ impl Session {
     /// What follows from the end of a message's replies, good or bad.
     pub(super) fn finished(&mut self, pending: &Pending) {
         if pending.unsettles {
-            self.known.settled = false;
+            self.known.lose();
             self.known.in_transaction = true;
         }
         if pending.plan.is_some() {
@@ -198,10 +199,13 @@ impl Session {
         };
         self.finished(&pending);
         if self.status == b'I' {
+            if std::mem::take(&mut self.changes_catalog) {
+                self.judging.database().suspect_change();
+            }
             self.names.end_transaction(pending.transaction);
             let asks = self.sharing.as_ref().is_some_and(|sharing| sharing.asks);
             if std::mem::take(&mut self.known.in_transaction) || asks {
-                self.known.settled = false;
+                self.known.lose();
             }
         }
         Ok(Passed::AsIs)
@@ -238,6 +242,16 @@ fn status(body: &[u8]) -> Result<u8, Stop> {
         [status @ (b'I' | b'T' | b'E')] => Ok(*status),
         _ => Err(Stop::desynchronised()),
     }
+}
+
+/// Whether the statement with this tag may have changed the catalogue; others see it when its
+/// transaction has ended.
+fn changes_catalog(tag: &[u8]) -> bool {
+    let word = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
+    matches!(
+        word,
+        b"CREATE" | b"ALTER" | b"DROP" | b"GRANT" | b"REVOKE" | b"CALL" | b"DO" | b"IMPORT"
+    )
 }
 
 /// The last word of a tag such as `INSERT 0 5`.

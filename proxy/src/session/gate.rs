@@ -7,6 +7,7 @@ use std::time::Instant;
 use pgwarden_policy::{Denial, DenyReason, Effect, Plan, StatementKind};
 
 use super::claims::Known;
+use super::judging::Facts;
 use super::names::Statement;
 use super::{Session, Stop};
 use crate::backend::{Forward, Outbox};
@@ -28,10 +29,14 @@ impl Session {
                 "pgwarden: the token has expired",
             )));
         }
-        if let Err(error) = self.judging.refresh() {
-            tracing::info!(session = self.who.session, %error, "no access under the new policy");
-            let message = "pgwarden: the token gives no access to this database any more";
-            return Err(Stop::Fatal(Report::fatal("28000", message)));
+        match self.judging.refresh() {
+            Ok(Facts::Hold) => {}
+            Ok(Facts::Stale) => self.known.distrust(),
+            Err(error) => {
+                tracing::info!(session = self.who.session, %error, "no access under the new policy");
+                let message = "pgwarden: the token gives no access to this database any more";
+                return Err(Stop::Fatal(Report::fatal("28000", message)));
+            }
         }
         self.refresh_setup();
         if self.known.settled && !self.queue.unsettles() {

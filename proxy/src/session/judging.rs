@@ -19,7 +19,17 @@ pub(super) struct Judging {
     access: Access,
     facts: SessionFacts,
     basis: Basis,
+    /// The state of the database's catalogue in which the facts were asked for.
+    generation: u64,
     scratch: Scratch,
+}
+
+/// Whether the facts that were asked for still hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Facts {
+    Hold,
+    /// Schemas may have come, gone, or been granted since.
+    Stale,
 }
 
 impl Judging {
@@ -28,6 +38,7 @@ impl Judging {
     /// # Errors
     /// When the token gives no access to it.
     pub(super) fn new(database: Arc<Database>, identity: Identity) -> Result<Self, AuthError> {
+        let generation = database.generation();
         let engine = Arc::clone(&database.engine());
         let access = identity.access(&engine)?;
         let facts = SessionFacts {
@@ -41,25 +52,37 @@ impl Judging {
             access,
             facts,
             basis: Basis::default(),
+            generation,
             scratch: Scratch::default(),
         })
     }
 
-    /// The policy may have been changed since the last statement.
+    /// The policy or the catalogue may have been changed since the last statement.
     ///
     /// # Errors
     /// When the token gives no access any more.
-    pub(super) fn refresh(&mut self) -> Result<(), AuthError> {
+    pub(super) fn refresh(&mut self) -> Result<Facts, AuthError> {
         let current = self.database.engine();
-        if Arc::ptr_eq(&current, &self.engine) {
-            return Ok(());
+        if !Arc::ptr_eq(&current, &self.engine) {
+            let engine = Arc::clone(&current);
+            self.access = self.identity.access(&engine)?;
+            self.facts.enforce = self.access.enforce;
+            self.engine = engine;
+            self.basis.engine += 1;
         }
-        let engine = Arc::clone(&current);
-        self.access = self.identity.access(&engine)?;
-        self.facts.enforce = self.access.enforce;
-        self.engine = engine;
-        self.basis.engine += 1;
-        Ok(())
+        // Counted before the engine is replaced, so it is looked at afterwards.
+        let generation = self.database.generation();
+        let former = std::mem::replace(&mut self.generation, generation);
+        Ok(if former == generation {
+            Facts::Hold
+        } else {
+            Facts::Stale
+        })
+    }
+
+    /// The state of the catalogue in which the facts were asked for.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The database.
@@ -117,8 +140,8 @@ impl Judging {
             Ok(cleared) => cleared.plan().observed.as_ref().and_then(|it| it.reason),
             Err(denial) => Some(denial.reason),
         };
-        if reason == Some(DenyReason::UnknownRelation) {
-            self.database.wants_refresh();
+        if reason.is_some_and(is_of_unknown) {
+            self.database.suspect_change();
         }
         verdict
     }
@@ -163,4 +186,17 @@ impl Judging {
         )
         .hint("Prepare it again."))
     }
+}
+
+/// Whether a denial is about something that the catalogue does not hold, or no more.
+fn is_of_unknown(reason: DenyReason) -> bool {
+    matches!(
+        reason,
+        DenyReason::UnknownRelation
+            | DenyReason::UnknownFunction
+            | DenyReason::UnknownOperator
+            | DenyReason::UnknownType
+            | DenyReason::UnfitRelation
+            | DenyReason::AmbiguousColumn
+    )
 }

@@ -54,7 +54,12 @@ impl Session {
             sharing.prepared.distrust();
         }
         match front.refused.take() {
-            None => self.relay_error(body, sqlstate),
+            None => {
+                if hints_at_change(sqlstate, body) {
+                    self.judging.database().suspect_change();
+                }
+                self.relay_error(body, sqlstate);
+            }
             Some(own) => {
                 let refused_as = self.refused_report(&own, sqlstate);
                 self.report_refused(*own, refused_as, body);
@@ -163,6 +168,17 @@ fn in_their_names<'a>(text: &'a [u8], names: &Names) -> Cow<'a, [u8]> {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+/// Whether a statement that was judged by the catalogue may have failed because that is no longer
+/// the server's: something has no such name, or a prepared statement no longer gives the same.
+fn hints_at_change(sqlstate: &[u8], body: &[u8]) -> bool {
+    match sqlstate {
+        // Undefined table, column, object, function, schema; wrong kind of object.
+        b"42P01" | b"42703" | b"42704" | b"42883" | b"3F000" | b"42809" => true,
+        b"0A000" => report::field(body, b'R') == Some(b"RevalidateCachedQuery"),
+        _ => false,
+    }
 }
 
 /// What it means when an expression that the rewriter added raises.

@@ -74,6 +74,7 @@ impl Session {
             transaction: self.transaction,
             ..Pending::new(Expect::OwnSync)
         });
+        self.known.lose();
         self.known.in_transaction = false;
     }
 
@@ -92,7 +93,7 @@ impl Session {
                 {
                     self.queue.pop();
                 }
-                self.known.settled = false;
+                self.known.lose();
                 Ok(Passed::Done)
             }
             Some(_) if cancelled && swaps => Err(Stop::Lost),

@@ -150,7 +150,10 @@ impl Session {
         sharing.attached = true;
         sharing.unswept = carried.unswept;
         sharing.prepared = std::mem::take(&mut carried.prepared);
-        self.known.settled = carried.carries(&sharing.setup);
+        self.known.lose();
+        // What it carries was asked for before the catalogue has changed, or it was not.
+        self.known.settled = carried.carries(&sharing.setup)
+            && carried.generation == self.judging.database().generation();
         sharing.placed = self.known.settled;
         self.known.in_transaction = false;
         if self.known.settled {
@@ -178,9 +181,10 @@ impl Session {
         sharing.attached = false;
         carried.setup = self.known.settled.then(|| Arc::clone(&sharing.setup));
         carried.search_path = Arc::clone(&sharing.search_path);
+        carried.generation = self.judging.generation();
         carried.unswept = sharing.unswept;
         carried.prepared = std::mem::take(&mut sharing.prepared);
-        self.known.settled = false;
+        self.known.lose();
     }
 
     /// Whether the session can go on with another server connection when this one is lost: the
@@ -199,7 +203,7 @@ impl Session {
     /// The server connection is lost, and with it what was asked of it.
     pub(crate) fn lose(&mut self) {
         self.queue.clear();
-        self.known.settled = false;
+        self.known.lose();
         if let Some(sharing) = &mut self.sharing {
             sharing.attached = false;
             sharing.muted = false;
@@ -260,7 +264,7 @@ impl Session {
             sharing.setup = Setup::new(&sharing.setup.claims, role, settings);
             sharing.unswept = true;
             sharing.placed = false;
-            self.known.settled = false;
+            self.known.lose();
         }
     }
 

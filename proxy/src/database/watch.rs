@@ -1,0 +1,154 @@
+//! Noticing that somebody has changed the catalogue.
+//!
+//! A control connection asks for the catalogue's fingerprint every `catalog_interval`, and sooner
+//! when something hints at a change: a relation, column or function that the engine does not know,
+//! the server's own word that it has none of the name, DDL that went through the proxy. When the
+//! fingerprint is another, the catalogue is read in the same snapshot, bound, and put in force in one
+//! step: every statement that is judged from then on goes by it, as after a reload.
+//!
+//! So verdicts rest on a catalogue that was the server's at most `catalog_interval`, and the time of
+//! one reading, ago. What is new in that time is not known, hence denied; what was dropped or lost
+//! a column is the server's own error. What remains is an object put in the place of another of the
+//! same name, for that long. While reading fails, the last catalogue stays in use, and readiness,
+//! the log and `pgwarden_catalog_age_seconds` say so.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use pgwarden_schema::Fingerprint;
+use tokio::sync::Notify;
+
+use super::Database;
+use super::control::Control;
+use crate::backend::ConnectError;
+use crate::metrics::CatalogCheck;
+
+/// Hints, however many there are, have the server asked no more often than this.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Asking takes no more than one part in so many of the time.
+const SHARE: u32 = 10;
+
+/// The server is asked again after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What sessions and operators see of the watching.
+#[derive(Debug)]
+pub(super) struct Watch {
+    hint: Notify,
+    /// Whether the server could be asked the last time.
+    answered: AtomicBool,
+    /// How often the server's catalogue was another than before.
+    generation: AtomicU64,
+    opened: Instant,
+    /// When the catalogue was last known to be the server's, in milliseconds since it was opened.
+    confirmed: AtomicU64,
+}
+
+impl Watch {
+    /// Of a catalogue that was asked for at this moment.
+    pub(super) fn since(asked: Instant) -> Self {
+        Self {
+            hint: Notify::new(),
+            answered: AtomicBool::new(true),
+            generation: AtomicU64::new(0),
+            opened: asked,
+            confirmed: AtomicU64::new(0),
+        }
+    }
+
+    /// Something hints at a change. Costs nothing.
+    pub(super) fn hint(&self) {
+        self.hint.notify_one();
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// How long ago the catalogue was certainly the server's.
+    pub(super) fn age(&self) -> Duration {
+        let confirmed = Duration::from_millis(self.confirmed.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(confirmed)
+    }
+
+    fn confirm(&self, asked: Instant) {
+        let since = asked.saturating_duration_since(self.opened).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.confirmed.store(since, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Watches until the database is gone.
+pub(super) async fn watch(
+    database: Weak<Database>,
+    control: Control,
+    interval: Duration,
+    known: Fingerprint,
+) {
+    let mut watcher = Watcher {
+        control: Some(control),
+        known,
+    };
+    let mut pause = PAUSE.min(interval);
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(database) = database.upgrade() else {
+            return;
+        };
+        let patience = match database.watch.is_answered() {
+            true => interval.saturating_sub(pause),
+            false => Duration::ZERO,
+        };
+        // Whether there was a hint or not, it is time.
+        let _ = tokio::time::timeout(patience, database.watch.hint.notified()).await;
+        let asked = Instant::now();
+        pause = match watcher.check(&database).await {
+            Ok(outcome) => {
+                database.watch.confirm(asked);
+                database.metrics.catalog_check(outcome);
+                (asked.elapsed() * SHARE).max(PAUSE.min(interval))
+            }
+            Err(error) => {
+                database.watch.answered.store(false, Ordering::Relaxed);
+                database.metrics.catalog_check(CatalogCheck::Failed);
+                tracing::error!(database = database.name, %error, "the catalogue can't be read");
+                RETRY
+            }
+        };
+    }
+}
+
+struct Watcher {
+    control: Option<Control>,
+    /// The fingerprint of the catalogue that was read last.
+    known: Fingerprint,
+}
+
+impl Watcher {
+    async fn check(&mut self, database: &Database) -> Result<CatalogCheck, ConnectError> {
+        let control = match self.control.take() {
+            Some(control) if !control.is_closed() => control,
+            _ => Control::connect(&database.upstream).await?,
+        };
+        let read = control.read_changed(Some(&self.known)).await?;
+        self.control = Some(control);
+        let Some((catalog, fingerprint)) = read else {
+            return Ok(CatalogCheck::Unchanged);
+        };
+        // Before the engine: a session that has the new one asks for its facts again.
+        database.watch.generation.fetch_add(1, Ordering::AcqRel);
+        self.known = fingerprint;
+        Ok(if database.take_over(Arc::new(catalog)) {
+            CatalogCheck::Changed
+        } else {
+            CatalogCheck::Unchanged
+        })
+    }
+}

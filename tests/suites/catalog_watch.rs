@@ -1,0 +1,472 @@
+//! DDL beside the proxy: it is noticed, and until then nothing new is let through.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pgwarden::server::Running;
+use pgwarden_config::{Environment, File, read_settings};
+use pgwarden_schema::Fingerprint;
+use pgwarden_tests::fixture::{ROLE, Tenant, script, superuser};
+use pgwarden_tests::frames::Frames;
+use pgwarden_tests::proxy::{self, SECRET};
+use pgwarden_tests::server::Server;
+use pgwarden_tests::wire::{Client, Message, Reply};
+
+/// What every test's database begins with. Rows of tenant B hold a marker.
+const SCHEMA: &str = "
+    CREATE SCHEMA app;
+    CREATE SCHEMA hidden;
+    CREATE TABLE leads (id int PRIMARY KEY, org_id uuid NOT NULL, note text);
+    INSERT INTO leads VALUES (1, 'a0000000-0000-0000-0000-000000000001', 'a'),
+                             (2, 'b0000000-0000-0000-0000-000000000002', 'b-secret');
+    CREATE TABLE calls (id int PRIMARY KEY, org_id uuid NOT NULL, note text);
+    INSERT INTO calls SELECT * FROM leads;
+    CREATE TABLE places (id int, name text);
+    INSERT INTO places VALUES (7, 'harbour');
+    GRANT USAGE ON SCHEMA app, hidden TO PUBLIC;
+    GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC";
+
+const POLICY: &str = r#"
+    version = 1
+    [tenant]
+    claim = "app_metadata.org_id"
+    type = "uuid"
+    column = "org_id"
+    [defaults]
+    discover = ["public", "app"]
+    unlisted = "read"
+    [[table]]
+    name = "public.calls"
+    [[role]]
+    name = "platform_admin"
+    enforcement = "off"
+"#;
+
+/// Nobody waits as long as this.
+const NEVER: &str = "1h";
+const OFTEN: &str = "100ms";
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Server::start();
+        let mut admin = superuser(server.address(), "postgres");
+        script(&mut admin, &format!("CREATE ROLE {ROLE} LOGIN"));
+        server
+    })
+}
+
+/// A database of its own behind a proxy of its own.
+struct World {
+    name: String,
+    owner: Client,
+    running: Running,
+}
+
+impl World {
+    fn new(interval: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("watched_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let address = server().address();
+        let mut admin = superuser(address, "postgres");
+        script(&mut admin, &format!("CREATE DATABASE {name}"));
+        let mut owner = superuser(address, &name);
+        script(&mut owner, SCHEMA);
+        script(
+            &mut owner,
+            &format!(
+                "GRANT CREATE ON DATABASE {name} TO {ROLE}; GRANT CREATE ON SCHEMA public TO {ROLE}"
+            ),
+        );
+        let mode = std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned());
+        let text = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[pool]\nmode = \"{mode}\"\n\
+             [[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"S\"\n\
+             [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"p\"\n\
+             [databases.{name}]\nurl = \"postgres://{ROLE}@127.0.0.1:{}/{name}?sslmode=disable\"\n\
+             catalog_interval = \"{interval}\"\n",
+            address.port()
+        );
+        let environment = Environment::from_iter([("S".to_owned(), SECRET.to_owned())]);
+        let file = File::new("warden.toml", text);
+        let settings = match read_settings(&file, Path::new("."), &environment) {
+            Ok(settings) => settings,
+            Err(problems) => panic!("{problems}"),
+        };
+        Self {
+            running: proxy::start(settings, proxy::policy_of(POLICY)),
+            name,
+            owner,
+        }
+    }
+
+    /// A session of tenant A, which fails on a row of tenant B.
+    fn session(&self) -> Client {
+        proxy::session_at(self.running.addresses()[0], &self.name, Tenant::A)
+    }
+
+    fn break_glass(&self) -> Client {
+        let address = self.running.addresses()[0];
+        let token = proxy::admin_token();
+        Client::connect(address, "anyone", &self.name, &[], Some(&token)).unwrap()
+    }
+
+    fn ddl(&mut self, sql: &str) {
+        script(&mut self.owner, sql);
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.running.proxy().render_metrics();
+        let line = text.lines().find(|it| it.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    fn changes(&self) -> f64 {
+        self.metric("pgwarden_catalog_checks_total{outcome=\"changed\"}")
+    }
+}
+
+/// Asks until the answer is the wanted one.
+fn until<T: std::fmt::Debug>(mut ask: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let started = Instant::now();
+    loop {
+        let answer = ask();
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(15),
+            "still {answer:?}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The reason of the denial, or the SQLSTATE, or the first value.
+fn outcome(reply: &Reply) -> String {
+    let reason = reply.denied().map(str::to_owned);
+    let code = reply.error.as_ref().map(|it| it.code().to_owned());
+    reason
+        .or(code)
+        .or_else(|| reply.value())
+        .unwrap_or_default()
+}
+
+fn ask(client: &mut Client, sql: &str) -> String {
+    outcome(&client.query(sql))
+}
+
+#[test]
+fn a_new_table_is_denied_until_it_is_known() {
+    let mut world = World::new(NEVER);
+    let mut client = world.session();
+    let sql = "SELECT count(*) FROM fresh";
+    assert_eq!(ask(&mut client, sql), "unknown_relation");
+    world.ddl("CREATE TABLE fresh AS SELECT * FROM leads");
+    // The denial itself has the catalogue looked at.
+    let mut seen = Vec::new();
+    until(
+        || {
+            let answer = ask(&mut client, sql);
+            seen.push(answer.clone());
+            answer
+        },
+        |answer| answer == "1",
+    );
+    assert!(
+        seen.iter().all(|it| it == "unknown_relation" || it == "1"),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn a_table_replaced_by_a_view_is_denied_once_the_interval_is_over() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    assert_eq!(ask(&mut client, "SELECT name FROM places"), "harbour");
+    world.ddl(
+        "BEGIN; DROP TABLE places; CREATE VIEW places AS SELECT id, 'x' AS name FROM leads; COMMIT",
+    );
+    until(
+        || ask(&mut client, "SELECT name FROM places"),
+        |it| it == "opaque_relation",
+    );
+}
+
+#[test]
+fn a_scoped_table_does_not_become_everybodys() {
+    for change in [
+        "ALTER TABLE leads RENAME org_id TO organisation",
+        "ALTER TABLE leads DROP COLUMN org_id",
+        "ALTER TABLE leads ALTER org_id TYPE text",
+        "ALTER TABLE leads SET SCHEMA hidden; SET search_path = hidden, public",
+        "DROP TABLE leads; CREATE TABLE leads AS SELECT id, note FROM calls",
+    ] {
+        let mut world = World::new(OFTEN);
+        let mut client = world.session();
+        assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+        world.ddl(change);
+        let sql = match change.contains("hidden") {
+            true => "SELECT note FROM hidden.leads",
+            false => "SELECT note FROM leads",
+        };
+        until(
+            || ask(&mut client, sql),
+            |it| it == "unfit_relation" || it == "unlisted_relation",
+        );
+        // Nor by a further change.
+        let changes = world.changes();
+        world.ddl("CREATE TABLE another (id int)");
+        until(|| world.changes(), |it| *it > changes);
+        let denied = ask(&mut client, sql);
+        assert!(
+            denied == "unfit_relation" || denied == "unlisted_relation",
+            "{change}: {denied}"
+        );
+    }
+}
+
+#[test]
+fn a_listed_table_that_fits_no_more_is_denied_and_the_rest_goes_on() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    assert_eq!(ask(&mut client, "SELECT note FROM calls"), "a");
+    world.ddl("ALTER TABLE calls RENAME org_id TO organisation");
+    let sql = "SELECT note FROM calls";
+    until(|| ask(&mut client, sql), |it| it == "unfit_relation");
+    world.ddl("CREATE TABLE fresh AS SELECT * FROM leads");
+    let fresh = "SELECT note FROM fresh";
+    until(|| ask(&mut client, fresh), |it| it == "a");
+    world.ddl("ALTER TABLE calls RENAME organisation TO org_id");
+    until(|| ask(&mut client, sql), |it| it == "a");
+}
+
+#[test]
+fn a_table_that_shadows_another_is_noticed() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    client.query("SET search_path = app, later, public").ok();
+    assert_eq!(ask(&mut client, "SELECT name FROM places"), "harbour");
+    world.ddl("CREATE VIEW app.places AS SELECT 'x' AS name FROM leads");
+    until(
+        || ask(&mut client, "SELECT name FROM places"),
+        |it| it == "opaque_relation",
+    );
+    world.ddl("DROP VIEW app.places");
+    until(
+        || ask(&mut client, "SELECT name FROM places"),
+        |it| it == "harbour",
+    );
+    // A schema that the path names may come later, and be granted later still.
+    let changes = world.changes();
+    world.ddl("CREATE SCHEMA later; CREATE VIEW later.places AS SELECT 'x' AS name FROM leads");
+    until(|| world.changes(), |it| *it > changes);
+    world.ddl("GRANT USAGE ON SCHEMA later TO PUBLIC");
+    until(
+        || ask(&mut client, "SELECT name FROM places"),
+        |it| it == "opaque_relation",
+    );
+}
+
+#[test]
+fn a_transaction_goes_on_when_the_catalogue_changes() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    client.query("BEGIN").ok();
+    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+    let changes = world.changes();
+    world.ddl("CREATE TABLE fresh AS SELECT * FROM calls");
+    until(|| world.changes(), |it| *it > changes);
+    assert_eq!(ask(&mut client, "SELECT 1; SELECT note FROM fresh"), "1");
+    client.query("ROLLBACK").ok();
+    assert_eq!(ask(&mut client, "SELECT note FROM fresh"), "a");
+}
+
+/// The first row, or the error of an exchange.
+fn executed(messages: &[Message]) -> String {
+    let error = messages.iter().find(|it| it.tag == b'E');
+    if let Some(error) = error {
+        let error = error.error();
+        return error.reason().unwrap_or(error.code()).to_owned();
+    }
+    let rows = messages.iter().filter(|it| it.tag == b'D').count();
+    format!("{rows} rows")
+}
+
+#[test]
+fn statements_prepared_before_go_by_the_new_catalogue() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    for (name, sql) in [
+        ("places", "SELECT name FROM places"),
+        ("leads", "SELECT note FROM leads"),
+        ("star", "SELECT * FROM leads"),
+    ] {
+        let prepared = Frames::new().parse(name, sql).sync().exchange(&mut client);
+        assert_eq!(executed(&prepared), "0 rows");
+    }
+    let mut run = |name: &str| {
+        let frames = Frames::new().bind("", name, &[]).execute("", 0).sync();
+        executed(&frames.exchange(&mut client))
+    };
+    assert_eq!(
+        (run("places"), run("leads")),
+        ("1 rows".into(), "1 rows".into())
+    );
+    world.ddl("DROP TABLE places; CREATE VIEW places AS SELECT 'x' AS name FROM calls");
+    until(|| run("places"), |it| it == "opaque_relation");
+    // The same table again: the server plans anew, and the rewritten text is still right.
+    let changes = world.changes();
+    world.ddl("DROP TABLE leads; CREATE TABLE leads AS SELECT * FROM calls");
+    until(|| world.changes(), |it| *it > changes);
+    until(|| run("leads"), |it| it == "1 rows");
+    // The server's own words, by which drivers know that they must prepare again.
+    assert_eq!(run("star"), "1 rows");
+    world.ddl("ALTER TABLE leads ADD more int");
+    until(|| run("star"), |it| it == "0A000");
+    world.ddl("ALTER TABLE leads RENAME org_id TO organisation");
+    until(|| run("leads"), |it| it == "unfit_relation");
+}
+
+#[test]
+fn ddl_through_the_proxy_is_noticed_when_its_transaction_ends() {
+    let world = World::new(NEVER);
+    let mut admin = world.break_glass();
+    let changes = world.changes();
+    admin.query("BEGIN").ok();
+    admin.query("CREATE TABLE fresh (id int)").ok();
+    admin.query("COMMIT").ok();
+    until(|| world.changes(), |it| *it > changes);
+}
+
+#[test]
+fn an_error_of_the_server_hints_at_a_change() {
+    let mut world = World::new(NEVER);
+    let mut client = world.session();
+    assert_eq!(ask(&mut client, "SELECT name FROM places"), "harbour");
+    let changes = world.changes();
+    world.ddl("ALTER TABLE places RENAME name TO title");
+    assert_eq!(ask(&mut client, "SELECT name FROM places"), "42703");
+    until(|| world.changes(), |it| *it > changes);
+    assert_eq!(ask(&mut client, "SELECT title FROM places"), "harbour");
+}
+
+#[test]
+fn a_catalogue_that_cannot_be_read_stays_in_use_and_grows_old() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    let database = world.running.proxy().databases().remove(0);
+    script(
+        &mut superuser(server().address(), "postgres"),
+        &format!("ALTER DATABASE {} CONNECTION LIMIT 0", world.name),
+    );
+    world.ddl(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'pgwarden' AND datname = current_database()",
+    );
+    until(|| database.is_fresh(), |fresh| !fresh);
+    assert!(world.metric("pgwarden_catalog_checks_total{outcome=\"failed\"}") >= 1.0);
+    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+    until(
+        || world.metric("pgwarden_catalog_age_seconds "),
+        |age| *age > 0.5,
+    );
+    script(
+        &mut superuser(server().address(), "postgres"),
+        &format!("ALTER DATABASE {} CONNECTION LIMIT -1", world.name),
+    );
+    world.ddl("CREATE TABLE fresh AS SELECT * FROM leads");
+    until(
+        || ask(&mut client, "SELECT note FROM fresh"),
+        |it| it == "a",
+    );
+    assert!(database.is_fresh());
+}
+
+/// The fingerprint as of now.
+fn fingerprint(client: &tokio_postgres::Client) -> Fingerprint {
+    let read = pgwarden_schema::read_changed(client, None);
+    let read = proxy::runtime().block_on(read).unwrap();
+    read.unwrap().1
+}
+
+#[test]
+fn every_ddl_shows_in_the_fingerprint_and_nothing_else_does() {
+    let mut world = World::new(NEVER);
+    let url = format!(
+        "host=127.0.0.1 port={} user={ROLE} dbname={}",
+        server().address().port(),
+        world.name
+    );
+    let client = proxy::runtime().block_on(async {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client
+    });
+    let mut last = fingerprint(&client);
+    for ddl in [
+        "CREATE TABLE t (id int, org_id uuid, n int DEFAULT 1)",
+        "ALTER TABLE t ADD c text",
+        "ALTER TABLE t RENAME c TO d",
+        "ALTER TABLE t DROP d",
+        "ALTER TABLE t ALTER id TYPE bigint USING 1",
+        "ALTER TABLE t ALTER id TYPE int",
+        "ALTER TABLE t ALTER n DROP DEFAULT",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE t FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY p ON t USING (true)",
+        "ALTER POLICY p ON t USING (false)",
+        "DROP POLICY p ON t",
+        "CREATE TABLE parted (id int, org_id uuid, n int) PARTITION BY LIST (id)",
+        "CREATE TABLE part (id int, org_id uuid, n int)",
+        "ALTER TABLE parted ATTACH PARTITION part FOR VALUES IN (1)",
+        "ALTER TABLE parted DETACH PARTITION part",
+        "ALTER TABLE part INHERIT t",
+        "CREATE VIEW v AS SELECT id FROM t",
+        "CREATE OR REPLACE VIEW v AS SELECT id FROM t WHERE id > 1",
+        "ALTER VIEW v SET (security_barrier)",
+        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER FUNCTION f(int) LEAKPROOF",
+        "ALTER FUNCTION f(int) STABLE",
+        "CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE plpgsql STABLE LEAKPROOF AS 'BEGIN RETURN 1; END'",
+        "CREATE OPERATOR === (leftarg = int, rightarg = int, function = int4eq)",
+        "CREATE DOMAIN d AS int",
+        "ALTER DOMAIN d ADD CHECK (f(VALUE) > 0)",
+        "CREATE CAST (text AS int) WITH INOUT AS ASSIGNMENT",
+        "ALTER TABLE t SET SCHEMA hidden",
+        "CREATE SCHEMA more",
+        "REVOKE USAGE ON SCHEMA hidden FROM PUBLIC",
+        "DROP TABLE part",
+    ] {
+        let before = fingerprint(&client);
+        assert_eq!(before, last, "nothing has changed before {ddl}");
+        world.ddl(ddl);
+        last = fingerprint(&client);
+        assert_ne!(before, last, "{ddl}");
+    }
+    let mut other = superuser(server().address(), &world.name);
+    for harmless in [
+        "INSERT INTO leads SELECT id + 10, org_id, note FROM leads",
+        "VACUUM leads",
+        "ANALYZE leads",
+        "CREATE TEMPORARY TABLE passing (id serial PRIMARY KEY, c text DEFAULT 'x' CHECK (c <> ''))",
+        "CREATE TEMPORARY VIEW passing_view AS SELECT 1",
+        "SELECT nextval('pg_temp.passing_id_seq')",
+        "DROP TABLE passing",
+    ] {
+        script(&mut other, harmless);
+        assert_eq!(fingerprint(&client), last, "{harmless}");
+    }
+}
