@@ -16,6 +16,7 @@ use crate::rules::{
     Access, ClaimPath, MissingFilter, MissingValue, Mode, Policy, QualifiedName, Scope, ScopeKey,
     TableRule,
 };
+use crate::temporary;
 use crate::tenant::ValueType;
 pub(crate) use via::{Parent, Via};
 
@@ -195,7 +196,8 @@ impl Bound {
     /// How a relation is guarded.
     pub(crate) fn guarded(&self, relation: &Relation) -> Result<&Guarded, Denial> {
         let name = format!("{}.{}", relation.schema, relation.name);
-        let Some(guarded) = self.relations.get(&relation.oid) else {
+        let own = (relation.schema == temporary::SCHEMA).then(|| temporary::guarded(relation));
+        let Some(guarded) = own.or_else(|| self.relations.get(&relation.oid)) else {
             return Err(Denial::new(
                 DenyReason::UnknownRelation,
                 format!("relation \"{name}\" is not known"),

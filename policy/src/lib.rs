@@ -34,6 +34,7 @@ mod second_reader;
 pub mod session;
 mod shape;
 mod template;
+pub mod temporary;
 pub mod tenant;
 #[cfg(test)]
 mod testing;

@@ -96,6 +96,8 @@ pub enum Effect {
     CloseAll,
     /// LISTEN.
     Listen,
+    /// Temporary relations may be others afterwards: ask the server before the next verdict.
+    Temporaries,
 }
 
 /// How the client's text of a checked parameter's value is to be read.

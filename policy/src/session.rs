@@ -1,5 +1,7 @@
 //! The session facts that a verdict depends on.
 
+use crate::temporary::Temporaries;
+
 /// How a statement arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -10,11 +12,13 @@ pub enum Protocol {
 }
 
 /// What the engine must know of the session. It enters the plan cache's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionFacts {
     /// The schemas of `search_path` that exist, in order, as the server's
     /// `current_schemas(false)` gives them: `pg_catalog` and `pg_temp` are implicit.
     pub search_path: Vec<String>,
+    /// The session's temporary relations.
+    pub temporaries: Temporaries,
     /// `false` for a break-glass role: statements are not scoped, but the identity guards stay.
     pub enforce: bool,
 }
@@ -23,6 +27,7 @@ impl Default for SessionFacts {
     fn default() -> Self {
         Self {
             search_path: vec!["public".to_owned()],
+            temporaries: Temporaries::default(),
             enforce: true,
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
     for schema in &request.facts.search_path {
         write_bytes(key, schema.as_bytes());
     }
+    write_bytes(key, request.facts.temporaries.key());
     write_count(key, request.declared.len());
     for oid in request.declared {
         key.extend_from_slice(&oid.to_le_bytes());

@@ -136,6 +136,7 @@ impl Judging<'_> {
             catalog: self.catalog,
             values: request.values,
             search_path: &request.facts.search_path,
+            temporaries: &request.facts.temporaries,
             enforce: request.facts.enforce,
         }
     }

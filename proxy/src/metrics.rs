@@ -190,15 +190,18 @@ pub enum Pin {
     Observed,
     /// A cursor WITH HOLD.
     Cursor,
+    /// A temporary table.
+    Temporary,
     /// A statement of SQL's PREPARE.
     Prepare,
 }
 
 impl Pin {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::BreakGlass,
         Self::Observed,
         Self::Cursor,
+        Self::Temporary,
         Self::Prepare,
     ];
 
@@ -208,6 +211,7 @@ impl Pin {
             Self::BreakGlass => "break_glass",
             Self::Observed => "observed",
             Self::Cursor => "cursor",
+            Self::Temporary => "temporary",
             Self::Prepare => "prepare",
         }
     }
@@ -333,11 +337,12 @@ impl Metrics {
 
     /// How many sessions keep their server connection for this reason.
     pub fn pinned(&self, pin: Pin) -> &Gauge {
-        let [break_glass, observed, cursor, prepare] = &self.pinned;
+        let [break_glass, observed, cursor, temporary, prepare] = &self.pinned;
         match pin {
             Pin::BreakGlass => break_glass,
             Pin::Observed => observed,
             Pin::Cursor => cursor,
+            Pin::Temporary => temporary,
             Pin::Prepare => prepare,
         }
     }

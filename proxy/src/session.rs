@@ -169,6 +169,8 @@ pub(crate) struct Session {
     names: Names,
     queue: Queue,
     known: Known,
+    /// There may be temporary relations: the server is to be asked for them.
+    temporaries: bool,
     /// In transaction mode.
     sharing: Option<Box<Sharing>>,
     /// The status of the last ReadyForQuery: I, T or E.
@@ -221,6 +223,7 @@ impl Session {
             names: Names::default(),
             queue: Queue::default(),
             known: Known::default(),
+            temporaries: false,
             sharing,
             status: b'I',
             pipeline_open: false,

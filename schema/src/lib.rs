@@ -11,6 +11,7 @@ mod fingerprint;
 mod functions;
 mod relations;
 mod snapshot;
+pub mod temporary;
 mod types;
 
 use pgwarden_policy::Catalog;

@@ -5,7 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use pgwarden_config::LoadedPolicy;
 use pgwarden_policy::engine::{Limits, Request, Scratch};
-use pgwarden_policy::{Catalog, Denial, Engine, Protocol, ScopeValue, ScopeValues, SessionFacts};
+use pgwarden_policy::{
+    Catalog, Denial, Effect, Engine, Protocol, ScopeValue, ScopeValues, SessionFacts,
+};
+use pgwarden_schema::temporary;
 
 use crate::fixture::{Arena, ROLE, SECOND, Tenant, server, set_claims};
 use crate::oracle::Subject;
@@ -53,6 +56,8 @@ pub struct Judged {
     engine: Arc<Engine>,
     scratch: Scratch,
     facts: SessionFacts,
+    /// There may be temporary tables.
+    temporaries: bool,
     values: ScopeValues,
     client: Client,
 }
@@ -86,6 +91,7 @@ impl Judged {
             engine,
             scratch: Scratch::default(),
             facts: SessionFacts::default(),
+            temporaries: false,
             values: ScopeValues::new(values),
             client,
         }
@@ -107,7 +113,20 @@ impl Judged {
             values: &self.values,
         };
         let cleared = self.engine.judge(request, &mut self.scratch)?;
+        let effects = &cleared.plan().effects;
+        self.temporaries |= effects.contains(&Effect::Temporaries);
         Ok(cleared.text().to_owned())
+    }
+
+    /// Asks for temporary tables, as the proxy does.
+    fn ask_temporaries(&mut self, status: u8) {
+        if !self.temporaries || status == b'E' {
+            return;
+        }
+        let reply = self.client.query(temporary::QUERY);
+        let told = reply.value();
+        let told = temporary::read(told.as_deref().map(str::as_bytes));
+        self.facts.temporaries = told.expect("the server tells the temporary tables");
     }
 
     /// The connection behind it.
@@ -120,7 +139,11 @@ impl Subject for Judged {
     fn run(&mut self, sql: &str, values: &[Option<&str>]) -> Reply {
         assert!(values.is_empty(), "parameters need the proxy");
         match self.judge(sql) {
-            Ok(text) => self.client.query(&text),
+            Ok(text) => {
+                let reply = self.client.query(&text);
+                self.ask_temporaries(reply.status);
+                reply
+            }
             Err(denial) => refused(&denial),
         }
     }

@@ -42,6 +42,7 @@ mod select;
 mod statement;
 mod sublink;
 mod table_function;
+mod temporary;
 mod types;
 mod utility;
 mod value;
@@ -272,6 +273,8 @@ impl<'a> Judge<'a> {
             "a statement after RESET ALL or DISCARD ALL in the same message"
         } else if effects.contains(&Effect::SearchPath) {
             "a statement after a change of search_path in the same message"
+        } else if effects.contains(&Effect::Temporaries) {
+            "a statement after one that makes or drops a temporary table in the same message"
         } else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ use super::{Cte, CteId, EntryId, EntryKind, Judge, unsupported};
 use crate::catalog::{Oid, Relation};
 use crate::deny::{Denial, DenyReason};
 use crate::positions;
+use crate::temporary;
 
 /// What is known of a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,7 +109,7 @@ pub(super) struct Reading {
 
 impl Judge<'_> {
     /// The relation that a name means, and its schema: explicit, or by `search_path` with
-    /// pg_catalog searched first unless the path names it.
+    /// the temporary ones and pg_catalog searched first unless the path names them.
     pub(super) fn find_relation(&self, schema: &str, name: &str) -> Result<&Relation, Denial> {
         let catalog = &self.bound.catalog;
         let unknown = |shown: String| {
@@ -119,18 +120,18 @@ impl Judge<'_> {
             .table(shown)
             .hint("The relation does not exist, or was created after pgwarden read the catalogue.")
         };
+        let facts = self.request.facts;
+        let found = |schema: &str| match temporary::is_schema(schema) {
+            true => facts.temporaries.find(name),
+            false => catalog.relation(schema, name),
+        };
         if !schema.is_empty() {
-            return catalog
-                .relation(schema, name)
-                .ok_or_else(|| unknown(format!("{schema}.{name}")));
+            let own = schema == temporary::SCHEMA || !temporary::is_schema(schema);
+            let relation = own.then(|| found(schema)).flatten();
+            return relation.ok_or_else(|| unknown(format!("{schema}.{name}")));
         }
-        let path = &self.request.facts.search_path;
-        let explicit = path.iter().any(|schema| schema == "pg_catalog");
-        let implicit = (!explicit).then_some("pg_catalog");
-        implicit
-            .into_iter()
-            .chain(path.iter().map(String::as_str))
-            .find_map(|schema| catalog.relation(schema, name))
+        temporary::lookup_order(&facts.search_path)
+            .find_map(found)
             .ok_or_else(|| unknown(name.to_owned()))
     }
 

@@ -14,9 +14,7 @@ impl Judge<'_> {
     pub(super) fn statement(&mut self, statement: &mut NodeEnum) -> Result<StatementKind, Denial> {
         let env = Env::default();
         match statement {
-            NodeEnum::SelectStmt(_) => self
-                .query(statement, None, &env)
-                .map(|_| StatementKind::Select),
+            NodeEnum::SelectStmt(select) => self.select_into(select),
             NodeEnum::InsertStmt(_) => self
                 .query(statement, None, &env)
                 .map(|_| StatementKind::Insert),
@@ -63,17 +61,16 @@ impl Judge<'_> {
             NodeEnum::LockStmt(_) => Err(refused("LOCK").hint(
                 "It would hold up all tenants. Use SELECT … FOR UPDATE or an advisory lock.",
             )),
-            NodeEnum::TruncateStmt(_) => {
-                Err(refused("TRUNCATE")
-                    .hint("It would empty the table for all tenants. Use DELETE."))
-            }
+            NodeEnum::TruncateStmt(truncate) => self.truncate(truncate),
             NodeEnum::DoStmt(_) => Err(refused("DO").hint(
                 "Its code is not judged. The policy can list a procedure under [functions].",
             )),
             NodeEnum::CallStmt(call) => self.call_procedure(call),
-            NodeEnum::CreateStmt(_) | NodeEnum::CreateTableAsStmt(_) => {
-                Err(refused("CREATE TABLE"))
-            }
+            NodeEnum::CreateStmt(create) => self.create_table(create),
+            NodeEnum::CreateTableAsStmt(create) => self.create_table_as(create),
+            NodeEnum::DropStmt(drop) => self.drop_table(drop),
+            NodeEnum::IndexStmt(index) => self.create_index(index),
+            NodeEnum::VacuumStmt(vacuum) => self.analyze(vacuum),
             NodeEnum::AlterRoleSetStmt(_)
             | NodeEnum::AlterRoleStmt(_)
             | NodeEnum::AlterDatabaseSetStmt(_)
@@ -120,10 +117,8 @@ impl Judge<'_> {
             | NodeEnum::CreateOpClassStmt(_)
             | NodeEnum::CreateOpFamilyStmt(_)
             | NodeEnum::AlterOpFamilyStmt(_)
-            | NodeEnum::DropStmt(_)
             | NodeEnum::CommentStmt(_)
             | NodeEnum::SecLabelStmt(_)
-            | NodeEnum::IndexStmt(_)
             | NodeEnum::CreateStatsStmt(_)
             | NodeEnum::AlterStatsStmt(_)
             | NodeEnum::CreateFunctionStmt(_)
@@ -159,7 +154,6 @@ impl Judge<'_> {
             | NodeEnum::DropSubscriptionStmt(_) => Err(refused("DDL")),
             NodeEnum::LoadStmt(_)
             | NodeEnum::ClusterStmt(_)
-            | NodeEnum::VacuumStmt(_)
             | NodeEnum::CheckPointStmt(_)
             | NodeEnum::ReindexStmt(_) => Err(refused("maintenance of the server")),
             NodeEnum::ReturnStmt(_) | NodeEnum::PlassignStmt(_) | NodeEnum::SetOperationStmt(_) => {

@@ -74,7 +74,12 @@ impl Judge<'_> {
         if let Some(schema) = schema {
             return catalog.types_named(name).find(|ty| ty.schema == schema);
         }
-        let path = &self.request.facts.search_path;
+        let facts = self.request.facts;
+        // A temporary table brings a type of its name, which is looked up first.
+        if facts.temporaries.shadows_type(name) {
+            return None;
+        }
+        let path = &facts.search_path;
         let explicit = path.iter().any(|schema| schema == "pg_catalog");
         let implicit = (!explicit).then_some("pg_catalog");
         implicit

@@ -161,12 +161,12 @@ impl Judge<'_> {
             DiscardMode::DiscardAll => self.findings.effects.extend([
                 Effect::ClaimsLost,
                 Effect::SearchPath,
+                Effect::Temporaries,
                 Effect::DeallocateAll,
                 Effect::CloseAll,
             ]),
-            DiscardMode::DiscardPlans
-            | DiscardMode::DiscardSequences
-            | DiscardMode::DiscardTemp => {}
+            DiscardMode::DiscardPlans | DiscardMode::DiscardSequences => {}
+            DiscardMode::DiscardTemp => self.findings.effects.push(Effect::Temporaries),
             DiscardMode::Undefined => return Err(unsupported("this form of DISCARD")),
         }
         Ok(StatementKind::Setting)

@@ -118,8 +118,6 @@ fn the_identity_stays_guarded() {
         "EXPLAIN ANALYZE EXECUTE x",
         "CREATE TABLE t AS EXECUTE x",
         "CREATE TABLE t (a int DEFAULT pg_sleep(1))",
-        "CREATE TEMP TABLE t (a int)",
-        "CREATE TABLE pg_temp.t (a int)",
         "SELECT * INTO TEMP t FROM secret",
         "COPY secret TO PROGRAM 'cat'",
         "COPY secret TO '/tmp/x'",

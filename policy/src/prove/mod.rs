@@ -15,6 +15,7 @@ mod insert;
 mod insert_select;
 mod merge;
 mod sources;
+mod temporary;
 mod value;
 mod via;
 mod with;
@@ -31,6 +32,7 @@ use crate::deny::{Denial, DenyReason};
 use crate::judge::{Decision, Findings, Key};
 use crate::scan::LiteralKind;
 use crate::template::Constant;
+use crate::temporary::Temporaries;
 use crate::tenant::ScopeValues;
 use crate::tree::{Node, Value, is_location};
 use sources::Source;
@@ -49,6 +51,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) values: &'a ScopeValues,
     /// The session's search path.
     pub(crate) search_path: &'a [String],
+    /// The session's temporary relations.
+    pub(crate) temporaries: &'a Temporaries,
     /// Whether relations must be guarded at all: `false` for a break-glass role, whose statements
     /// must then be unchanged.
     pub(crate) enforce: bool,
@@ -198,6 +202,13 @@ impl<'a> Walk<'a> {
                 self.fields(original, rewritten, &[])
             }
             "RangeVar" => self.bare_relation(original, rewritten),
+            "CreateStmt" => self.created(original, rewritten, "relation"),
+            "IntoClause" => self.created(original, rewritten, "rel"),
+            "TableLikeClause" => self.structure(original, rewritten),
+            "IndexStmt" => self.own_relation(original, rewritten),
+            "VacuumRelation" => self.own_relation(original, rewritten),
+            "TruncateStmt" => self.own_relations(original, rewritten),
+            "DropStmt" => self.dropped(original, rewritten),
             // Its RangeVars name aliases of the query, not relations.
             "LockingClause" => self.same(original, rewritten),
             _ => self.fields(original, rewritten, &[]),
@@ -407,6 +418,7 @@ impl<'a> Walk<'a> {
                 )?;
                 let sent = rewritten.text("schemaname");
                 let as_sent = !self.claims.findings.changed && sent == schema;
+                self.temporary_is_named(decided, sent)?;
                 need(sent == decided || as_sent, "a relation is not qualified")?;
                 self.fields(original, rewritten, &[&["schemaname"], apart].concat())?;
                 Ok(scoped)
@@ -423,10 +435,7 @@ impl<'a> Walk<'a> {
         if !schema.is_empty() {
             return schema == decided;
         }
-        let path = self.claims.search_path;
-        let implicit = (!path.iter().any(|schema| schema == "pg_catalog")).then_some("pg_catalog");
-        let mut path = implicit.into_iter().chain(path.iter().map(String::as_str));
-        path.find(|schema| self.claims.catalog.relation(schema, name).is_some()) == Some(decided)
+        self.means(name) == Some(decided)
     }
 }
 

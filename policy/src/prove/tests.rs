@@ -2,12 +2,14 @@
 
 mod insert_select;
 mod merge;
+mod temporary;
 mod via;
 
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
 use crate::judge::{Parent, Via};
 use crate::plan::{BindCheck, StatementKind, Verdict};
+use crate::temporary::Temporaries;
 use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 use crate::tree;
 use std::sync::Arc;
@@ -181,6 +183,7 @@ fn outcome_with(
         catalog: &catalog,
         values: &ScopeValues::new(vec![Some(ScopeValue::Uuid(uuid::Uuid::nil()))]),
         search_path: &["public".to_owned()],
+        temporaries: &Temporaries::default(),
         enforce: true,
     };
     walk(&before, &after, claims)

@@ -1,6 +1,7 @@
 //! Asking the engine as a session would, with claims that nobody signed. Nothing is sent.
 
 use pgwarden_policy::rules::ClaimPath;
+use pgwarden_policy::temporary::Temporaries;
 use pgwarden_policy::{Engine, Protocol, Request, Scratch, SessionFacts, ValueType, script};
 use serde_json::{Map, Value, json};
 
@@ -77,6 +78,7 @@ impl<'a> Asker<'a> {
         let access = Access::of_claims(claims, engine);
         let facts = SessionFacts {
             search_path: search_path.to_vec(),
+            temporaries: Temporaries::default(),
             enforce: access.as_ref().is_ok_and(|access| access.enforce),
         };
         Self {

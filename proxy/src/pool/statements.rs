@@ -95,13 +95,19 @@ impl Prepared {
     }
 }
 
-/// The name of a statement, which nobody outside can find another statement for.
-pub(crate) fn name_of(text: &str, types: &[u32], search_path: &[String]) -> Box<str> {
+/// The name of a statement, which nobody outside can find another statement for; `whose` is set for
+/// one that is not to be shared.
+pub(crate) fn name_of(
+    text: &str,
+    types: &[u32],
+    search_path: &[String],
+    whose: Option<(u64, u64)>,
+) -> Box<str> {
     static KEYS: LazyLock<[RandomState; 2]> =
         LazyLock::new(|| [RandomState::new(), RandomState::new()]);
     let [first, second] = KEYS
         .each_ref()
-        .map(|keys| keys.hash_one((text, types, search_path)));
+        .map(|keys| keys.hash_one((text, types, search_path, whose)));
     format!("pgwarden_{first:016x}{second:016x}").into_boxed_str()
 }
 
@@ -112,11 +118,11 @@ mod tests {
     #[test]
     fn a_name_is_what_the_statement_is() {
         let path = vec!["public".to_owned()];
-        let name = name_of("SELECT $1", &[25], &path);
-        assert_eq!(name, name_of("SELECT $1", &[25], &path));
-        assert_ne!(name, name_of("SELECT $1", &[23], &path));
-        assert_ne!(name, name_of("SELECT $2", &[25], &path));
-        assert_ne!(name, name_of("SELECT $1", &[25], &[]));
+        let name = name_of("SELECT $1", &[25], &path, None);
+        assert_eq!(name, name_of("SELECT $1", &[25], &path, None));
+        assert_ne!(name, name_of("SELECT $1", &[23], &path, None));
+        assert_ne!(name, name_of("SELECT $2", &[25], &path, None));
+        assert_ne!(name, name_of("SELECT $1", &[25], &[], None));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! swallowed. Its statement and portal have names of their own, so that the client's unnamed ones
 //! stay.
 
+use pgwarden_schema::temporary;
+
 use super::queue::{Expect, Pending};
 use super::{Session, Stop};
 use crate::backend::{Forward, Outbox};
@@ -76,6 +78,10 @@ impl Session {
 
     /// Sends the statement itself, without a Sync.
     pub(super) fn send_claims(&mut self, server: &mut Outbox) {
+        if self.temporaries {
+            own_statement(server, temporary::QUERY, &[]);
+            self.owe(Expect::OwnTemporaries);
+        }
         let claims = self.judging.identity().claims_json();
         let role = self.judging.access().set_role.as_deref();
         match role {
@@ -92,6 +98,16 @@ impl Session {
         if let Some(sharing) = &mut self.sharing {
             sharing.search_path = path.into();
         }
+        Ok(())
+    }
+
+    /// The row of our question for temporary relations.
+    pub(super) fn take_temporaries(&mut self, row: &[u8]) -> Result<(), Stop> {
+        let told = first_column(row).and_then(temporary::read);
+        let told = told.ok_or_else(Stop::desynchronised)?;
+        // Inside a transaction, a rollback may bring dropped ones back.
+        self.temporaries = !told.is_empty() || self.known.in_transaction;
+        self.judging.set_temporaries(told);
         Ok(())
     }
 
@@ -142,10 +158,17 @@ fn bind(values: &[&str]) -> Vec<u8> {
 
 /// The first column of a DataRow, a JSON array of texts.
 fn search_path(row: &[u8]) -> Option<Vec<String>> {
+    serde_json::from_slice(first_column(row)??).ok()
+}
+
+/// The first column of a DataRow; `Some(None)` is NULL.
+fn first_column(row: &[u8]) -> Option<Option<&[u8]>> {
     let mut reader = Reader::new(row);
     reader.u16().ok()?;
-    let length = usize::try_from(reader.i32().ok()?).ok()?;
-    serde_json::from_slice(reader.take(length).ok()?).ok()
+    match reader.i32().ok()? {
+        -1 => Some(None),
+        length => reader.take(usize::try_from(length).ok()?).ok().map(Some),
+    }
 }
 
 #[cfg(test)]

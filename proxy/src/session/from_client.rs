@@ -104,6 +104,7 @@ impl Session {
     ) {
         let started = self.count(&plan).then_some(started);
         let all = plan.effects.contains(&Effect::DeallocateAll);
+        self.temporaries |= self.may_make_temporaries(&plan);
         if let Some(sharing) = &mut self.sharing {
             sharing.follow(&plan);
         }
@@ -115,6 +116,13 @@ impl Session {
             transaction: self.transaction,
             ..Pending::new(expect)
         });
+    }
+
+    /// Whether temporary relations may have come with a plan: by a statement that makes them, or
+    /// by one that nobody has judged.
+    fn may_make_temporaries(&self, plan: &Plan) -> bool {
+        let unread = plan.observed.as_ref().is_some_and(|it| it.reason.is_some());
+        unread || !self.judging.access().enforce || plan.effects.contains(&Effect::Temporaries)
     }
 
     /// A message of the extended protocol whose body can't be read is an error like any other: the

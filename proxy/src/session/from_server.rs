@@ -105,6 +105,12 @@ impl Session {
                 return Ok(Passed::Done);
             }
             (b'C', Expect::Own) => self.known.settled = true,
+            (b'1' | b'2', Expect::OwnTemporaries) => return Ok(Passed::Done),
+            (b'D', Expect::OwnTemporaries) => {
+                self.take_temporaries(body)?;
+                return Ok(Passed::Done);
+            }
+            (b'C', Expect::OwnTemporaries) => {}
             (b'3', Expect::OwnClose) => {}
             (b'D', Expect::OwnSettings) => {
                 self.take_settings(body)?;

@@ -109,7 +109,12 @@ pub(super) fn permit(known: Known, plan: &Plan) -> Result<(), Denial> {
 
 /// Whether claims or facts may be others once the plan has run.
 pub(super) fn unsettles(known: Known, plan: &Plan) -> bool {
-    let changes = |effect: &Effect| matches!(effect, Effect::SearchPath | Effect::ClaimsLost);
+    let changes = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::SearchPath | Effect::ClaimsLost | Effect::Temporaries
+        )
+    };
     let ends = matches!(
         plan.kind,
         StatementKind::Transaction | StatementKind::Several

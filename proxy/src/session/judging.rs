@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use pgwarden_policy::temporary::Temporaries;
 use pgwarden_policy::{
     Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
 };
@@ -43,6 +44,7 @@ impl Judging {
         let access = identity.access(&engine)?;
         let facts = SessionFacts {
             search_path: Vec::new(),
+            temporaries: Temporaries::default(),
             enforce: access.enforce,
         };
         Ok(Self {
@@ -116,6 +118,19 @@ impl Judging {
             self.facts.search_path = search_path.to_vec();
             self.basis.path += 1;
         }
+    }
+
+    /// The server has told the session's temporary relations.
+    pub(super) fn set_temporaries(&mut self, temporaries: Temporaries) {
+        if self.facts.temporaries != temporaries {
+            self.facts.temporaries = temporaries;
+            self.basis.path += 1;
+        }
+    }
+
+    /// The session's temporary relations.
+    pub(super) fn temporaries(&self) -> &Temporaries {
+        &self.facts.temporaries
     }
 
     /// Judges a text.

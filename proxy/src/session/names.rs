@@ -16,7 +16,7 @@ use crate::metrics::Pin;
 pub(super) struct Basis {
     /// Engines (policies, catalogues) that the session has seen.
     pub(super) engine: u64,
-    /// Search paths that the session has had.
+    /// Search paths and temporary relations that the session has had.
     pub(super) path: u64,
 }
 

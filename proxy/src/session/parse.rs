@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use pgwarden_policy::plan::RelationUse;
 use pgwarden_policy::{Denial, DenyReason, Plan, Protocol, StatementKind, Verdict};
 
 use super::gate::{Gate, permit};
@@ -63,6 +64,7 @@ impl Session {
             Box::default()
         };
         let (known, basis) = (self.known, self.judging.basis());
+        let whose = (self.who.session, basis.path);
         let failed = self.status == b'E';
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
         let started = Instant::now();
@@ -74,7 +76,7 @@ impl Session {
             let mut expect = Expect::Parse;
             let mut server_name = own_name;
             if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
-                server_name = pool::name_of(cleared.text(), types, path);
+                server_name = pool::name_of(cleared.text(), types, path, own_tables(plan, whose));
                 let prepared = &mut sharing.prepared;
                 if failed && plan.kind != StatementKind::Transaction {
                     // It is refused as it is due, and nothing may say that it went well.
@@ -146,6 +148,13 @@ pub(super) fn keep_text(
         last.push_str(text);
         *number = transaction + 1;
     }
+}
+
+/// A statement over temporary tables is prepared for one session, and for the tables of now: those
+/// of another may have the same name and other columns.
+fn own_tables(plan: &Plan, whose: (u64, u64)) -> Option<(u64, u64)> {
+    let temporary = |relation: &RelationUse| relation.name.starts_with("pg_temp.");
+    plan.relations.iter().any(temporary).then_some(whose)
 }
 
 pub(super) fn one_statement(plan: &Plan) -> Result<(), Denial> {

@@ -44,6 +44,8 @@ pub(super) enum Expect {
     Evict,
     /// Our own statement, up to CommandComplete; the client knows nothing of it.
     Own,
+    /// Our question for temporary relations, up to CommandComplete.
+    OwnTemporaries,
     /// A Close of our own.
     OwnClose,
     /// A Sync of our own.
@@ -74,6 +76,7 @@ impl Expect {
             | Self::Sync
             | Self::Deallocate
             | Self::Own
+            | Self::OwnTemporaries
             | Self::OwnClose
             | Self::OwnSync
             | Self::OwnQuery
@@ -87,6 +90,7 @@ impl Expect {
         matches!(
             self,
             Self::Own
+                | Self::OwnTemporaries
                 | Self::OwnClose
                 | Self::OwnSync
                 | Self::OwnQuery

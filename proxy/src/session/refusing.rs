@@ -150,6 +150,7 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         | Expect::Deallocate
         | Expect::DeallocateExecute
         | Expect::Own
+        | Expect::OwnTemporaries
         | Expect::OwnClose
         | Expect::OwnSync
         | Expect::OwnQuery

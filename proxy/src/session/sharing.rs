@@ -84,6 +84,10 @@ impl Sharing {
                 Effect::Setting(name) => self.touch(name),
                 Effect::SearchPath => self.touch("search_path"),
                 Effect::ClaimsLost => self.asks = true,
+                Effect::Temporaries => {
+                    self.asks = true;
+                    self.unswept = true;
+                }
                 Effect::Hold(_) => {
                     self.holds = true;
                     self.asks = true;
@@ -222,6 +226,9 @@ impl Session {
         }
         if sharing.holds {
             return Some(Pin::Cursor);
+        }
+        if !self.judging.temporaries().is_empty() {
+            return Some(Pin::Temporary);
         }
         self.names.pins()
     }

@@ -76,10 +76,22 @@ const KINDS: &[(&str, &str, &str)] = &[
         "CREATE TABLE x (a int)",
         "! unsupported_statement",
     ),
+    ("CreateStmt", "CREATE TEMP TABLE x (a int)", "CREATE TEMP"),
     (
         "CreateTableAsStmt",
         "CREATE TABLE x AS TABLE leads",
         "! unsupported_statement",
+    ),
+    (
+        "CreateTableAsStmt",
+        "CREATE TEMP TABLE x AS TABLE leads",
+        "org_id",
+    ),
+    ("SelectStmt", "SELECT * INTO TEMP x FROM leads", "org_id"),
+    (
+        "DropStmt",
+        "DROP TABLE IF EXISTS x",
+        "DROP TABLE IF EXISTS pg_temp.x",
     ),
     (
         "AlterRoleSetStmt",

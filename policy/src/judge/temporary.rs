@@ -1,0 +1,443 @@
+//! Temporary tables: CREATE, AS and INTO, DROP, TRUNCATE, and what makes them fast.
+//!
+//! A temporary table belongs to its session, so it may hold whatever the session may read. What it
+//! is made from is judged like any query; what it runs later (defaults, checks, generated columns)
+//! is judged when it is made. Which tables there are then, the server tells (`temporary`). All
+//! other DDL is refused here, with the reason.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    ColumnDef, ConstrType, Constraint, CreateStmt, CreateTableAsStmt, DropStmt, IndexElem,
+    IndexStmt, IntoClause, Node, ObjectType, RangeVar, SelectStmt, TableLikeClause, TruncateStmt,
+    TypeName, VacuumStmt,
+};
+
+use super::names::{Column, Item, Scope, Ty, strings};
+use super::statement::refused;
+use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use crate::bind::Guard;
+use crate::deny::{Denial, DenyReason};
+use crate::plan::{Effect, StatementKind};
+use crate::rewrite;
+use crate::rules::Access;
+use crate::temporary::{MOST, SCHEMA};
+
+/// Nothing can be named.
+const NOWHERE: Scope<'static> = Scope {
+    items: &[],
+    outer: None,
+};
+
+/// Options of an identity column's sequence that are numbers.
+const SEQUENCE_OPTIONS: &[&str] = &[
+    "start",
+    "increment",
+    "minvalue",
+    "maxvalue",
+    "cache",
+    "cycle",
+];
+
+impl Judge<'_> {
+    /// Judges a SELECT at the top, where it may have INTO.
+    pub(super) fn select_into(&mut self, select: &mut SelectStmt) -> Result<StatementKind, Denial> {
+        let Some(into) = leftmost(select).into_clause.take() else {
+            self.select(select, None, &Env::default())?;
+            return Ok(StatementKind::Select);
+        };
+        self.table_of_into(&into)?;
+        self.select(select, None, &Env::default())?;
+        leftmost(select).into_clause = Some(into);
+        Ok(StatementKind::Utility)
+    }
+
+    /// Judges `CREATE TEMP TABLE t AS query`.
+    pub(super) fn create_table_as(
+        &mut self,
+        create: &mut CreateTableAsStmt,
+    ) -> Result<StatementKind, Denial> {
+        let Some(into) = create.into.as_deref() else {
+            return Err(unsupported("CREATE TABLE AS without a name"));
+        };
+        if create.objtype != ObjectType::ObjectTable as i32 {
+            return Err(refused("CREATE MATERIALIZED VIEW"));
+        }
+        self.table_of_into(into)?;
+        match create.query.as_mut().and_then(|query| query.node.as_mut()) {
+            Some(NodeEnum::SelectStmt(select)) => self.select(select, None, &Env::default())?,
+            _ => return Err(unsupported("CREATE TABLE AS EXECUTE")),
+        };
+        Ok(StatementKind::Utility)
+    }
+
+    fn table_of_into(&mut self, into: &IntoClause) -> Result<(), Denial> {
+        let Some(range) = into.rel.as_ref() else {
+            return Err(unsupported("INTO nothing"));
+        };
+        plain_storage(&into.options, &into.table_space_name, &into.access_method)?;
+        self.new_table(range)?;
+        self.makes();
+        Ok(())
+    }
+
+    /// Judges CREATE TABLE.
+    pub(super) fn create_table(
+        &mut self,
+        create: &mut CreateStmt,
+    ) -> Result<StatementKind, Denial> {
+        let Some(range) = create.relation.as_ref() else {
+            return Err(unsupported("CREATE TABLE without a name"));
+        };
+        self.new_table(range)?;
+        let name = range.relname.clone();
+        let part = !create.inh_relations.is_empty()
+            || create.partbound.is_some()
+            || create.partspec.is_some()
+            || create.of_typename.is_some();
+        if part {
+            return Err(unsupported(
+                "a temporary table with INHERITS, PARTITION or OF",
+            ));
+        }
+        let CreateStmt {
+            options,
+            tablespacename,
+            access_method,
+            ..
+        } = create;
+        plain_storage(options, tablespacename, access_method)?;
+        let before = self.findings.effects.len();
+        let columns = self.new_columns(&mut create.table_elts)?;
+        let table = self.add_entry(Entry {
+            name,
+            schema: Some(SCHEMA.to_owned()),
+            columns,
+            open: false,
+            kind: EntryKind::Free { writable: true },
+        });
+        for element in &mut create.table_elts {
+            match element.node.as_mut() {
+                Some(NodeEnum::ColumnDef(column)) => {
+                    self.constraints(&mut column.constraints, table)?;
+                }
+                Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint, table)?,
+                _ => {}
+            }
+        }
+        // They run with every INSERT, when nobody looks for what they do to the session.
+        self.refuse_delayed_effects("CREATE TEMP TABLE", before)?;
+        self.makes();
+        Ok(StatementKind::Utility)
+    }
+
+    /// A table that is made must be temporary.
+    fn new_table(&mut self, range: &RangeVar) -> Result<(), Denial> {
+        let temporary = match range.schemaname.as_str() {
+            "" => range.relpersistence == "t",
+            schema => schema == SCHEMA,
+        };
+        if !temporary || !range.catalogname.is_empty() {
+            return Err(refused("CREATE TABLE").hint("A temporary table can be made."));
+        }
+        refuse_reserved(&range.relname)?;
+        if self.request.facts.temporaries.len() >= MOST {
+            return Err(Denial::new(
+                DenyReason::TooComplex,
+                "the session has too many temporary tables",
+            )
+            .hint("Drop those that are not needed any more."));
+        }
+        self.uses(shown(&range.relname), true, "temporary".to_owned());
+        Ok(())
+    }
+
+    fn makes(&mut self) {
+        self.findings.effects.push(Effect::Temporaries);
+    }
+
+    /// The columns of a new table, as its checks and generated columns can name them.
+    fn new_columns(&mut self, elements: &mut [Node]) -> Result<Vec<Column>, Denial> {
+        let mut columns = Vec::with_capacity(elements.len());
+        for element in elements {
+            match element.node.as_mut() {
+                Some(NodeEnum::ColumnDef(column)) => columns.push(self.new_column(column)?),
+                Some(NodeEnum::TableLikeClause(like)) => columns.extend(self.like(like)?),
+                Some(NodeEnum::Constraint(_)) => {}
+                _ => return Err(unsupported("this part of a table")),
+            }
+        }
+        Ok(columns)
+    }
+
+    fn new_column(&mut self, column: &ColumnDef) -> Result<Column, Denial> {
+        let Some(name) = column.type_name.as_ref() else {
+            return Err(unsupported("a column without a type"));
+        };
+        if name.setof || !column.fdwoptions.is_empty() {
+            return Err(unsupported("this kind of column"));
+        }
+        if let Some(collation) = column.coll_clause.as_deref() {
+            strings(&collation.collname)?;
+        }
+        let ty = match serial(name) {
+            Some(ty) => ty,
+            None => self.type_name(name)?,
+        };
+        Ok(Column {
+            ty,
+            ..Column::opaque(&column.colname)
+        })
+    }
+
+    /// LIKE reads no rows. The defaults and checks that it may copy run where an INSERT into the
+    /// other table runs them too, so copying them needs a table that the session may write.
+    fn like(&mut self, like: &mut TableLikeClause) -> Result<Vec<Column>, Denial> {
+        let Some(range) = like.relation.as_mut() else {
+            return Err(unsupported("LIKE of nothing"));
+        };
+        let id = self.relation_reference(range, false)?;
+        let relation = self.find_relation(&range.schemaname, &range.relname)?;
+        let writable = match self.bound.guarded(relation)?.guard {
+            Guard::Keys(_) | Guard::Global(Access::Write) => true,
+            Guard::Global(Access::Read | Access::Deny) | Guard::System(_) | Guard::Denied(..) => {
+                false
+            }
+        };
+        if like.options != 0 && !writable {
+            return Err(unsupported(
+                "LIKE … INCLUDING of a table that can't be written",
+            ));
+        }
+        let entry = self.entry(id);
+        Ok(entry.map(|entry| entry.columns.clone()).unwrap_or_default())
+    }
+
+    fn constraints(&mut self, nodes: &mut [Node], table: EntryId) -> Result<(), Denial> {
+        for node in nodes {
+            match node.node.as_mut() {
+                Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint, table)?,
+                _ => return Err(unsupported("this constraint")),
+            }
+        }
+        Ok(())
+    }
+
+    fn constraint(&mut self, constraint: &mut Constraint, table: EntryId) -> Result<(), Denial> {
+        let items = [Item::new(table)];
+        let row = Scope {
+            items: &items,
+            outer: None,
+        };
+        let kind = ConstrType::try_from(constraint.contype).unwrap_or(ConstrType::Undefined);
+        let scope = match kind {
+            ConstrType::ConstrNull
+            | ConstrType::ConstrNotnull
+            | ConstrType::ConstrAttrDeferrable
+            | ConstrType::ConstrAttrNotDeferrable
+            | ConstrType::ConstrAttrDeferred
+            | ConstrType::ConstrAttrImmediate
+            | ConstrType::ConstrAttrEnforced
+            | ConstrType::ConstrAttrNotEnforced
+            | ConstrType::ConstrDefault => NOWHERE,
+            ConstrType::ConstrGenerated | ConstrType::ConstrCheck => row,
+            ConstrType::ConstrIdentity => {
+                numbers_only(&constraint.options)?;
+                return Ok(());
+            }
+            ConstrType::ConstrPrimary | ConstrType::ConstrUnique => {
+                let plain = constraint.without_overlaps || !constraint.indexspace.is_empty();
+                if plain || !constraint.options.is_empty() {
+                    return Err(unsupported("this kind of key"));
+                }
+                NOWHERE
+            }
+            ConstrType::ConstrForeign => {
+                return Err(unsupported("a foreign key of a temporary table"));
+            }
+            ConstrType::ConstrExclusion | ConstrType::Undefined => {
+                return Err(unsupported("this kind of constraint"));
+            }
+        };
+        if constraint.pktable.is_some() || constraint.where_clause.is_some() {
+            return Err(unsupported("this kind of constraint"));
+        }
+        self.optional(constraint.raw_expr.as_mut(), &scope, &Env::default())?;
+        Ok(())
+    }
+
+    /// DROP TABLE of temporary tables. What does not exist is asked for where temporary tables are,
+    /// so that IF EXISTS finds nothing else.
+    pub(super) fn drop_table(&mut self, drop: &mut DropStmt) -> Result<StatementKind, Denial> {
+        if drop.remove_type != ObjectType::ObjectTable as i32 {
+            return Err(refused("DDL"));
+        }
+        for object in &mut drop.objects {
+            let Some(NodeEnum::List(list)) = object.node.as_mut() else {
+                return Err(unsupported("this kind of name"));
+            };
+            let name = match strings(&list.items)?.as_slice() {
+                [name] => self.droppable(name, drop.missing_ok)?,
+                [SCHEMA, name] => (*name).to_owned(),
+                _ => return Err(only_temporary("DROP TABLE")),
+            };
+            list.items = vec![rewrite::string(SCHEMA), rewrite::string(&name)];
+            self.uses(shown(&name), true, "temporary".to_owned());
+        }
+        self.rewritten();
+        self.makes();
+        Ok(StatementKind::Utility)
+    }
+
+    fn droppable(&self, name: &str, missing_ok: bool) -> Result<String, Denial> {
+        match self.find_relation("", name) {
+            Ok(relation) if relation.schema == SCHEMA => Ok(name.to_owned()),
+            Ok(_) => Err(only_temporary("DROP TABLE")),
+            Err(_) if missing_ok => Ok(name.to_owned()),
+            Err(denial) => Err(denial),
+        }
+    }
+
+    /// TRUNCATE of temporary tables.
+    pub(super) fn truncate(
+        &mut self,
+        truncate: &mut TruncateStmt,
+    ) -> Result<StatementKind, Denial> {
+        for relation in &mut truncate.relations {
+            match relation.node.as_mut() {
+                Some(NodeEnum::RangeVar(range)) => self.own_table(range, "TRUNCATE")?,
+                _ => return Err(unsupported("this kind of name")),
+            };
+        }
+        Ok(StatementKind::Utility)
+    }
+
+    /// CREATE INDEX on a temporary table; its name is one more in the session's schema.
+    pub(super) fn create_index(&mut self, index: &mut IndexStmt) -> Result<StatementKind, Denial> {
+        let Some(range) = index.relation.as_mut() else {
+            return Err(unsupported("CREATE INDEX without a table"));
+        };
+        let table = self.own_table(range, "CREATE INDEX")?;
+        plain_storage(&index.options, &index.table_space, "")?;
+        if index.concurrent {
+            return Err(unsupported("CREATE INDEX CONCURRENTLY"));
+        }
+        let items = [Item::new(table)];
+        let scope = Scope {
+            items: &items,
+            outer: None,
+        };
+        let before = self.findings.effects.len();
+        let parts = index.index_params.iter_mut();
+        for part in parts.chain(&mut index.index_including_params) {
+            match part.node.as_mut() {
+                Some(NodeEnum::IndexElem(element)) => self.index_element(element, &scope)?,
+                _ => return Err(unsupported("this part of an index")),
+            }
+        }
+        self.optional(index.where_clause.as_mut(), &scope, &Env::default())?;
+        self.refuse_delayed_effects("CREATE INDEX", before)?;
+        self.makes();
+        Ok(StatementKind::Utility)
+    }
+
+    fn index_element(&mut self, element: &mut IndexElem, scope: &Scope<'_>) -> Result<(), Denial> {
+        // An operator class names functions.
+        if !element.opclass.is_empty() || !element.opclassopts.is_empty() {
+            return Err(unsupported("an operator class"));
+        }
+        strings(&element.collation)?;
+        self.optional(element.expr.as_mut(), scope, &Env::default())?;
+        Ok(())
+    }
+
+    /// ANALYZE of temporary tables.
+    pub(super) fn analyze(&mut self, vacuum: &mut VacuumStmt) -> Result<StatementKind, Denial> {
+        if vacuum.is_vacuumcmd || vacuum.rels.is_empty() || !vacuum.options.is_empty() {
+            return Err(refused("maintenance of the server"));
+        }
+        for relation in &mut vacuum.rels {
+            let range = match relation.node.as_mut() {
+                Some(NodeEnum::VacuumRelation(relation)) => relation.relation.as_mut(),
+                _ => None,
+            };
+            match range {
+                Some(range) => self.own_table(range, "ANALYZE")?,
+                None => return Err(unsupported("this kind of name")),
+            };
+        }
+        Ok(StatementKind::Utility)
+    }
+
+    /// A table that a statement of DDL or maintenance works on.
+    fn own_table(&mut self, range: &mut RangeVar, kind: &str) -> Result<EntryId, Denial> {
+        let relation = self.find_relation(&range.schemaname, &range.relname)?;
+        if relation.schema != SCHEMA || !range.catalogname.is_empty() {
+            let denial = only_temporary(kind).table(shown_in(&relation.schema, &relation.name));
+            return Err(match kind {
+                "TRUNCATE" => denial.hint("It would empty the table for all tenants. Use DELETE."),
+                _ => denial,
+            });
+        }
+        self.relation_reference(range, true)
+    }
+}
+
+/// The SELECT that INTO stands in: the first of a set operation.
+fn leftmost(select: &mut SelectStmt) -> &mut SelectStmt {
+    match select.larg {
+        Some(ref mut left) => leftmost(left),
+        None => select,
+    }
+}
+
+fn plain_storage(options: &[Node], tablespace: &str, access_method: &str) -> Result<(), Denial> {
+    if options.is_empty() && tablespace.is_empty() && access_method.is_empty() {
+        return Ok(());
+    }
+    Err(unsupported("WITH, USING or TABLESPACE here"))
+}
+
+/// `serial` and its like are no types, but a column's way to say more.
+fn serial(name: &TypeName) -> Option<Ty> {
+    let parts = strings(&name.names).ok()?;
+    let [part] = parts.as_slice() else {
+        return None;
+    };
+    match *part {
+        "smallserial" | "serial2" => Some(Ty::Known(21)),
+        "serial" | "serial4" => Some(Ty::Known(23)),
+        "bigserial" | "serial8" => Some(Ty::Known(20)),
+        _ => None,
+    }
+}
+
+/// Options of a sequence that name nothing.
+fn numbers_only(options: &[Node]) -> Result<(), Denial> {
+    let number = |option: &Node| match option.node.as_ref() {
+        Some(NodeEnum::DefElem(element)) => {
+            let value = element.arg.as_deref().and_then(|arg| arg.node.as_ref());
+            SEQUENCE_OPTIONS.contains(&element.defname.as_str())
+                && matches!(
+                    value,
+                    None | Some(NodeEnum::Integer(_) | NodeEnum::Float(_) | NodeEnum::Boolean(_))
+                )
+        }
+        _ => false,
+    };
+    if options.iter().all(number) {
+        return Ok(());
+    }
+    Err(unsupported("this option of an identity column"))
+}
+
+fn only_temporary(kind: &str) -> Denial {
+    refused(kind).hint("Only temporary tables can be changed.")
+}
+
+fn shown(name: &str) -> String {
+    shown_in(SCHEMA, name)
+}
+
+fn shown_in(schema: &str, name: &str) -> String {
+    format!("{schema}.{name}")
+}

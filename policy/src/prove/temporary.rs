@@ -1,0 +1,150 @@
+//! Temporary tables: what is made and dropped is temporary, and is named so.
+//!
+//! That a name means a temporary table rests on what the server has told of the session, in the
+//! order in which PostgreSQL looks names up, worked out here again. In the rewritten text such a
+//! name stands with its schema (form I7), so a server that has no such table says so, instead of
+//! taking a table of somebody's with the same name.
+
+use super::{Gap, Step, Walk, need};
+use crate::tree::{Node, Value};
+
+const SCHEMA: &str = "pg_temp";
+
+/// `OBJECT_TABLE` of the grammar.
+const TABLE: i64 = pg_query::protobuf::ObjectType::ObjectTable as i64;
+
+impl<'a> Walk<'a> {
+    /// The schema in which an unqualified name of a relation is found.
+    pub(super) fn means(&self, name: &str) -> Option<&'a str> {
+        let path = self.claims.search_path;
+        let numbered = |schema: &str| schema.starts_with("pg_temp_");
+        let own = self.claims.temporaries.find(name).map(|_| SCHEMA);
+        if own.is_some() && !path.iter().any(|schema| numbered(schema)) {
+            return own;
+        }
+        let known = |schema: &str| self.claims.catalog.relation(schema, name).is_some();
+        let system = "pg_catalog";
+        if !path.iter().any(|schema| schema == system) && known(system) {
+            return Some(system);
+        }
+        path.iter().find_map(|schema| {
+            if numbered(schema) {
+                own
+            } else {
+                known(schema).then_some(schema.as_str())
+            }
+        })
+    }
+
+    /// A relation that was taken for a temporary one is one, and is sent as one.
+    pub(super) fn temporary_is_named(&self, decided: &str, sent: &str) -> Step {
+        if decided != SCHEMA {
+            return need(
+                !sent.starts_with(SCHEMA),
+                "a relation became a temporary one",
+            );
+        }
+        need(sent == SCHEMA, "a temporary relation is not named so")
+    }
+
+    /// CREATE TABLE and INTO: the new table is temporary.
+    pub(super) fn created(&mut self, original: &'a Node, rewritten: &'a Node, field: &str) -> Step {
+        match (original.node(field), rewritten.node(field)) {
+            (Some(table), Some(there)) => {
+                self.pair(table, there);
+                self.same(table, there)?;
+                let schema = there.text("schemaname");
+                let temporary = match schema {
+                    "" => there.text("relpersistence") == "t",
+                    schema => schema == SCHEMA,
+                };
+                need(
+                    !self.claims.enforce || temporary && there.text("catalogname").is_empty(),
+                    "a table is made that is not temporary",
+                )?;
+            }
+            _ => return Err(Gap("nothing is made")),
+        }
+        if self.claims.enforce && original.kind == "CreateStmt" {
+            let bare = ["inh_relations", "partbound", "partspec", "of_typename"];
+            let bare = bare
+                .iter()
+                .all(|name| *rewritten.field(name) == Value::Default);
+            need(bare, "a temporary table is part of another")?;
+        }
+        self.fields(original, rewritten, &[field])
+    }
+
+    /// LIKE: the structure of a relation is read, not its rows.
+    pub(super) fn structure(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        match (original.node("relation"), rewritten.node("relation")) {
+            (Some(table), Some(there)) => {
+                self.pair(table, there);
+                self.relation(table, there)?;
+            }
+            _ => return Err(Gap("LIKE of nothing")),
+        }
+        self.fields(original, rewritten, &["relation"])
+    }
+
+    /// What a statement of maintenance works on is temporary.
+    pub(super) fn own_relation(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        match (original.node("relation"), rewritten.node("relation")) {
+            (Some(table), Some(there)) => self.own_table(table, there)?,
+            _ => return Err(Gap("a statement lacks its table")),
+        }
+        self.fields(original, rewritten, &["relation"])
+    }
+
+    /// TRUNCATE: all of them are temporary.
+    pub(super) fn own_relations(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        let (before, after) = (original.list("relations"), rewritten.list("relations"));
+        need(before.len() == after.len(), "a list has another length")?;
+        for pair in before.iter().zip(after) {
+            match (pair.0.as_node(), pair.1.as_node()) {
+                (Some(table), Some(there)) => self.own_table(table, there)?,
+                _ => return Err(Gap("not a relation")),
+            }
+        }
+        self.fields(original, rewritten, &["relations"])
+    }
+
+    fn own_table(&mut self, table: &'a Node, there: &'a Node) -> Step {
+        self.pair(table, there);
+        self.relation(table, there)?;
+        need(
+            !self.claims.enforce || there.text("schemaname") == SCHEMA,
+            "a relation is not temporary",
+        )
+    }
+
+    /// DROP TABLE of temporary tables, or with IF EXISTS of what does not exist.
+    pub(super) fn dropped(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        if !self.claims.enforce {
+            return self.fields(original, rewritten, &[]);
+        }
+        need(rewritten.int("remove_type") == TABLE, "not a table")?;
+        let (before, after) = (original.list("objects"), rewritten.list("objects"));
+        need(before.len() == after.len(), "a list has another length")?;
+        for (before, after) in before.iter().zip(after) {
+            let sent = names(after)?;
+            let [SCHEMA, sent] = sent.as_slice() else {
+                return Err(Gap("a dropped table is not named as temporary"));
+            };
+            let mine = match names(before)?.as_slice() {
+                [SCHEMA, name] => name == sent,
+                [name] => name == sent && self.means(name).is_none_or(|schema| schema == SCHEMA),
+                _ => false,
+            };
+            need(mine, "another table is dropped")?;
+        }
+        self.fields(original, rewritten, &["objects"])
+    }
+}
+
+/// The parts of a name in a list.
+fn names(value: &Value) -> Result<Vec<&str>, Gap> {
+    let list = value.as_node().ok_or(Gap("not a name"))?.list("items");
+    let parts: Option<Vec<&str>> = list.iter().map(Value::as_name).collect();
+    parts.ok_or(Gap("not a name"))
+}

@@ -1,0 +1,156 @@
+//! The temporary relations of a session.
+//!
+//! The server tells them (`schema/` has the question), after everything that may have changed them;
+//! nothing is worked out from the text of statements, so rollbacks, savepoints and `ON COMMIT DROP`
+//! are followed exactly. They hold what the session itself may read, hence belong to nobody else.
+//! The name `pg_temp` stands for the session's own schema of them, whatever its number.
+
+use std::sync::Arc;
+
+use crate::bind::{Guard, Guarded};
+use crate::catalog::{Column, Oid, Relation, RelationKind};
+use crate::deny::DenyReason;
+use crate::rules::{Access, MissingFilter, MissingValue};
+
+/// The schema that every session calls its own.
+pub const SCHEMA: &str = "pg_temp";
+
+/// So many are tracked: each enters the key of every plan of the session.
+pub const MOST: usize = 256;
+
+/// The longest name that PostgreSQL keeps (`NAMEDATALEN` less one).
+const NAME_BYTES: usize = 63;
+
+/// A temporary relation, as the server tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Temporary {
+    /// `relname`.
+    pub name: String,
+    /// Whether it is an ordinary table; indexes, sequences and views share the space of names.
+    pub is_table: bool,
+    /// The columns' names, types, and whether they are generated.
+    pub columns: Vec<(String, Oid, bool)>,
+}
+
+/// The temporary relations of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Temporaries {
+    relations: Arc<[Relation]>,
+    /// All of it, for the plan cache's key.
+    key: Arc<[u8]>,
+}
+
+impl Temporaries {
+    /// All that the server has told.
+    pub fn new(told: Vec<Temporary>) -> Self {
+        let key = format!("{told:?}").into_bytes();
+        let relations: Arc<[Relation]> = told.into_iter().map(relation).collect();
+        Self {
+            key: if relations.is_empty() {
+                Arc::default()
+            } else {
+                key.into()
+            },
+            relations,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.relations.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.relations.len()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// Whether the row type of one, or an array of it, may have this name.
+    pub(crate) fn shadows_type(&self, name: &str) -> bool {
+        // PostgreSQL puts underscores in front of an array type's name until it is free.
+        let element = |name: &'_ str| name.trim_start_matches('_').to_owned();
+        let (wanted, cut) = (element(name), name.len() >= NAME_BYTES);
+        self.relations.iter().any(|relation| {
+            let own = element(&relation.name);
+            own == wanted || cut && own.starts_with(&wanted)
+        })
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// Whether a schema of `search_path` is a session's own: the server tells it by its number.
+pub(crate) fn is_schema(name: &str) -> bool {
+    name == SCHEMA || name.starts_with("pg_temp_")
+}
+
+/// The schemas in which an unqualified name of a relation is looked up, in order: those that the
+/// path does not name come first.
+pub(crate) fn lookup_order(path: &[String]) -> impl Iterator<Item = &str> {
+    let named = |schema: &str| path.iter().any(|known| known == schema);
+    let own = (!path.iter().any(|schema| is_schema(schema))).then_some(SCHEMA);
+    let system = (!named("pg_catalog")).then_some("pg_catalog");
+    own.into_iter()
+        .chain(system)
+        .chain(path.iter().map(String::as_str))
+}
+
+/// How a temporary relation is guarded: it is the session's own.
+pub(crate) fn guarded(relation: &Relation) -> &'static Guarded {
+    static TABLE: Guarded = Guarded {
+        guard: Guard::Global(Access::Write),
+        missing_filter: MissingFilter::Rewrite,
+        missing_value: MissingValue::Fill,
+    };
+    static OTHER: Guarded = Guarded {
+        guard: Guard::Denied(DenyReason::UnlistedRelation, "is not a table"),
+        missing_filter: MissingFilter::Rewrite,
+        missing_value: MissingValue::Fill,
+    };
+    match relation.kind {
+        RelationKind::Table => &TABLE,
+        RelationKind::PartitionedTable
+        | RelationKind::View
+        | RelationKind::MaterializedView
+        | RelationKind::ForeignTable
+        | RelationKind::Sequence
+        | RelationKind::Other => &OTHER,
+    }
+}
+
+fn relation(told: Temporary) -> Relation {
+    let columns = (1..).zip(told.columns);
+    let columns = columns.map(|(number, (name, type_oid, generated))| Column {
+        name,
+        number,
+        type_oid,
+        not_null: false,
+        generated,
+        identity: false,
+        has_default: false,
+    });
+    Relation {
+        oid: 0,
+        schema: SCHEMA.to_owned(),
+        name: told.name,
+        kind: if told.is_table {
+            RelationKind::Table
+        } else {
+            RelationKind::Other
+        },
+        columns: columns.collect(),
+        parents: Vec::new(),
+        is_partition: false,
+        row_security: false,
+        force_row_security: false,
+        security_invoker: false,
+        depends_on: Vec::new(),
+        extension: None,
+    }
+}

@@ -1,0 +1,184 @@
+//! What a session makes on its server connection: in transaction mode it keeps the connection while
+//! there is any, and the next tenant finds none of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::time::{Duration, Instant};
+
+use pgwarden::server::Running;
+use pgwarden_config::settings::PoolMode;
+use pgwarden_tests::fixture::{Arena, Tenant};
+use pgwarden_tests::proxy;
+use pgwarden_tests::wire::{Client, bind_body, execute_body, parse_body, tags};
+
+/// A proxy with so many server connections.
+struct Pooled {
+    running: Running,
+    arena: Arena,
+}
+
+impl Pooled {
+    fn new(mode: PoolMode, server_connections: usize) -> Self {
+        let arena = Arena::take();
+        let mut settings = proxy::settings("");
+        settings.pool.mode = mode;
+        settings.pool.checkout_timeout = Duration::from_secs(2);
+        for database in settings.databases.named.values_mut() {
+            database.max_server_connections = server_connections;
+        }
+        Self {
+            running: proxy::start(settings, proxy::policy()),
+            arena,
+        }
+    }
+
+    fn session(&self, tenant: Tenant) -> Client {
+        let address = self.running.addresses()[0];
+        proxy::session_at(address, &self.arena.plain(), tenant)
+    }
+
+    fn pinned(&self, reason: &str) -> bool {
+        let text = self.running.proxy().render_metrics();
+        text.contains(&format!(
+            "pgwarden_pinned_sessions{{reason=\"{reason}\"}} 1"
+        ))
+    }
+}
+
+fn value(client: &mut Client, sql: &str) -> String {
+    let reply = client.query(sql).ok();
+    reply.value().unwrap_or_else(|| panic!("no value of {sql}"))
+}
+
+#[track_caller]
+fn until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "it did not come"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+const PID: &str = "SELECT pg_backend_pid()";
+const OWN: &str = "SELECT pg_my_temp_schema()::text";
+
+#[test]
+fn h_a_temporary_table_pins_until_it_is_dropped() {
+    let pooled = Pooled::new(PoolMode::Transaction, 2);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let all = value(&mut a, "SELECT count(*) FROM leads");
+    for undo in ["DROP TABLE leads", "DISCARD TEMP", "DISCARD ALL"] {
+        a.query("CREATE TEMP TABLE leads AS SELECT 1 AS n").ok();
+        until(|| pooled.pinned("temporary"));
+        let pid = value(&mut a, PID);
+        for _ in 0..3 {
+            assert_ne!(value(&mut b, PID), pid);
+            assert_ne!(value(&mut b, "SELECT count(*) FROM leads"), "1");
+            assert_eq!(
+                b.query("SELECT * FROM pg_temp.leads").denied(),
+                Some("unknown_relation")
+            );
+        }
+        assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), "1");
+        a.query(undo).ok();
+        until(|| !pooled.pinned("temporary"));
+        assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
+    }
+}
+
+#[test]
+fn h_a_temporary_table_of_a_transaction_does_not_pin() {
+    let pooled = Pooled::new(PoolMode::Transaction, 1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let all = value(&mut a, "SELECT count(*) FROM leads");
+    for end in ["COMMIT", "ROLLBACK"] {
+        a.query("BEGIN").ok();
+        a.query("CREATE TEMP TABLE leads (n int) ON COMMIT DROP")
+            .ok();
+        assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), "0");
+        a.query(end).ok();
+        // The only connection is free.
+        assert_ne!(value(&mut b, "SELECT count(*) FROM leads"), "0");
+        assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
+    }
+    a.query("BEGIN").ok();
+    a.query("CREATE TEMP TABLE leads (n int)").ok();
+    assert!(!a.query("SELECT 1 / 0").code().is_empty());
+    a.query("COMMIT").ok();
+    assert_ne!(value(&mut b, "SELECT count(*) FROM leads"), "0");
+    assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
+}
+
+#[test]
+fn h_who_leaves_with_a_temporary_table_leaves_none() {
+    for mode in [PoolMode::Transaction, PoolMode::Session] {
+        let pooled = Pooled::new(mode, 1);
+        let mut a = pooled.session(Tenant::A);
+        a.query("SELECT id INTO TEMP leads FROM public.leads").ok();
+        let pid = value(&mut a, PID);
+        assert_ne!(value(&mut a, OWN), "0");
+        drop(a);
+        let mut b = pooled.session(Tenant::B);
+        assert_eq!(value(&mut b, PID), pid);
+        let denied = b.query("SELECT * FROM pg_temp.leads");
+        assert_eq!(denied.denied(), Some("unknown_relation"));
+        let seen = "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()";
+        assert_eq!(value(&mut b, seen), "0");
+    }
+}
+
+#[test]
+fn h_the_same_text_over_different_temporary_tables() {
+    let pooled = Pooled::new(PoolMode::Transaction, 1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    for (client, ty, text) in [(&mut a, "int", "7"), (&mut b, "text", "x")] {
+        client.query(&format!("CREATE TEMP TABLE t (v {ty})")).ok();
+        client
+            .extended("INSERT INTO t VALUES ($1)", &[Some(text)])
+            .ok();
+        let reply = client.extended("SELECT v FROM t", &[]).ok();
+        assert_eq!(reply.value().as_deref(), Some(text));
+        client.query("DROP TABLE t").ok();
+        client.query("CREATE TEMP TABLE t (v date)").ok();
+        client
+            .extended("INSERT INTO t VALUES ($1)", &[Some("2026-01-01")])
+            .ok();
+        client.query("DROP TABLE t").ok();
+    }
+}
+
+#[test]
+fn a_pipeline_follows_its_own_temporary_tables() {
+    for mode in [PoolMode::Transaction, PoolMode::Session] {
+        let pooled = Pooled::new(mode, 1);
+        let mut a = pooled.session(Tenant::A);
+        let all = value(&mut a, "SELECT count(*) FROM leads");
+        let mut send = |texts: &[&str]| {
+            for text in texts {
+                a.send(b'P', &parse_body("", text, &[]));
+                a.send(b'B', &bind_body("", "", &[], &[], &[]));
+                a.send(b'E', &execute_body("", 0));
+            }
+            a.send(b'S', &[]);
+            tags(&a.messages())
+        };
+        let made = "CREATE TEMP TABLE leads AS SELECT 1 AS n";
+        let got = send(&[made, "SELECT n FROM leads", "DROP TABLE leads"]);
+        assert_eq!(got, "12C12DC12CZ");
+        // What an error undoes is undone for the next message too.
+        let got = send(&[made, "SELECT n FROM leads", "SELECT 1 / 0", "SELECT 1"]);
+        assert_eq!(got, "12C12DC1EZ");
+        assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
+    }
+}
