@@ -9,6 +9,7 @@ use crate::deny::Denial;
 use crate::judge::{self, JudgeFn};
 use crate::observe::Observing;
 use crate::plan::Plan;
+use crate::rewriting::Rewriting;
 use crate::rules::{ClaimPath, Policy};
 use crate::scan::Scan;
 use crate::session::{Protocol, SessionFacts};
@@ -216,6 +217,23 @@ impl Engine {
         positions::to_characters(request.text, here)
     }
 
+    /// The statement as the rewriter writes it, not proven: for the suite that breaks it on purpose.
+    /// `None` where it goes on as it came.
+    ///
+    /// # Errors
+    /// The judge's refusal.
+    pub fn rewriting<'r>(
+        &'r self,
+        request: &Request<'r>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Rewriting<'r>>, Denial> {
+        limits::check_text(request.text, self.limits.statement_bytes)?;
+        let Scratch { scan, .. } = scratch;
+        scan.read(request.text)?;
+        limits::check_tokens(scan)?;
+        limits::with_stack(scan, || self.judging(0).rewriting(request, scan))
+    }
+
     /// The verdict, from the cache or made.
     fn judged(
         &self,
@@ -259,14 +277,18 @@ impl Engine {
         fingerprint: u64,
     ) -> Result<verdict::Fresh, Denial> {
         limits::check_tokens(scan)?;
-        let judging = Judging {
+        let judging = self.judging(fingerprint);
+        limits::with_stack(scan, || self.observing.judge(&judging, request, scan))
+    }
+
+    fn judging(&self, fingerprint: u64) -> Judging<'_> {
+        Judging {
             policy: &self.bound.policy,
             catalog: &self.bound.catalog,
             bound: &self.bound,
             judge: self.judge,
             fingerprint,
-        };
-        limits::with_stack(scan, || self.observing.judge(&judging, request, scan))
+        }
     }
 
     /// The literals that a shape's variants are told apart by: all that any verdict on it read.

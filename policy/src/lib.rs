@@ -27,6 +27,7 @@ pub mod plan;
 mod positions;
 mod prove;
 mod rewrite;
+pub mod rewriting;
 pub mod rules;
 mod scan;
 pub mod script;

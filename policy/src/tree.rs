@@ -45,6 +45,32 @@ pub(crate) fn of(result: &pg_query::protobuf::ParseResult) -> Result<Node, NotAT
     }
 }
 
+/// Where a part of a statement begins: the first place in it. The rewriter puts nothing with a place
+/// into a tree, so a part keeps it when something is injected.
+pub(crate) fn anchor(node: &Node) -> i32 {
+    let places = node.fields.iter().map(|(name, value)| match value {
+        Value::Int(place) if *place > 0 && is_location(name) => {
+            i32::try_from(*place).unwrap_or(i32::MAX)
+        }
+        value => anchor_in(value),
+    });
+    places.min().unwrap_or(i32::MAX)
+}
+
+fn anchor_in(value: &Value) -> i32 {
+    match value {
+        Value::Node(node) => anchor(node),
+        Value::List(items) => items.iter().map(anchor_in).min().unwrap_or(i32::MAX),
+        _ => i32::MAX,
+    }
+}
+
+/// The same of a part that is not a tree yet.
+pub(crate) fn anchor_of(part: &impl Serialize) -> i32 {
+    part.serialize(Builder)
+        .map_or(i32::MAX, |value| anchor_in(&value))
+}
+
 /// Whether a number of that name is a place in the text, which a rewrite may change.
 pub(crate) fn is_location(field: &str) -> bool {
     matches!(

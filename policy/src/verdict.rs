@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use pg_query::protobuf::ParseResult;
+
 use crate::cache::Judged;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
 use crate::judge::{Bound, Findings, JudgeFn};
 use crate::plan::{Effect, Plan, StatementKind};
-use crate::prove::{Claims, Paired, prove};
+use crate::prove::{Paired, prove};
+use crate::rewriting::{Lookups, Rewriting};
 use crate::rules::Policy;
 use crate::scan::{Scan, too_many_parameters};
 use crate::session::Protocol;
@@ -46,16 +49,15 @@ pub(crate) struct Trace {
     pub(crate) cuts: Vec<Cut>,
 }
 
-impl Judging<'_> {
+impl<'a> Judging<'a> {
     /// Makes the verdict.
     pub(crate) fn judge(&self, request: &Request<'_>, scan: &Scan) -> Result<Fresh, Denial> {
-        let own = own_parameters(request, scan)?;
-        let mut parsed = parse::parse(request.text)?;
-        let original = tree::of(&parsed).map_err(|_| unreadable_tree())?;
-        let findings = (self.judge)(self.bound, request, own, &mut parsed)?;
-        if findings.hidden.len() > usize::from(u16::MAX - own) {
-            return Err(too_many_parameters());
-        }
+        let Read {
+            own,
+            original,
+            edited,
+            findings,
+        } = self.read(request, scan)?;
         let depth = limits::depth(&scan.tokens);
         second_reader::check(
             self.policy.defaults.second_reader,
@@ -64,13 +66,52 @@ impl Judging<'_> {
             &original,
         )?;
         let made = if findings.changed {
-            let rewritten = parse::deparse(&parsed)?;
-            drop(parsed);
+            let rewritten = parse::deparse(&edited)?;
+            drop(edited);
             self.rewritten(request, scan, own, &findings, &original, &rewritten)?
         } else {
             self.as_sent(request, scan, own, &findings, &original)?
         };
         Ok(self.finish(request, scan, own, findings, made))
+    }
+
+    /// The statement as the rewriter writes it; `None` where it goes on as it came.
+    pub(crate) fn rewriting<'r>(
+        &self,
+        request: &Request<'r>,
+        scan: &Scan,
+    ) -> Result<Option<Rewriting<'r>>, Denial>
+    where
+        'a: 'r,
+    {
+        let read = self.read(request, scan)?;
+        if !read.findings.changed {
+            return Ok(None);
+        }
+        Ok(Some(Rewriting {
+            text: parse::deparse(&read.edited)?,
+            own: read.own,
+            original: read.original,
+            findings: read.findings,
+            lookups: self.lookups(request),
+        }))
+    }
+
+    /// Parses and judges.
+    fn read(&self, request: &Request<'_>, scan: &Scan) -> Result<Read, Denial> {
+        let own = own_parameters(request, scan)?;
+        let mut edited = parse::parse(request.text)?;
+        let original = tree::of(&edited).map_err(|_| unreadable_tree())?;
+        let findings = (self.judge)(self.bound, request, own, &mut edited)?;
+        if findings.hidden.len() > usize::from(u16::MAX - own) {
+            return Err(too_many_parameters());
+        }
+        Ok(Read {
+            own,
+            original,
+            edited,
+            findings,
+        })
     }
 
     /// The client's own text goes on: its tree is its own proof that all relations are known.
@@ -82,7 +123,11 @@ impl Judging<'_> {
         findings: &Findings,
         original: &Node,
     ) -> Result<Made, Denial> {
-        let paired = prove(original, original, self.claims(request, own, findings))?;
+        let paired = prove(
+            original,
+            original,
+            self.lookups(request).claims(own, findings),
+        )?;
         Ok(Made {
             template: Template::AsSent,
             pins: template::unlinked(request.text, scan, &paired.constants),
@@ -103,7 +148,7 @@ impl Judging<'_> {
         let tree = tree::of(&again).map_err(|_| unreadable_tree())?;
         drop(again);
         let Paired { places, constants } =
-            prove(original, &tree, self.claims(request, own, findings))?;
+            prove(original, &tree, self.lookups(request).claims(own, findings))?;
         let mut rescan = Scan::default();
         rescan.read(text)?;
         let hidden = as_literals(request, findings).then_some(findings.hidden.as_slice());
@@ -124,20 +169,14 @@ impl Judging<'_> {
         })
     }
 
-    fn claims<'c>(
-        &'c self,
-        request: &'c Request<'_>,
-        own: u16,
-        findings: &'c Findings,
-    ) -> Claims<'c> {
-        Claims {
-            findings,
-            own,
+    fn lookups<'r>(&self, request: &Request<'r>) -> Lookups<'r>
+    where
+        'a: 'r,
+    {
+        Lookups {
             catalog: self.catalog,
             values: request.values,
-            search_path: &request.facts.search_path,
-            temporaries: &request.facts.temporaries,
-            enforce: request.facts.enforce,
+            facts: request.facts,
         }
     }
 
@@ -199,6 +238,16 @@ fn as_literals(request: &Request<'_>, findings: &Findings) -> bool {
 fn prepares(findings: &Findings) -> bool {
     let prepares = |effect: &Effect| matches!(effect, Effect::Prepare(_));
     findings.effects.iter().any(prepares)
+}
+
+/// A statement, parsed and judged.
+struct Read {
+    own: u16,
+    /// The client's tree.
+    original: Node,
+    /// The tree that the rewriter edited.
+    edited: ParseResult,
+    findings: Findings,
 }
 
 /// What goes into a verdict of either way.

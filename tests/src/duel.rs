@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::{Judged, engine, refused};
-use crate::fixture::{Arena, ROLE, Tenant, contents_of, script, server, set_claims, superuser};
+use crate::fixture::{Arena, Tenant};
 use crate::generator::{Generator, Statement};
 use crate::oracle::{Direct, Outcome, Subject as _, compare};
+use crate::pair::{Pair, rows};
 use crate::proxy::session;
-use crate::wire::{Client, Reply};
+use crate::wire::Reply;
 
 /// What came of many statements.
 #[derive(Debug, Default)]
@@ -193,100 +193,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
         .unwrap_or_default()
-}
-
-/// A tenant's two connections. Their session user is a superuser, so that a transaction can look
-/// at all tables before it is rolled back; statements run under the proxy's role.
-struct Pair {
-    subject: Judged,
-    oracle: Client,
-}
-
-const PROLOGUE: &str =
-    "BEGIN; SET LOCAL ROLE postgres; SELECT suite.restore_sequences(); SET LOCAL ROLE pgwarden_app";
-const EPILOGUE: &str = "SET LOCAL ROLE postgres; SELECT name, sum FROM suite.contents()";
-
-impl Pair {
-    fn new(arena: &Arena, tenant: Tenant) -> Self {
-        let open = |database: &str| {
-            let mut client = superuser(server().address(), database);
-            set_claims(&mut client, &tenant.claims());
-            script(&mut client, "SET statement_timeout = 2000");
-            script(&mut client, &format!("SET ROLE {ROLE}"));
-            client.forbid(tenant.markers());
-            client
-        };
-        Self {
-            subject: Judged::over(open(&arena.plain()), engine(arena.is_second()), tenant),
-            oracle: open(&arena.oracle()),
-        }
-    }
-
-    fn run(&mut self, statement: &Statement) -> (Outcome, usize) {
-        let judged = self.subject.judge(&statement.sql);
-        let text = match judged {
-            Ok(text) => text,
-            Err(denial) => return (compare(&refused(&denial), &Reply::default(), false), 0),
-        };
-        let (outcome, rows) = if statement.writes {
-            self.write(&text, &statement.sql)
-        } else {
-            self.read(&text, &statement.sql)
-        };
-        match outcome {
-            Outcome::Different(why) => (Outcome::Different(format!("{why}\n  as {text}")), rows),
-            outcome => (outcome, rows),
-        }
-    }
-
-    fn read(&mut self, text: &str, original: &str) -> (Outcome, usize) {
-        self.subject.client().send_query(text);
-        self.oracle.send_query(original);
-        let ours = self.subject.client().reply();
-        let theirs = self.oracle.reply();
-        (compare(&ours, &theirs, false), rows(&theirs))
-    }
-
-    fn write(&mut self, text: &str, original: &str) -> (Outcome, usize) {
-        for (client, sql) in [(self.subject.client(), text), (&mut self.oracle, original)] {
-            client.send_query(PROLOGUE);
-            client.send_query(sql);
-            client.send_query(EPILOGUE);
-            client.send_query("ROLLBACK");
-        }
-        let mut ours = transaction(self.subject.client());
-        let mut theirs = transaction(&mut self.oracle);
-        let (our_tables, their_tables) = (contents_of(&ours.1), contents_of(&theirs.1));
-        ours.0.status = b'T';
-        theirs.0.status = b'T';
-        let outcome = compare(&ours.0, &theirs.0, false);
-        if outcome == Outcome::Same && our_tables != their_tables {
-            let names: Vec<_> = our_tables
-                .iter()
-                .zip(&their_tables)
-                .filter(|(a, b)| a != b)
-                .map(|(a, _)| a.clone())
-                .collect();
-            return (
-                Outcome::Different(format!("tables differ afterwards: {names:?}")),
-                0,
-            );
-        }
-        (outcome, rows(&theirs.0))
-    }
-}
-
-/// The replies to the statement itself and to the look at the tables.
-fn transaction(client: &mut Client) -> (Reply, Reply) {
-    client.reply().ok();
-    let statement = client.reply();
-    let contents = client.reply();
-    client.reply();
-    (statement, contents)
-}
-
-fn rows(reply: &Reply) -> usize {
-    reply.results.iter().map(|result| result.rows.len()).sum()
 }
 
 /// A statement as it is, prepared by SQL, or (if it reads) through a cursor. The last step gives what

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use pgwarden_config::LoadedPolicy;
 use pgwarden_policy::engine::{Limits, Request, Scratch};
+use pgwarden_policy::rewriting::Rewriting;
 use pgwarden_policy::{
     Catalog, Denial, Effect, Engine, Protocol, ScopeValue, ScopeValues, SessionFacts,
 };
@@ -116,6 +117,18 @@ impl Judged {
         let effects = &cleared.plan().effects;
         self.temporaries |= effects.contains(&Effect::Temporaries);
         Ok(cleared.text().to_owned())
+    }
+
+    /// What the rewriter writes of a statement with parameters, before it is proven.
+    pub fn rewriting<'a>(&'a mut self, sql: &'a str) -> Result<Option<Rewriting<'a>>, Denial> {
+        let request = Request {
+            text: sql,
+            protocol: Protocol::Extended,
+            declared: &[],
+            facts: &self.facts,
+            values: &self.values,
+        };
+        self.engine.rewriting(&request, &mut self.scratch)
     }
 
     /// Asks for temporary tables, as the proxy does.

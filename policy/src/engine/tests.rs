@@ -91,6 +91,8 @@ fn known_judge(
         relations: Vec::new(),
         pinned: Vec::new(),
         decisions: Vec::new(),
+        held: Vec::new(),
+        fences: Vec::new(),
         rows: None,
         changed: false,
     };

@@ -16,9 +16,9 @@ use pg_query::protobuf::{BoolExprType, Node};
 
 use super::expression::Facts;
 use super::names::Scope;
-use super::{EntryId, EntryKind, Judge, unsupported};
+use super::{EntryId, EntryKind, Held, Judge, unsupported};
 use crate::deny::Denial;
-use crate::rewrite;
+use crate::{rewrite, tree};
 
 /// Where a condition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,7 @@ impl Judge<'_> {
             if !facts.aggregate && self.reads_tenant(&facts) {
                 let held = rewrite::take(conjunct);
                 let always = rewrite::after_grouping();
+                self.hold(&held, Vec::new());
                 *conjunct = rewrite::case(always, held, rewrite::boolean(false));
                 self.rewritten();
             }
@@ -90,10 +91,38 @@ impl Judge<'_> {
         let predicates = self.admissions(&facts, scope)?;
         if let Some(admitted) = rewrite::and(predicates) {
             let guarded = rewrite::take(conjunct);
+            self.hold(&guarded, self.admitting(&facts));
             *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
             self.rewritten();
         }
         Ok(facts)
+    }
+
+    /// Claims that a condition stands behind a barrier; the proof holds us to it.
+    fn hold(&mut self, condition: &Node, by: Vec<i32>) {
+        let at = tree::anchor_of(condition);
+        self.findings.held.push(Held { at, by });
+    }
+
+    /// The scoped relations that an expression reads, by place.
+    fn admitting(&self, facts: &Facts) -> Vec<i32> {
+        let scoped = |id: &&EntryId| {
+            let kind = self.entry(**id).map(|entry| &entry.kind);
+            matches!(kind, Some(EntryKind::Scoped { .. }))
+        };
+        let scoped = facts.reads.iter().filter(scoped);
+        scoped
+            .map(|id| self.places.get(id).copied().unwrap_or(-1))
+            .collect()
+    }
+
+    /// Claims the fences that were found to be needed; the proof holds us to them.
+    pub(super) fn claim_fences(&mut self) {
+        let tables = self.fenced.iter().filter_map(|id| self.places.get(id));
+        let wanted = self.fenced_ctes.iter().filter_map(|id| self.cte(*id));
+        let queries = wanted.filter(|cte| !cte.sealed).map(|cte| &cte.place);
+        let claimed: Vec<i32> = tables.chain(queries).copied().collect();
+        self.findings.fences.extend(claimed);
     }
 
     fn reads_tenant(&self, facts: &Facts) -> bool {

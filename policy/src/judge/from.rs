@@ -12,8 +12,8 @@ use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, un
 use crate::bind::{Guard, Key};
 use crate::catalog::Relation;
 use crate::deny::{Denial, DenyReason};
-use crate::rewrite;
 use crate::rules::Access;
+use crate::{rewrite, tree};
 
 /// What a query level collects from its FROM clause.
 #[derive(Debug, Default)]
@@ -248,6 +248,7 @@ impl Judge<'_> {
             open: false,
             kind,
         });
+        self.places.insert(id, range.location);
         self.wishes
             .insert(id, (guarded.missing_filter, guarded.missing_value));
         Ok(id)
@@ -359,6 +360,7 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<EntryId, Denial> {
         let mark = self.entries.len();
+        let place = tree::anchor_of(&range.subquery);
         let Some(NodeEnum::SelectStmt(select)) = range
             .subquery
             .as_mut()
@@ -391,6 +393,7 @@ impl Judge<'_> {
             open: output.open,
             kind,
         });
+        self.places.insert(id, place);
         level.risky |= risky;
         level.derived.push(id);
         Ok(id)

@@ -84,6 +84,15 @@ pub(crate) enum Decision {
     Cte,
 }
 
+/// A condition that can leak, and what must hold it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Where it begins.
+    pub(crate) at: i32,
+    /// The relations, by the place of their names, whose rows it may only see when they are admitted.
+    pub(crate) by: Vec<i32>,
+}
+
 /// Everything that the walk found out.
 #[derive(Debug)]
 pub(crate) struct Findings {
@@ -101,6 +110,10 @@ pub(crate) struct Findings {
     pub(crate) pinned: Vec<i32>,
     /// For every RangeVar, by byte location.
     pub(crate) decisions: Vec<(i32, Decision)>,
+    /// The conditions that must stand behind a barrier. In HAVING no relation holds one back.
+    pub(crate) held: Vec<Held>,
+    /// The derived tables and CTEs that must be fences, by the place where their queries begin.
+    pub(crate) fences: Vec<i32>,
     /// What the rows of a COPY FROM must hold.
     pub(crate) rows: Option<Rows>,
     /// Whether the tree was edited.
@@ -145,6 +158,7 @@ fn walk<'a>(
         judge.refuse_stale_facts(statement)?;
         kinds.push(each(&mut judge, statement)?);
     }
+    judge.claim_fences();
     judge.findings.kind = match kinds.as_slice() {
         [] => StatementKind::Empty,
         [first, rest @ ..] if rest.iter().all(|kind| kind == first) => *first,
@@ -200,6 +214,8 @@ struct Cte {
     risky: bool,
     /// Recursive, data-modifying or MATERIALIZED: never merged into the outer query.
     sealed: bool,
+    /// Where its query begins.
+    place: i32,
 }
 
 /// The walk's state.
@@ -219,6 +235,8 @@ struct Judge<'a> {
     wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
     /// Equalities that carry the tenant along, for `missing_filter = "reject"`.
     filters: value::Filters,
+    /// Where scoped relations and derived tables stand in the client's text.
+    places: HashMap<EntryId, i32>,
     findings: Findings,
 }
 
@@ -236,6 +254,7 @@ impl<'a> Judge<'a> {
             prepared_types: Vec::new(),
             wishes: HashMap::new(),
             filters: value::Filters::default(),
+            places: HashMap::new(),
             findings: Findings {
                 verdict: Verdict::Pass,
                 kind: StatementKind::Empty,
@@ -247,6 +266,8 @@ impl<'a> Judge<'a> {
                 calls_users: std::cell::Cell::new(false),
                 pinned: Vec::new(),
                 decisions: Vec::new(),
+                held: Vec::new(),
+                fences: Vec::new(),
                 rows: None,
                 changed: false,
             },

@@ -8,6 +8,15 @@ use super::expression::{Facts, computed};
 use super::names::{Scope, Ty};
 use super::{EntryId, Env, Judge, unsupported};
 use crate::deny::Denial;
+use crate::{rewrite, tree};
+
+/// Makes a query that has no OFFSET a fence.
+fn fence(query: Option<&mut Box<Node>>) {
+    if let Some(NodeEnum::SelectStmt(select)) = query.and_then(|query| query.node.as_mut()) {
+        let zero = || Box::new(rewrite::integer(0));
+        select.limit_offset.get_or_insert_with(zero);
+    }
+}
 
 impl Judge<'_> {
     pub(super) fn sublink(
@@ -50,7 +59,9 @@ impl Judge<'_> {
             .any(|column| !column.plain && !column.sealed);
         let tested = matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink);
         if tested && output.risky && !output.sealed && computes {
-            select.limit_offset = Some(Box::new(crate::rewrite::integer(0)));
+            let place = tree::anchor_of(&link.subselect);
+            self.findings.fences.push(place);
+            fence(link.subselect.as_mut());
             self.rewritten();
         }
         let outer: Vec<EntryId> = output

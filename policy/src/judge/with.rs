@@ -7,6 +7,7 @@ use super::names::{Column, Item, Scope, strings};
 use super::select::{Output, combine};
 use super::{Cte, CteId, Env, Judge, refuse_reserved, unsupported};
 use crate::deny::Denial;
+use crate::tree;
 
 impl Judge<'_> {
     /// WITH: each expression sees those before it; with RECURSIVE all see all.
@@ -33,6 +34,7 @@ impl Judge<'_> {
                     open: true,
                     risky: true,
                     sealed: true,
+                    place: i32::MAX,
                 });
                 inner.ctes.push((cte.ctename.clone(), id));
             }
@@ -49,6 +51,7 @@ impl Judge<'_> {
                 .into_iter()
                 .map(str::to_owned)
                 .collect();
+            let place = tree::anchor_of(&cte.ctequery);
             let known = clause.recursive.then(|| inner.find(&cte.ctename)).flatten();
             let Some(query) = cte.ctequery.as_mut().and_then(|query| query.node.as_mut()) else {
                 return Err(unsupported("an empty WITH"));
@@ -74,6 +77,7 @@ impl Judge<'_> {
                 open: output.open,
                 risky: output.risky,
                 sealed,
+                place,
             };
             match known.and_then(|id| self.ctes.get_mut(id)) {
                 Some(place) => *place = made,

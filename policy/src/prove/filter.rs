@@ -1,7 +1,10 @@
 //! Conditions: the predicates that were added, and the barriers around what the client wrote.
 
+use std::collections::HashSet;
+
+use super::forms::Predicate;
 use super::{Gap, Step, Walk, forms, need};
-use crate::tree::Node;
+use crate::tree::{self, Node};
 
 impl<'a> Walk<'a> {
     /// WHERE: the predicates that guard, then what the client wrote.
@@ -40,6 +43,9 @@ impl<'a> Walk<'a> {
     fn each_conjunct(&mut self, original: &[&'a Node], rewritten: &[&'a Node]) -> Step {
         if let ([_, _, ..], [only]) = (original, rewritten) {
             let inside = forms::conjuncts(Some(self.behind_barrier(only)?));
+            for condition in original {
+                self.held(condition, Some(only))?;
+            }
             return self.pairwise(original, &inside);
         }
         self.pairwise(original, rewritten)
@@ -52,10 +58,55 @@ impl<'a> Walk<'a> {
             // client can write a hidden parameter.
             if forms::is_barrier(rewritten, self.claims) {
                 let inside = self.behind_barrier(rewritten)?;
+                self.held(original, Some(rewritten))?;
                 self.node(original, inside)?;
             } else {
+                self.held(original, None)?;
                 self.node(original, rewritten)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A condition that can leak stands behind a barrier that admits the rows of every relation which
+    /// it reads.
+    fn held(&mut self, original: &Node, barrier: Option<&'a Node>) -> Step {
+        if self.index.held.is_empty() {
+            return Ok(());
+        }
+        let at = tree::anchor(original);
+        let Some(held) = self.index.held.get(&at).copied() else {
+            return Ok(());
+        };
+        self.seen.insert(at);
+        let (when, _) = barrier
+            .and_then(forms::barrier)
+            .ok_or(Gap("a condition that can leak has no barrier"))?;
+        if held.by.is_empty() {
+            return need(forms::is_after_grouping(when), "HAVING is not held back");
+        }
+        let admitted = forms::conjuncts(Some(when));
+        let admitted: Vec<Predicate<'_>> = admitted
+            .into_iter()
+            .filter_map(|part| forms::admission(part, self.claims))
+            .collect();
+        let sources: Vec<_> = self.levels.iter().rev().flatten().collect();
+        // A predicate is about the innermost relation of its name.
+        let meant = |predicate: &Predicate<'_>| {
+            let at = sources
+                .iter()
+                .position(|it| it.is_named(&predicate.qualifier))?;
+            Some((at, sources.get(at)?.compares(predicate)?))
+        };
+        let compared: HashSet<(usize, usize)> = admitted.iter().filter_map(meant).collect();
+        for place in &held.by {
+            let at = sources.iter().position(|source| source.at == *place);
+            let at = at.ok_or(Gap("a condition reads a relation that is not there"))?;
+            let keys = sources.get(at).map_or(0, |source| source.all_keys().len());
+            need(
+                (0..keys).all(|key| compared.contains(&(at, key))),
+                "a barrier lacks a relation",
+            )?;
         }
         Ok(())
     }

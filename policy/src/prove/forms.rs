@@ -7,6 +7,8 @@ use crate::tree::{Node, Value, is_location};
 
 /// `CTEMaterializeDefault` made `CTEMaterializeAlways`.
 pub(super) const MATERIALIZED: &[(i64, i64)] = &[(1, 2), (3, 2)];
+/// `CTEMaterializeAlways`.
+pub(super) const IS_FENCE: i64 = 2;
 /// `LIMIT_OPTION_DEFAULT` made `LIMIT_OPTION_COUNT`, as the grammar does for any OFFSET.
 pub(super) const FENCED: (i64, i64) = (1, 2);
 /// The prefix of the rewriter's own aliases; clients may not use it.

@@ -375,10 +375,7 @@ impl<'a> Walk<'a> {
     fn conflicting_row(&mut self, original: Option<&'a Node>, rewritten: Option<&'a Node>) -> Step {
         let case = rewritten.and_then(forms::case);
         let (when, then, other) = case.ok_or(Gap("ON CONFLICT is not guarded"))?;
-        need(
-            forms::raises(other) || forms::is_boolean(other, false),
-            "ON CONFLICT lets a foreign row pass",
-        )?;
+        need(forms::raises(other), "ON CONFLICT lets a foreign row pass")?;
         let level = self.levels.last_mut().ok_or(Gap("no query"))?;
         let target = level.first_mut().ok_or(Gap("no target"))?;
         for predicate in forms::conjuncts(Some(when)) {

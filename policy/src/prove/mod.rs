@@ -29,12 +29,12 @@ use std::collections::{HashMap, HashSet};
 use self::insert::Target;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
-use crate::judge::{Decision, Findings, Key};
+use crate::judge::{Decision, Findings, Held, Key};
 use crate::scan::LiteralKind;
 use crate::template::Constant;
 use crate::temporary::Temporaries;
 use crate::tenant::ScopeValues;
-use crate::tree::{Node, Value, is_location};
+use crate::tree::{self, Node, Value, is_location};
 use sources::Source;
 use with::Ctes;
 
@@ -115,9 +115,15 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         levels: Vec::new(),
         at_target: false,
         in_conflict: false,
+        seen: HashSet::new(),
         paired: Paired::default(),
     };
     walk.node(original, rewritten)?;
+    let claimed = walk.index.held.len() + walk.index.fences.len();
+    need(
+        walk.seen.len() == claimed,
+        "a barrier or a fence was not found",
+    )?;
     Ok(walk.paired)
 }
 
@@ -126,6 +132,8 @@ struct Index<'a> {
     decisions: HashMap<i32, &'a Decision>,
     pinned: HashSet<i32>,
     checks: HashSet<(i64, usize)>,
+    held: HashMap<i32, &'a Held>,
+    fences: HashSet<i32>,
 }
 
 impl<'a> Index<'a> {
@@ -136,11 +144,19 @@ impl<'a> Index<'a> {
             let consistent = former.is_none_or(|former| former == decision);
             need(consistent, "a relation was decided on twice")?;
         }
+        let mut held = HashMap::with_capacity(findings.held.len());
+        for claim in &findings.held {
+            let former = held.insert(claim.at, claim);
+            let consistent = former.is_none_or(|former| former == claim);
+            need(consistent, "a condition was judged twice")?;
+        }
         let checks = findings.checks.iter();
         Ok(Self {
             decisions,
             pinned: findings.pinned.iter().copied().collect(),
             checks: checks.map(|c| (c.parameter.into(), c.slot)).collect(),
+            held,
+            fences: findings.fences.iter().copied().collect(),
         })
     }
 }
@@ -157,6 +173,8 @@ struct Walk<'a> {
     at_target: bool,
     /// In ON CONFLICT DO UPDATE, where `excluded` is the row that was to be inserted.
     in_conflict: bool,
+    /// The barriers and fences that were claimed and seen.
+    seen: HashSet<i32>,
     paired: Paired,
 }
 
@@ -209,6 +227,8 @@ impl<'a> Walk<'a> {
             "VacuumRelation" => self.own_relation(original, rewritten),
             "TruncateStmt" => self.own_relations(original, rewritten),
             "DropStmt" => self.dropped(original, rewritten),
+            "RangeSubselect" => self.derived(original, rewritten, "subquery"),
+            "SubLink" => self.derived(original, rewritten, "subselect"),
             // Its RangeVars name aliases of the query, not relations.
             "LockingClause" => self.same(original, rewritten),
             _ => self.fields(original, rewritten, &[]),
@@ -345,6 +365,20 @@ impl<'a> Walk<'a> {
             sources.iter().all(Source::is_guarded),
             "a scoped relation has no guard",
         )
+    }
+
+    /// A query in FROM or in an expression; the judge may have claimed that it is a fence.
+    fn derived(&mut self, original: &'a Node, rewritten: &'a Node, query: &str) -> Step {
+        if let (false, Some(before)) = (self.index.fences.is_empty(), original.node(query)) {
+            let at = tree::anchor(before);
+            if self.index.fences.contains(&at) {
+                self.seen.insert(at);
+                let there = rewritten.node(query);
+                let fenced = there.is_some_and(|query| query.node("limit_offset").is_some());
+                need(fenced, "a subquery is not a fence")?;
+            }
+        }
+        self.fields(original, rewritten, &[])
     }
 
     /// `OFFSET 0` may have been added where there was no OFFSET.

@@ -17,6 +17,8 @@ const JOIN_RIGHT: i64 = 4;
 /// A relation of a query with keys to guard.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
+    /// The place of its name in the client's text.
+    pub(super) at: i32,
     /// Its name in the query.
     name: &'a str,
     /// Its schema's name, where it may be named by that too.
@@ -49,13 +51,18 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// The key that a predicate compares with its slot's value.
-    pub(super) fn compares(&self, predicate: &Predicate<'_>) -> Option<usize> {
-        let mine = match predicate.qualifier.as_slice() {
+    /// Whether names before a column's mean it.
+    pub(super) fn is_named(&self, qualifier: &[&str]) -> bool {
+        match qualifier {
             [name] => *name == self.name,
             [schema, name] => Some(*schema) == self.schema && *name == self.name,
             _ => false,
-        };
+        }
+    }
+
+    /// The key that a predicate compares with its slot's value.
+    pub(super) fn compares(&self, predicate: &Predicate<'_>) -> Option<usize> {
+        let mine = self.is_named(&predicate.qualifier);
         let compared = |(key, column): &(&Key, &str)| {
             *column == predicate.column
                 && key.slot == predicate.slot
@@ -212,6 +219,7 @@ impl<'a> Walk<'a> {
             named.push((key, column));
         }
         Ok(Source {
+            at: original.location(),
             name: alias.map_or(relation, |alias| alias.text("aliasname")),
             schema: alias.is_none().then_some(schema),
             guarded: vec![false; named.len()],

@@ -1,5 +1,6 @@
 //! The proof against rewritten statements that are broken on purpose.
 
+mod held;
 mod insert_select;
 mod merge;
 mod temporary;
@@ -149,6 +150,8 @@ fn findings(original: &Node) -> Findings {
         relations: Vec::new(),
         pinned: Vec::new(),
         decisions: decided,
+        held: Vec::new(),
+        fences: Vec::new(),
         rows: None,
         changed: true,
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Step, Walk, forms, gap, need};
-use crate::tree::{Node, Value};
+use crate::tree::{self, Node, Value};
 
 /// The CTEs in scope, innermost last.
 #[derive(Default)]
@@ -84,6 +84,13 @@ impl<'a> Walk<'a> {
             original.int("ctematerialized"),
             rewritten.int("ctematerialized"),
         );
+        if let (false, Some(query)) = (self.index.fences.is_empty(), original.node("ctequery")) {
+            let at = tree::anchor(query);
+            if self.index.fences.contains(&at) {
+                self.seen.insert(at);
+                need(after == forms::IS_FENCE, "a CTE is not a fence")?;
+            }
+        }
         need(
             before == after || forms::MATERIALIZED.contains(&(before, after)),
             "a CTE's materialisation differs",

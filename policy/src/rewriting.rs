@@ -1,0 +1,73 @@
+//! A statement as the rewriter wrote it, before anything is proven of it.
+//!
+//! The proof is worth what it refuses. This lets the mutation suite break a rewritten text on
+//! purpose, and ask whether the proof would take the broken one in its place. Nothing that is made
+//! here can be sent: only [`Engine::judge`](crate::Engine::judge) makes a `Cleared`.
+
+use crate::deny::{Denial, DenyReason};
+use crate::judge::Findings;
+use crate::prove::{Claims, prove};
+use crate::scan::Scan;
+use crate::tree::{self, Node};
+use crate::{limits, parse};
+
+/// A rewritten statement.
+#[derive(Debug)]
+pub struct Rewriting<'a> {
+    /// The text, with the session's values as parameters behind the client's own.
+    pub text: String,
+    /// The number of the client's own parameters.
+    pub own: u16,
+    pub(crate) original: Node,
+    pub(crate) findings: Findings,
+    pub(crate) lookups: Lookups<'a>,
+}
+
+/// What the proof may look up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookups<'a> {
+    pub(crate) catalog: &'a crate::Catalog,
+    pub(crate) values: &'a crate::ScopeValues,
+    pub(crate) facts: &'a crate::SessionFacts,
+}
+
+impl<'a> Lookups<'a> {
+    /// The judge's findings, to be proven.
+    pub(crate) fn claims<'c>(&self, own: u16, findings: &'c Findings) -> Claims<'c>
+    where
+        'a: 'c,
+    {
+        Claims {
+            findings,
+            own,
+            catalog: self.catalog,
+            values: self.values,
+            search_path: &self.facts.search_path,
+            temporaries: &self.facts.temporaries,
+            enforce: self.facts.enforce,
+        }
+    }
+}
+
+impl Rewriting<'_> {
+    /// The slots of the session's values, in the order of their parameters.
+    pub fn hidden(&self) -> &[usize] {
+        &self.findings.hidden
+    }
+
+    /// Whether a text would be taken for the rewritten statement.
+    ///
+    /// # Errors
+    /// A syntax error, or `proof_failed`.
+    pub fn proves(&self, text: &str) -> Result<(), Denial> {
+        let unreadable = || Denial::new(DenyReason::ProofFailed, "the tree can't be read");
+        let mut scan = Scan::default();
+        scan.read(text)?;
+        limits::with_stack(&scan, || {
+            let parsed = parse::parse(text)?;
+            let tree = tree::of(&parsed).map_err(|_| unreadable())?;
+            let claims = self.lookups.claims(self.own, &self.findings);
+            prove(&self.original, &tree, claims).map(drop)
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! The rewriter is broken in every way that we could think of, and the proof must refuse each.
+//!
+//! The statements are those of the case files. For every mutant some of them must really change,
+//! the proof must refuse all that do, and (unless a mutant only harms by chance) one of them must
+//! show, on a real PostgreSQL, that it would have given another answer than row level security.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use pgwarden_policy::DenyReason;
+use pgwarden_tests::cases::{Case, Expectation, Step, read_all};
+use pgwarden_tests::engine::{Judged, engine_with};
+use pgwarden_tests::fixture::{Arena, Tenant};
+use pgwarden_tests::mutation::{Harm, MUTANTS, Mutant, broken, tokens};
+use pgwarden_tests::oracle::Outcome;
+use pgwarden_tests::pair::Pair;
+use pgwarden_tests::proxy::policy_with;
+
+/// A mutant that changes fewer statements shows little.
+const CHANGED_MIN: usize = 2;
+
+/// How many broken statements are run to find one that does harm.
+const TRIED_MAX: usize = 150;
+
+/// Statements that case files can't run, and some more of rare kinds.
+const MORE: &[&str] = &[
+    "COPY notes FROM STDIN",
+    "COPY leads (id, org_id, full_name) FROM STDIN (FORMAT csv)",
+    "COPY notes (org_id, id, txt) FROM STDIN (FORMAT binary)",
+    "DELETE FROM notes WHERE id = 1 RETURNING (SELECT count(*) FROM leads)",
+    "INSERT INTO notes (id, txt) VALUES (901, 'x') RETURNING (SELECT count(*) FROM leads)",
+    "INSERT INTO notes (id, org_id) SELECT 903, org_id FROM leads UNION ALL SELECT 904, 'b0000000-0000-0000-0000-000000000002'",
+];
+
+fn case_of(sql: &str) -> Case {
+    let step = Step {
+        line: 0,
+        admin: Vec::new(),
+        sql: sql.to_owned(),
+        values: Vec::new(),
+        ordered: false,
+        expect: Expectation::Safe,
+    };
+    Case {
+        file: String::new(),
+        name: sql.to_owned(),
+        tenant: Tenant::A,
+        second: false,
+        policy: Vec::new(),
+        simple: true,
+        extended: true,
+        steps: vec![step],
+    }
+}
+
+/// What became of one mutant.
+#[derive(Default)]
+struct Outcomes<'c> {
+    /// The statements that it changes, with what it made of them.
+    changed: Vec<(&'c Subject<'c>, String)>,
+    /// Those that the proof took for rewritten.
+    survived: Vec<String>,
+}
+
+/// A statement that is rewritten.
+struct Subject<'c> {
+    case: &'c Case,
+    sql: &'c str,
+    own: u16,
+    hidden: Vec<usize>,
+}
+
+#[test]
+fn the_proof_refuses_what_a_broken_rewriter_would_write() {
+    let mut cases = read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases"));
+    cases.extend(MORE.iter().map(|sql| case_of(sql)));
+    let mut all: Vec<Outcomes<'_>> = MUTANTS.iter().map(|_| Outcomes::default()).collect();
+    let mut subjects = 0;
+    let mut seen = HashSet::new();
+    for case in &cases {
+        let arena = case.arena();
+        let mut session = Judged::new(&arena, case.tenant);
+        if !case.policy.is_empty() {
+            session = session.under(engine_with(policy_with(&case.policy)));
+        }
+        for step in &case.steps {
+            if seen.insert((case.second, &case.policy, &step.sql)) {
+                subjects += usize::from(try_all(case, &step.sql, &mut session, &mut all));
+            }
+        }
+    }
+    println!("{subjects} rewritten statements");
+    assert!(subjects > 500, "{subjects} statements are rewritten");
+    let problems: Vec<String> = MUTANTS
+        .iter()
+        .zip(&all)
+        .flat_map(|(m, o)| verdict(m, o))
+        .collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Tries all mutants on a statement, if it is rewritten.
+fn try_all<'c>(
+    case: &'c Case,
+    sql: &'c str,
+    session: &mut Judged,
+    all: &mut [Outcomes<'c>],
+) -> bool {
+    let Ok(Some(rewriting)) = session.rewriting(sql) else {
+        return false;
+    };
+    if rewriting.proves(&rewriting.text).is_err() {
+        return false;
+    }
+    let plain = canonical(&rewriting.text);
+    let subject: &Subject<'_> = Box::leak(Box::new(Subject {
+        case,
+        sql,
+        own: rewriting.own,
+        hidden: rewriting.hidden().to_vec(),
+    }));
+    for (mutant, outcomes) in MUTANTS.iter().zip(all) {
+        for text in broken(mutant, &rewriting.text, rewriting.own + 1) {
+            if canonical(&text).is_none_or(|text| Some(text) == plain) {
+                continue;
+            }
+            match rewriting.proves(&text) {
+                Ok(()) => outcomes.survived.push(format!("{sql}\n      as {text}")),
+                Err(denial) if denial.reason == DenyReason::ProofFailed => {}
+                Err(_) => continue,
+            }
+            outcomes.changed.push((subject, text));
+        }
+    }
+    true
+}
+
+/// A text without what means nothing: brackets, spaces. `None` if it can't be read.
+fn canonical(text: &str) -> Option<String> {
+    let parsed = pg_query::parse(text, 0).ok()?;
+    parsed.deparse(pg_query::DeparseOptions::default()).ok()
+}
+
+fn verdict(mutant: &Mutant, outcomes: &Outcomes<'_>) -> Vec<String> {
+    let name = mutant.name;
+    let mut problems = Vec::new();
+    let changed = outcomes.changed.len();
+    if changed < CHANGED_MIN {
+        problems.push(format!("{name}: changes {changed} statements only"));
+    }
+    if let Some(first) = outcomes.survived.first() {
+        let survived = outcomes.survived.len();
+        problems.push(format!(
+            "{name}: {survived} of {changed} survive, such as\n    {first}"
+        ));
+    }
+    let harm = harm(outcomes);
+    let shown = match &harm {
+        Some(text) => format!("harm shown by {text}"),
+        None => "no harm shown".to_owned(),
+    };
+    println!("{name}: {changed} changed; {shown}");
+    if mutant.harm == Harm::Answer && harm.is_none() {
+        problems.push(format!("{name}: none of {changed} does harm"));
+    }
+    problems
+}
+
+/// A broken statement that gives another answer than row level security.
+fn harm(outcomes: &Outcomes<'_>) -> Option<String> {
+    let arena = Arena::take();
+    let usable = outcomes.changed.iter().filter(|(subject, _)| {
+        let case = subject.case;
+        let copies_in = subject.sql.contains("STDIN");
+        !copies_in
+            && subject.own == 0
+            && !case.second
+            && case.policy.is_empty()
+            && case.steps.len() == 1
+    });
+    let mut pairs: Vec<(Tenant, Pair)> = Vec::new();
+    for (subject, text) in usable.take(TRIED_MAX) {
+        let tenant = subject.case.tenant;
+        if !pairs.iter().any(|(known, _)| *known == tenant) {
+            pairs.push((tenant, Pair::new(&arena, tenant)));
+        }
+        let at = pairs.iter().position(|(known, _)| *known == tenant)?;
+        let text = filled(text, &subject.hidden, tenant);
+        let pair = &mut pairs[at].1;
+        let writes = subject.case.writes();
+        let run = || pair.compare(&text, subject.sql, writes).0;
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Outcome::Different(_)) => return Some(subject.case.name.clone()),
+            // A marker of the other tenant arrived.
+            Err(_) => return Some(format!("{} (a leak)", subject.case.name)),
+            Ok(_) => {}
+        }
+    }
+    None
+}
+
+/// A text with the session's values in place of the parameters; one too far is another tenant's.
+fn filled(text: &str, hidden: &[usize], tenant: Tenant) -> String {
+    let value = |token: &String| {
+        let Some(number) = token.strip_prefix('$') else {
+            return token.clone();
+        };
+        let slot = number.parse().ok().and_then(|n: usize| hidden.get(n - 1));
+        match slot {
+            Some(0) => format!("'{}'", tenant.org()),
+            Some(_) => format!("'{}'", tenant.user()),
+            None => format!("'{}'", Tenant::B.org()),
+        }
+    };
+    tokens(text).iter().map(value).collect::<Vec<_>>().join(" ")
+}
