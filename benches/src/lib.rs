@@ -194,6 +194,7 @@ fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
         is_partition: false,
         row_security: false,
         force_row_security: false,
+        policies: 0,
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,

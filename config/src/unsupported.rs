@@ -39,16 +39,6 @@ pub(crate) const POLICY: &[Unsupported] = &[
         help: "write \"deny\"",
     },
     Unsupported {
-        path: "defaults.require_rls",
-        value: Some("warn"),
-        help: "write \"off\"",
-    },
-    Unsupported {
-        path: "defaults.require_rls",
-        value: Some("enforce"),
-        help: "write \"off\"",
-    },
-    Unsupported {
         path: "role.tenant",
         value: Some("per_transaction"),
         help: "write \"pinned\"",

@@ -283,8 +283,6 @@ fn the_version_must_be_one() {
 fn what_is_not_built_is_refused() {
     let cases = [
         "[defaults]\nddl = 'unscoped'",
-        "[defaults]\nrequire_rls = 'warn'",
-        "[defaults]\nrequire_rls = 'enforce'",
         "[[role]]\nname = 'r'\ntenant = 'per_transaction'",
     ];
     for text in cases {

@@ -3,6 +3,8 @@
 //! Binding happens once for each policy or catalogue, never for a statement. What doesn't fit (a
 //! listed table that doesn't exist, a tenant column that it lacks) is reported, all of it at once.
 
+mod findings;
+mod refit;
 mod via;
 
 use std::collections::{HashMap, HashSet};
@@ -18,6 +20,7 @@ use crate::rules::{
 };
 use crate::temporary;
 use crate::tenant::ValueType;
+pub use findings::{Finding, FindingCode};
 pub(crate) use via::{Parent, Via};
 
 /// A column that must equal a slot's value, or refer to a row that does.
@@ -80,6 +83,7 @@ pub(crate) struct Bound {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) slots: Vec<Slot>,
     relations: HashMap<Oid, Guarded>,
+    findings: Vec<Finding>,
 }
 
 impl Bound {
@@ -111,49 +115,28 @@ impl Bound {
         };
         binder.bind_listed();
         binder.bind_children();
-        let relations = binder.bind_all();
+        let mut relations = binder.bind_all();
         let Binder {
             slots, problems, ..
         } = binder;
+        let wanted = policy.defaults.require_rls;
+        let mut findings = findings::require_rls(wanted, &catalog, &mut relations);
+        for relation in &catalog.parts().relations {
+            if relations
+                .get(&relation.oid)
+                .is_some_and(|it| it.guard == UNFIT)
+            {
+                findings.push(Finding::new(FindingCode::Unfit, relation));
+            }
+        }
         let bound = Self {
             policy,
             catalog,
             slots,
             relations,
+            findings,
         };
         (bound, problems)
-    }
-
-    /// The same policy with another catalogue. A relation that was scoped, by its identity or its
-    /// name, does not become everybody's because somebody has dropped its column or moved it: it is
-    /// denied until the policy is loaded again.
-    pub(crate) fn refitted(&self, catalog: Arc<Catalog>) -> (Self, Vec<BindingProblem>) {
-        let (mut bound, mut problems) = Self::fitting(Arc::clone(&self.policy), catalog);
-        let catalog = Arc::clone(&bound.catalog);
-        for relation in &catalog.parts().relations {
-            if let Some(guarded) = bound.relations.get_mut(&relation.oid)
-                && matches!(guarded.guard, Guard::Global(Access::Read | Access::Write))
-                && self.had_scoped(relation)
-            {
-                guarded.guard = UNFIT;
-                problems.push(BindingProblem {
-                    object: format!("{}.{}", relation.schema, relation.name),
-                    message: "was scoped, and would not be any more".to_owned(),
-                    suggestion: None,
-                });
-            }
-        }
-        (bound, problems)
-    }
-
-    fn had_scoped(&self, relation: &Relation) -> bool {
-        let scoped = |oid: &Oid| {
-            self.relations
-                .get(oid)
-                .is_some_and(|it| it.guard == UNFIT || matches!(it.guard, Guard::Keys(_)))
-        };
-        let namesake = self.catalog.relation(&relation.schema, &relation.name);
-        scoped(&relation.oid) || namesake.is_some_and(|it| scoped(&it.oid))
     }
 
     /// The same without the guards of the tables that are only observed, and their names.
@@ -173,6 +156,7 @@ impl Bound {
             catalog: Arc::clone(&self.catalog),
             slots: self.slots.clone(),
             relations,
+            findings: self.findings.clone(),
         };
         (bound, names)
     }

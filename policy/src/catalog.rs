@@ -72,6 +72,9 @@ pub struct Relation {
     pub row_security: bool,
     /// `relforcerowsecurity`.
     pub force_row_security: bool,
+    /// How many policies of row level security it has.
+    #[serde(default)]
+    pub policies: i32,
     /// For views: `security_invoker`.
     pub security_invoker: bool,
     /// For views: the relations that its definition names (`pg_depend` through `pg_rewrite`).

@@ -84,6 +84,18 @@ pub enum DenyReason {
     /// SELECT * FROM call_logs -- once the entry says: column = "organisation" -- instead
     /// ```
     UnfitRelation,
+    /// A scoped relation without the row level security that the policy requires.
+    ///
+    /// Why: require_rls = "enforce" wants a second wall: row level security that is enabled, forced and
+    /// has a policy.
+    ///
+    /// Instead: Have it put on the table; the next statement is let through.
+    ///
+    /// ```sql
+    /// SELECT * FROM leads -- refused
+    /// SELECT * FROM leads -- after: ALTER TABLE leads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY … -- instead
+    /// ```
+    RlsMissing,
     /// A view, materialised view or foreign table that the policy does not list.
     ///
     /// Why: What it shows was not filtered for a tenant.
@@ -306,6 +318,7 @@ impl DenyReason {
         Self::UnknownRelation,
         Self::UnlistedRelation,
         Self::UnfitRelation,
+        Self::RlsMissing,
         Self::OpaqueRelation,
         Self::SystemRelation,
         Self::ReadOnlyRelation,
@@ -337,6 +350,7 @@ impl DenyReason {
             Self::UnknownRelation => "unknown_relation",
             Self::UnlistedRelation => "unlisted_relation",
             Self::UnfitRelation => "unfit_relation",
+            Self::RlsMissing => "rls_missing",
             Self::OpaqueRelation => "opaque_relation",
             Self::SystemRelation => "system_relation",
             Self::ReadOnlyRelation => "read_only_relation",
@@ -369,6 +383,7 @@ impl DenyReason {
             Self::UnknownRelation
             | Self::UnlistedRelation
             | Self::UnfitRelation
+            | Self::RlsMissing
             | Self::OpaqueRelation
             | Self::SystemRelation
             | Self::ReadOnlyRelation

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::bind::Bound;
+pub use crate::bind::{Finding, FindingCode};
 use crate::cache::{CacheStats, Entry, Judged, PlanCache};
 use crate::catalog::Catalog;
 use crate::deny::Denial;
@@ -164,6 +165,11 @@ impl Engine {
     /// The catalogue.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.bound.catalog
+    }
+
+    /// What of the catalogue is not as the policy wants it.
+    pub fn findings(&self) -> &[Finding] {
+        self.bound.findings()
     }
 
     /// What the plan cache did so far.

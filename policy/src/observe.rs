@@ -163,6 +163,7 @@ fn is_observable(reason: DenyReason) -> bool {
         | DenyReason::UnknownRelation
         | DenyReason::UnlistedRelation
         | DenyReason::UnfitRelation
+        | DenyReason::RlsMissing
         | DenyReason::OpaqueRelation
         | DenyReason::ReadOnlyRelation
         | DenyReason::UnknownOperator

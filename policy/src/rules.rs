@@ -88,7 +88,7 @@ pub enum ErrorDetail {
 pub enum RequireRls {
     /// It is not looked at.
     Off,
-    /// Its lack is reported when the policy is loaded.
+    /// Its lack is logged and counted, whenever the policy or the catalogue has changed.
     Warn,
     /// Tables without it are denied.
     Enforce,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use pgwarden_config::Settings;
 use pgwarden_config::settings;
-use pgwarden_policy::engine::{BindingProblem, Limits};
+use pgwarden_policy::engine::{BindingProblem, Finding, Limits};
 use pgwarden_policy::{CacheStats, Catalog, Engine, Policy};
 
 use crate::backend::{ConnectError, Upstream};
@@ -78,6 +78,7 @@ impl Database {
         };
         let engine =
             Engine::new(policy, Arc::clone(&catalog), limits).map_err(OpenError::Policy)?;
+        report(name, &engine, &[]);
         let pool = Pool::new(
             Arc::clone(&upstream),
             settings.pool.clone(),
@@ -197,6 +198,7 @@ impl Database {
     }
 
     fn replace(&self, engine: Engine) {
+        report(&self.name, &engine, self.engine().findings());
         let former = self.engine.swap(Arc::new(engine));
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         add(&mut retired, &former.cache_stats());
@@ -207,6 +209,20 @@ impl Database {
         let mut stats = *self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         add(&mut stats, &self.engine().cache_stats());
         stats
+    }
+}
+
+/// Logs what of the catalogue is not as the policy wants it, unless that is known.
+fn report(database: &str, engine: &Engine, known: &[Finding]) {
+    let found = engine.findings().iter();
+    for finding in found.filter(|finding| !known.contains(finding)) {
+        tracing::warn!(
+            database,
+            code = finding.code.as_str(),
+            object = finding.object,
+            "the relation {}",
+            finding.code.describe()
+        );
     }
 }
 

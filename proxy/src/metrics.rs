@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use pgwarden_policy::engine::FindingCode;
 use pgwarden_policy::{CacheStats, DenyReason, StatementKind};
 
 /// What became of a statement.
@@ -224,6 +225,8 @@ pub struct Gathered {
     pub cache: CacheStats,
     /// The age of the oldest catalogue in use.
     pub catalog_age: Duration,
+    /// What of the catalogues is not as the policy wants it.
+    pub findings: Vec<FindingCode>,
 }
 
 /// What came of asking a database for its catalogue.
@@ -377,6 +380,14 @@ impl Metrics {
         head(out, name, "gauge", help);
         let age = gathered.catalog_age.as_secs_f64();
         line(out, format_args!("{name} {age:.3}"));
+        let name = "pgwarden_schema_findings";
+        let help = "Relations that are not as the policy wants them, by code.";
+        head(out, name, "gauge", help);
+        for code in FindingCode::ALL {
+            let count = gathered.findings.iter().filter(|it| *it == code).count();
+            let code = code.as_str();
+            line(out, format_args!("{name}{{code=\"{code}\"}} {count}"));
+        }
     }
 
     fn render_connections(&self, out: &mut String) {

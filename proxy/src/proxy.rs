@@ -171,6 +171,9 @@ impl Proxy {
         let mut gathered = Gathered::default();
         for database in self.databases() {
             add(&mut gathered.cache, &database.cache_stats());
+            let engine = database.engine();
+            let codes = engine.findings().iter().map(|finding| finding.code);
+            gathered.findings.extend(codes);
             gathered.catalog_age = gathered.catalog_age.max(database.catalog_age());
         }
         self.metrics.render(&gathered)

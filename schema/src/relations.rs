@@ -13,6 +13,8 @@ use crate::error::Error;
 const RELATIONS: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text AS kind, c.relispartition,
        c.relrowsecurity, c.relforcerowsecurity,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_policy p
+        WHERE p.polrelid = c.oid)::pg_catalog.int4 AS policies,
        coalesce((SELECT o.option_value::pg_catalog.bool
                  FROM pg_catalog.pg_options_to_table(c.reloptions) o
                  WHERE o.option_name = 'security_invoker'), false) AS security_invoker,
@@ -75,6 +77,7 @@ fn relation(row: &Row) -> Result<Relation, Error> {
         is_partition: row.try_get("relispartition")?,
         row_security: row.try_get("relrowsecurity")?,
         force_row_security: row.try_get("relforcerowsecurity")?,
+        policies: row.try_get("policies")?,
         security_invoker: row.try_get("security_invoker")?,
         depends_on: Vec::new(),
         extension: row.try_get("extension")?,

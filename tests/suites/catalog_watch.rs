@@ -75,6 +75,10 @@ struct World {
 
 impl World {
     fn new(interval: &str) -> Self {
+        Self::with(interval, POLICY)
+    }
+
+    fn with(interval: &str, policy: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("watched_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let address = server().address();
@@ -104,7 +108,7 @@ impl World {
             Err(problems) => panic!("{problems}"),
         };
         Self {
-            running: proxy::start(settings, proxy::policy_of(POLICY)),
+            running: proxy::start(settings, proxy::policy_of(policy)),
             name,
             owner,
         }
@@ -391,6 +395,55 @@ fn a_catalogue_that_cannot_be_read_stays_in_use_and_grows_old() {
         |it| it == "a",
     );
     assert!(database.is_fresh());
+}
+
+/// The suite's policy that wants row level security, too.
+fn requiring(how: &str) -> String {
+    POLICY.replacen(
+        "[defaults]",
+        &format!("[defaults]\nrequire_rls = \"{how}\""),
+        1,
+    )
+}
+
+#[test]
+fn what_lacks_row_level_security_is_denied_until_it_has_it() {
+    let mut world = World::with(OFTEN, &requiring("enforce"));
+    let mut client = world.session();
+    let sql = "SELECT note FROM leads";
+    assert_eq!(ask(&mut client, sql), "rls_missing");
+    assert_eq!(ask(&mut client, "DELETE FROM leads"), "rls_missing");
+    assert_eq!(ask(&mut client, "SELECT name FROM places"), "harbour");
+    let disabled = "pgwarden_schema_findings{code=\"rls_disabled\"}";
+    assert_eq!(world.metric(disabled), 2.0);
+    for (step, code) in [
+        ("ENABLE ROW LEVEL SECURITY", "rls_not_forced"),
+        ("FORCE ROW LEVEL SECURITY", "rls_without_policy"),
+    ] {
+        world.ddl(&format!("ALTER TABLE leads {step}"));
+        let metric = format!("pgwarden_schema_findings{{code=\"{code}\"}}");
+        until(|| world.metric(&metric), |it| *it == 1.0);
+        assert_eq!(ask(&mut client, sql), "rls_missing");
+    }
+    world.ddl("CREATE POLICY tenant ON leads USING (true)");
+    until(|| ask(&mut client, sql), |it| it == "a");
+    assert_eq!(world.metric(disabled), 1.0);
+    world.ddl("ALTER TABLE leads DISABLE ROW LEVEL SECURITY");
+    until(|| ask(&mut client, sql), |it| it == "rls_missing");
+}
+
+#[test]
+fn the_lack_of_row_level_security_may_only_be_told() {
+    let mut world = World::with(OFTEN, &requiring("warn"));
+    let mut client = world.session();
+    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+    let disabled = "pgwarden_schema_findings{code=\"rls_disabled\"}";
+    assert_eq!(world.metric(disabled), 2.0);
+    world.ddl(
+        "ALTER TABLE leads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+         CREATE POLICY tenant ON leads USING (true)",
+    );
+    until(|| world.metric(disabled), |it| *it == 1.0);
 }
 
 /// The fingerprint as of now.

@@ -41,6 +41,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
         is_partition: false,
         row_security: false,
         force_row_security: false,
+        policies: 0,
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,

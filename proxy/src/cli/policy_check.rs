@@ -1,9 +1,13 @@
 //! `pgwarden policy check`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use pgwarden_config::{File, LoadedPolicy, Problems, read_policy};
+use pgwarden_policy::engine::Limits;
+use pgwarden_policy::rules::RequireRls;
+use pgwarden_policy::{Catalog, Engine};
 
 use super::{Failure, input, output};
 
@@ -21,18 +25,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // A file that can't be read is a wrong argument; what is wrong in it is a finding.
     let file = File::read(&arguments.policy)?;
     let loaded = read_policy(&file).or_else(found)?;
+    let mut lacking = 0;
     if let Some(dsn) = &arguments.dsn {
         let catalog = input::from_server(dsn)?;
-        bind(&loaded, catalog)?;
+        lacking = show_findings(&bind(&loaded, catalog)?)?;
     }
-    output::write(&summary(&loaded, arguments.dsn.is_some()))
+    output::write(&summary(&loaded, arguments.dsn.is_some()))?;
+    let enforced = loaded.policy.defaults.require_rls == RequireRls::Enforce;
+    if enforced && lacking > 0 {
+        eprintln!("{} denied", count(lacking, "relation"));
+        return Err(Failure::Findings);
+    }
+    Ok(())
 }
 
-fn bind(loaded: &LoadedPolicy, catalog: pgwarden_policy::Catalog) -> Result<(), Failure> {
-    let limits = pgwarden_policy::engine::Limits::default();
-    let policy = std::sync::Arc::clone(&loaded.policy);
-    match pgwarden_policy::Engine::new(policy, std::sync::Arc::new(catalog), limits) {
-        Ok(_) => Ok(()),
+/// Shows what the database lacks; gives how many relations that are.
+fn show_findings(engine: &Engine) -> Result<usize, Failure> {
+    for finding in engine.findings() {
+        let what = finding.code.describe();
+        output::write(&format!("{}: {what}\n", finding.object))?;
+    }
+    Ok(engine.findings().len())
+}
+
+fn bind(loaded: &LoadedPolicy, catalog: Catalog) -> Result<Engine, Failure> {
+    let policy = Arc::clone(&loaded.policy);
+    match Engine::new(policy, Arc::new(catalog), Limits::default()) {
+        Ok(engine) => Ok(engine),
         Err(problems) => found(loaded.source.locate_all(&problems)),
     }
 }

@@ -126,6 +126,7 @@ fn catalog() -> CatalogParts {
         is_partition: false,
         row_security: false,
         force_row_security: false,
+        policies: 0,
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
