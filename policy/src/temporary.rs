@@ -149,6 +149,7 @@ fn relation(told: Temporary) -> Relation {
         is_partition: false,
         row_security: false,
         force_row_security: false,
+        policies: 0,
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
