@@ -168,8 +168,13 @@ class Bench:
             self.bin / "postgres", "-D", data, "-p", str(port), "-k", data,
             "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=256MB",
             "-c", "max_connections=300", "-c", "autovacuum=off"], user)
-        wait_port(port, "PostgreSQL")
         dsn = self.dsn("direct")
+        # It listens before it lets anybody in.
+        ready = [self.bin / "pg_isready", "-q", "-t", "1", *dsn[:4]]
+        for _ in range(200):
+            if subprocess.run(ready).returncode == 0:
+                break
+            time.sleep(0.05)
         subprocess.run([self.bin / "createdb", *dsn[:-1], "bench"], check=True)
         subprocess.run([self.bin / "pgbench", "-i", "-q", "-s", "1", *dsn], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -300,6 +300,8 @@ pub struct Limits {
     pub statement_bytes: usize,
     /// How long TERM waits for transactions to end.
     pub drain_timeout: Duration,
+    /// Threads that sessions run on.
+    pub worker_threads: usize,
 }
 
 /// `[audit]`.
@@ -354,6 +356,15 @@ impl Database {
     pub const CATALOG_INTERVAL: Duration = Duration::from_secs(5);
 }
 
+impl Limits {
+    /// Half of the cores, rounded up: fewer threads wake each other less and cost less for each
+    /// statement, and the other half is left to whoever waits for the answers.
+    fn half_the_cores() -> usize {
+        let cores = std::thread::available_parallelism();
+        cores.map_or(1, |cores| cores.get().div_ceil(2))
+    }
+}
+
 // Defaults. Each is the value that the shipped sample shows, so that a file which leaves a key out
 // means the same as the sample.
 
@@ -378,6 +389,7 @@ impl Default for Limits {
             plan_cache_bytes: 64 << 20,
             statement_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),
+            worker_threads: Limits::half_the_cores(),
         }
     }
 }

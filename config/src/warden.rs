@@ -218,6 +218,7 @@ impl Reader<'_> {
                 default.statement_bytes,
             ),
             drain_timeout: section.or(report, "drain_timeout", duration, drain),
+            worker_threads: section.or(report, "worker_threads", count, default.worker_threads),
         };
         section.finish(report);
         limits

@@ -33,6 +33,9 @@ pub const SCHEMA_SQL: &str = include_str!("demo/schema.sql");
 
 const SETTINGS: &str = include_str!("demo/warden.toml");
 
+/// Threads that its sessions run on.
+const THREADS: usize = 2;
+
 /// Leads of each organisation; the other tables follow.
 const SCALE: u32 = 1000;
 
@@ -101,7 +104,7 @@ impl From<io::Error> for DemoError {
 /// See [`DemoError`].
 pub fn run(options: &Options, print: impl Fn(&str)) -> Result<(), DemoError> {
     let server = Postgres::start(database::let_in)?;
-    let runtime = server::runtime()?;
+    let runtime = server::runtime(THREADS)?;
     let ran = runtime.block_on(async {
         let signals = Signals::new()?;
         let password = database::fill(&server, SCALE).await?;

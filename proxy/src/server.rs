@@ -71,7 +71,8 @@ pub fn serve(load: &Load) -> Result<(), StartError> {
     let inputs = load().map_err(StartError::Settings)?;
     let log = log::install(&inputs.settings.log).map_err(StartError::Settings)?;
     log::install_panic_hook();
-    let runtime = runtime().map_err(|error| StartError::Settings(error.to_string()))?;
+    let threads = inputs.settings.limits.worker_threads;
+    let runtime = runtime(threads).map_err(|error| StartError::Settings(error.to_string()))?;
     let served = runtime.block_on(async {
         let signals = Signals::new().map_err(|error| StartError::Settings(error.to_string()))?;
         let running = start(inputs).await?;
@@ -85,12 +86,14 @@ pub fn serve(load: &Load) -> Result<(), StartError> {
     served
 }
 
-/// The runtime that sessions need: its threads have the stack for the parser.
+/// The runtime that sessions need: its threads have the stack for the parser. A session that is
+/// judging a long text hands its thread's other sessions to another thread.
 ///
 /// # Errors
 /// When the system gives no threads.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+pub fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
         .enable_all()
         .thread_name("pgwarden")
         .thread_stack_size(STACK_BYTES)

@@ -88,7 +88,7 @@ pub fn start(settings: Settings, policy: LoadedPolicy) -> Running {
 /// The runtime that all proxies of this test binary share.
 pub fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| pgwarden::server::runtime().expect("threads can be had"))
+    RUNTIME.get_or_init(|| pgwarden::server::runtime(2).expect("threads can be had"))
 }
 
 /// The address of the proxy that most tests share.

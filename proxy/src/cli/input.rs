@@ -61,7 +61,7 @@ fn from_file(path: &Path) -> Result<Catalog, Failure> {
 pub(super) fn from_server(dsn: &str) -> Result<Catalog, Failure> {
     let database = pgwarden_config::read_database(dsn, &Environment::of_process())
         .map_err(|problems| Failure::usage(format!("--dsn: {}", problems.join("\n--dsn: "))))?;
-    let runtime = server::runtime()
+    let runtime = server::runtime(1)
         .map_err(|error| Failure::Internal(format!("can't start the runtime: {error}")))?;
     runtime.block_on(read_catalog(&database))
 }

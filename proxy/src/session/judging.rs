@@ -12,6 +12,9 @@ use super::names::{Basis, Statement};
 use crate::auth::{Access, AuthError, Identity};
 use crate::database::Database;
 
+/// The verdict on a text of this length may take milliseconds.
+const LONG_TEXT_BYTES: usize = 4 << 10;
+
 /// What a session's verdicts depend on.
 pub(super) struct Judging {
     database: Arc<Database>,
@@ -150,7 +153,8 @@ impl Judging {
             facts: &self.facts,
             values: &self.access.values,
         };
-        let verdict = self.engine.judge(request, &mut self.scratch);
+        let (engine, scratch) = (&self.engine, &mut self.scratch);
+        let verdict = beside_others(text, || engine.judge(request, scratch));
         let reason = match &verdict {
             Ok(cleared) => cleared.plan().observed.as_ref().and_then(|it| it.reason),
             Err(denial) => Some(denial.reason),
@@ -177,7 +181,8 @@ impl Judging {
             values: &self.access.values,
         };
         let engine = Arc::clone(&self.engine);
-        engine.map_position(&request, &mut self.scratch, position)
+        let scratch = &mut self.scratch;
+        beside_others(text, || engine.map_position(&request, scratch, position))
     }
 
     /// The plan of a prepared statement as of now. When the policy, the catalogue or the search
@@ -214,4 +219,13 @@ fn is_of_unknown(reason: DenyReason) -> bool {
             | DenyReason::UnfitRelation
             | DenyReason::AmbiguousColumn
     )
+}
+
+/// While a long text is judged, the sessions that share the thread go on, on another.
+fn beside_others<T>(text: &str, judge: impl FnOnce() -> T) -> T {
+    if text.len() < LONG_TEXT_BYTES {
+        judge()
+    } else {
+        tokio::task::block_in_place(judge)
+    }
 }
