@@ -125,6 +125,7 @@ fn policy() -> Policy {
         },
         tables: Vec::new(),
         functions: FunctionRules::default(),
+        channels: Vec::new(),
         settings: Vec::new(),
         roles: Vec::new(),
         tests: Vec::new(),

@@ -130,6 +130,7 @@ impl Reader {
         self.refuse_enforced_among_observed(mode, &tables);
         let functions = self.functions(&mut root);
         let settings = self.settings(&mut root);
+        let channels = self.channels(&mut root);
         let roles = self.roles(&mut root);
         let tests = self.tests(&mut root);
         root.finish(&mut self.report);
@@ -140,6 +141,7 @@ impl Reader {
             tables,
             functions,
             settings,
+            channels,
             roles,
             tests,
             revision,

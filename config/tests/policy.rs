@@ -342,3 +342,22 @@ policy.toml:3:8: there is no such table
         "{elsewhere}"
     );
 }
+
+#[test]
+fn channels_are_listed_by_name() {
+    let policy = |list: &str| {
+        let text = format!("version = 1\n[channels]\nallow = {list}\n");
+        let file = pgwarden_config::diagnostic::File::new("policy.toml", text);
+        pgwarden_config::read_policy(&file)
+    };
+    let read = policy("[\"jobs\", \"Mixed Case\"]").expect("two channels");
+    assert_eq!(read.policy.channels, ["jobs", "Mixed Case"]);
+    for wrong in [
+        "[\"*\"]",
+        "[\"\"]",
+        "\"jobs\"",
+        &format!("[\"{}\"]", "x".repeat(64)),
+    ] {
+        assert!(policy(wrong).is_err(), "{wrong}");
+    }
+}

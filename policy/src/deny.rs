@@ -141,6 +141,17 @@ pub enum DenyReason {
     /// SELECT to_jsonb(l) FROM leads l -- instead
     /// ```
     FunctionDenied,
+    /// A channel of LISTEN or NOTIFY that the policy does not list.
+    ///
+    /// Why: A channel belongs to the whole database: what one tenant sends, every tenant receives.
+    ///
+    /// Instead: Have the channel listed under `[channels]`, if all tenants may share it.
+    ///
+    /// ```sql
+    /// LISTEN orders -- refused
+    /// SELECT id FROM orders WHERE created_at > now() - interval '1 minute' -- instead
+    /// ```
+    ChannelDenied,
     /// A function that nobody knows.
     ///
     /// Why: It is neither PostgreSQL's own nor in the catalogue's schemas of the search_path.
@@ -323,6 +334,7 @@ impl DenyReason {
         Self::SystemRelation,
         Self::ReadOnlyRelation,
         Self::FunctionDenied,
+        Self::ChannelDenied,
         Self::UnknownFunction,
         Self::UnknownOperator,
         Self::UnknownType,
@@ -355,6 +367,7 @@ impl DenyReason {
             Self::SystemRelation => "system_relation",
             Self::ReadOnlyRelation => "read_only_relation",
             Self::FunctionDenied => "function_denied",
+            Self::ChannelDenied => "channel_denied",
             Self::UnknownFunction => "unknown_function",
             Self::UnknownOperator => "unknown_operator",
             Self::UnknownType => "unknown_type",
@@ -388,6 +401,7 @@ impl DenyReason {
             | Self::SystemRelation
             | Self::ReadOnlyRelation
             | Self::FunctionDenied
+            | Self::ChannelDenied
             | Self::UnknownFunction
             | Self::UnknownOperator
             | Self::UnknownType

@@ -181,6 +181,7 @@ fn is_observable(reason: DenyReason) -> bool {
         | DenyReason::TooComplex
         | DenyReason::SystemRelation
         | DenyReason::FunctionDenied
+        | DenyReason::ChannelDenied
         | DenyReason::UnknownFunction
         | DenyReason::SettingDenied
         | DenyReason::IdentityGuard

@@ -96,6 +96,8 @@ pub enum Effect {
     CloseAll,
     /// LISTEN.
     Listen,
+    /// UNLISTEN.
+    Unlisten,
     /// Temporary relations may be others afterwards: ask the server before the next verdict.
     Temporaries,
 }

@@ -248,6 +248,8 @@ pub struct Policy {
     pub functions: FunctionRules,
     /// `[settings] allow`: names that clients may SET.
     pub settings: Vec<String>,
+    /// `[channels] allow`: what tenants may LISTEN to and NOTIFY.
+    pub channels: Vec<String>,
     /// `[[role]]`.
     pub roles: Vec<RoleRule>,
     /// `[[test]]`.

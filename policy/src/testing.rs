@@ -162,6 +162,7 @@ pub(crate) fn policy() -> Policy {
             table("user_credits", Scope::Keys(vec![by_user])),
         ],
         functions: FunctionRules::default(),
+        channels: Vec::new(),
         settings: Vec::new(),
         roles: Vec::new(),
         tests: Vec::new(),

@@ -191,6 +191,8 @@ pub enum Pin {
     Observed,
     /// A cursor WITH HOLD.
     Cursor,
+    /// LISTEN.
+    Listen,
     /// A temporary table.
     Temporary,
     /// A statement of SQL's PREPARE.
@@ -198,10 +200,11 @@ pub enum Pin {
 }
 
 impl Pin {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::BreakGlass,
         Self::Observed,
         Self::Cursor,
+        Self::Listen,
         Self::Temporary,
         Self::Prepare,
     ];
@@ -212,6 +215,7 @@ impl Pin {
             Self::BreakGlass => "break_glass",
             Self::Observed => "observed",
             Self::Cursor => "cursor",
+            Self::Listen => "listen",
             Self::Temporary => "temporary",
             Self::Prepare => "prepare",
         }
@@ -340,11 +344,12 @@ impl Metrics {
 
     /// How many sessions keep their server connection for this reason.
     pub fn pinned(&self, pin: Pin) -> &Gauge {
-        let [break_glass, observed, cursor, temporary, prepare] = &self.pinned;
+        let [break_glass, observed, cursor, listen, temporary, prepare] = &self.pinned;
         match pin {
             Pin::BreakGlass => break_glass,
             Pin::Observed => observed,
             Pin::Cursor => cursor,
+            Pin::Listen => listen,
             Pin::Temporary => temporary,
             Pin::Prepare => prepare,
         }

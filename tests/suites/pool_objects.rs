@@ -182,3 +182,57 @@ fn a_pipeline_follows_its_own_temporary_tables() {
         assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
     }
 }
+
+/// The channel and payload of the next message, which must be a notification.
+fn notification(client: &mut Client) -> String {
+    let message = client.read().expect("a notification");
+    assert_eq!(message.tag, b'A');
+    String::from_utf8_lossy(&message.body[4..]).replace('\0', " ")
+}
+
+#[test]
+fn h_listen_pins_until_unlisten() {
+    let pooled = Pooled::new(PoolMode::Transaction, 2);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    for undo in ["UNLISTEN jobs", "UNLISTEN *", "DISCARD ALL"] {
+        a.query("LISTEN jobs").ok();
+        until(|| pooled.pinned("listen"));
+        b.query("NOTIFY jobs, 'one'").ok();
+        assert_eq!(notification(&mut a), "jobs one ");
+        b.extended("SELECT pg_notify('jobs', $1)", &[Some("two")])
+            .ok();
+        assert_eq!(notification(&mut a), "jobs two ");
+        a.query(undo).ok();
+        until(|| !pooled.pinned("listen"));
+        b.query("NOTIFY jobs, 'three'").ok();
+        assert_eq!(value(&mut a, "SELECT 1"), "1");
+    }
+    // A LISTEN that is rolled back listens to nothing, and an UNLISTEN goes on listening.
+    a.query("BEGIN").ok();
+    a.query("LISTEN jobs").ok();
+    a.query("ROLLBACK").ok();
+    until(|| !pooled.pinned("listen"));
+    a.query("LISTEN jobs").ok();
+    until(|| pooled.pinned("listen"));
+    a.query("BEGIN").ok();
+    a.query("UNLISTEN *").ok();
+    a.query("ROLLBACK").ok();
+    assert_eq!(value(&mut a, "SELECT 1"), "1");
+    assert!(pooled.pinned("listen"));
+    b.query("NOTIFY jobs").ok();
+    assert_eq!(notification(&mut a), "jobs  ");
+    drop(a);
+    // Who comes next listens to nothing.
+    let mut next = [pooled.session(Tenant::B), pooled.session(Tenant::A)];
+    for client in &mut next {
+        client.query("BEGIN").ok();
+        client.query("NOTIFY jobs, 'four'").ok();
+    }
+    for client in &mut next {
+        client.send(b'Q', b"COMMIT\0");
+        assert_eq!(tags(&client.messages()), "CZ");
+        client.send(b'Q', b"SELECT 1\0");
+        assert_eq!(tags(&client.messages()), "TDCZ");
+    }
+}

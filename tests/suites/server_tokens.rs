@@ -148,6 +148,7 @@ fn policy(value_type: ValueType) -> Policy {
         },
         tables: Vec::new(),
         functions: FunctionRules::default(),
+        channels: Vec::new(),
         settings: Vec::new(),
         roles: vec![
             RoleRule {

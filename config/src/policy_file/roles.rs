@@ -1,5 +1,5 @@
-//! `[[role]]`, `[functions]` and `[settings]`: what a token's role changes, and what tenants may
-//! call and set.
+//! `[[role]]`, `[functions]`, `[settings]` and `[channels]`: what a token's role changes, and what
+//! tenants may call, set and listen to.
 
 use pgwarden_policy::rules::{FunctionRules, QualifiedName, RoleRule, RoleTenant};
 
@@ -27,6 +27,9 @@ const NEVER_ALLOWED: &[&str] = &[
 ];
 /// The same for everything below these names.
 const NEVER_ALLOWED_BELOW: &[&str] = &["request.", "pgwarden."];
+
+/// `NAMEDATALEN` less one.
+const CHANNEL_BYTES: usize = 63;
 
 impl Reader {
     pub(super) fn functions(&mut self, root: &mut Section<'_>) -> FunctionRules {
@@ -91,6 +94,19 @@ impl Reader {
         read.into_iter().map(|(name, _)| name).collect()
     }
 
+    pub(super) fn channels(&mut self, root: &mut Section<'_>) -> Vec<String> {
+        let Some(mut section) = root.section(&mut self.report, "channels") else {
+            return Vec::new();
+        };
+        let allow = section.take("allow");
+        section.finish(&mut self.report);
+        let Some(entry) = allow else {
+            return Vec::new();
+        };
+        let read = self.list(&entry.node, channel);
+        read.into_iter().map(|(name, _)| name).collect()
+    }
+
     pub(super) fn roles(&mut self, root: &mut Section<'_>) -> Vec<RoleRule> {
         let mut roles: Vec<RoleRule> = Vec::new();
         for mut section in root.sections(&mut self.report, "role") {
@@ -134,6 +150,22 @@ fn setting(node: &Node) -> Result<String, Complaint> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     if !name.chars().all(plain) {
         return Err(Complaint::new("not the name of a setting"));
+    }
+    Ok(name)
+}
+
+/// The name of a channel, as LISTEN folds it: `LISTEN Jobs` listens to `jobs`.
+fn channel(node: &Node) -> Result<String, Complaint> {
+    let name = word(node)?;
+    if name == "*" {
+        let complaint = Complaint::new("channels are listed one by one");
+        return Err(complaint.help("write their names; what is sent reaches every tenant"));
+    }
+    if name.len() > CHANNEL_BYTES {
+        let complaint = Complaint::new(format!(
+            "a channel's name has {CHANNEL_BYTES} bytes at most"
+        ));
+        return Err(complaint.help("write the name as PostgreSQL shortens it"));
     }
     Ok(name)
 }

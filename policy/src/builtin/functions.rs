@@ -146,7 +146,6 @@ mod tests {
             "setval",
             "pg_cancel_backend",
             "pg_terminate_backend",
-            "pg_notify",
             "pg_advisory_lock",
             "pg_try_advisory_xact_lock",
             "pg_sleep",

@@ -203,6 +203,7 @@ fn engine(limits: Limits) -> Engine {
         },
         tables: Vec::new(),
         functions: FunctionRules::default(),
+        channels: Vec::new(),
         settings: Vec::new(),
         roles: Vec::new(),
         tests: Vec::new(),

@@ -139,6 +139,7 @@ impl Judge<'_> {
             "ts_rewrite" => Ok(()),
             "nextval" => self.nextval(call),
             "current_setting" => self.current_setting(call),
+            "pg_notify" => self.notify_call(call),
             _ => Err(denied(name)),
         }
     }

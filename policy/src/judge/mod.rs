@@ -22,6 +22,7 @@
 
 mod barrier;
 mod calls;
+mod channels;
 mod compare;
 mod copy;
 mod cursor;

@@ -32,9 +32,9 @@ impl Judge<'_> {
             NodeEnum::DiscardStmt(discard) => self.discard(discard),
             NodeEnum::DeallocateStmt(deallocate) => self.deallocate(deallocate),
             NodeEnum::ClosePortalStmt(close) => self.close(close),
-            NodeEnum::UnlistenStmt(_) | NodeEnum::ConstraintsSetStmt(_) => {
-                Ok(StatementKind::Utility)
-            }
+            NodeEnum::UnlistenStmt(unlisten) => self.unlisten(unlisten),
+            // It names constraints, and only says when those are looked at.
+            NodeEnum::ConstraintsSetStmt(_) => Ok(StatementKind::Utility),
             NodeEnum::CopyStmt(copy) => self.copy(copy),
             NodeEnum::ExplainStmt(explain) => {
                 if !self.bound.policy.defaults.explain {
@@ -56,11 +56,12 @@ impl Judge<'_> {
             NodeEnum::ExecuteStmt(execute) => self.execute(execute),
             NodeEnum::DeclareCursorStmt(declare) => self.declare(declare),
             NodeEnum::FetchStmt(fetch) => self.fetch(fetch),
-            NodeEnum::ListenStmt(_) => Err(refused("LISTEN")),
-            NodeEnum::NotifyStmt(_) => Err(refused("NOTIFY")),
-            NodeEnum::LockStmt(_) => Err(refused("LOCK").hint(
-                "It would hold up all tenants. Use SELECT … FOR UPDATE or an advisory lock.",
-            )),
+            NodeEnum::ListenStmt(listen) => self.listen(listen),
+            NodeEnum::NotifyStmt(notify) => self.notify(notify),
+            // Row level security says nothing of locks, so PostgreSQL would let it pass; but who
+            // may write a row of a shared table must not be able to stop all tenants.
+            NodeEnum::LockStmt(_) => Err(refused("LOCK")
+                .hint("It would hold up all tenants. Use SELECT … FOR UPDATE on the rows.")),
             NodeEnum::TruncateStmt(truncate) => self.truncate(truncate),
             NodeEnum::DoStmt(_) => Err(refused("DO").hint(
                 "Its code is not judged. The policy can list a procedure under [functions].",

@@ -33,6 +33,9 @@ impl Judge<'_> {
             | TransactionStmtKind::TransStmtRollbackPrepared => Err(Denial::new(
                 DenyReason::UnsupportedStatement,
                 "two-phase commit is not supported",
+            )
+            .hint(
+                "A prepared transaction outlives its session, and any tenant could end it. Use COMMIT.",
             )),
         }
     }

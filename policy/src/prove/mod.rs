@@ -229,8 +229,8 @@ impl<'a> Walk<'a> {
             "DropStmt" => self.dropped(original, rewritten),
             "RangeSubselect" => self.derived(original, rewritten, "subquery"),
             "SubLink" => self.derived(original, rewritten, "subselect"),
-            // Its RangeVars name aliases of the query, not relations.
-            "LockingClause" => self.same(original, rewritten),
+            // Their RangeVars name aliases of the query and constraints, not relations.
+            "LockingClause" | "ConstraintsSetStmt" => self.same(original, rewritten),
             _ => self.fields(original, rewritten, &[]),
         }
     }

@@ -347,6 +347,7 @@ fn effect(effect: &Effect) -> String {
         Effect::Close(name) => format!("the cursor {name:?} is gone"),
         Effect::CloseAll => "no portal is left".to_owned(),
         Effect::Listen => "notifications are delivered".to_owned(),
+        Effect::Unlisten => "fewer notifications are delivered, or none".to_owned(),
         Effect::Temporaries => {
             "temporary tables are asked for before the next statement".to_owned()
         }

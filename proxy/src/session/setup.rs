@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::queue::{Expect, Pending};
+use super::sharing::Told;
 use super::{Passed, Session, Stop, claims};
 use crate::backend::{Forward, Outbox};
 use crate::wire::{Reader, report};
@@ -24,7 +25,8 @@ const SWEEP: &str = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN
 const REPLAY: &str = "SELECT pg_catalog.count(pg_catalog.set_config(key, value, false)) \
     FROM pg_catalog.json_each_text($1::pg_catalog.json)";
 
-/// The settings of these names that are not those of the start-up, and whether there are cursors.
+/// The settings of these names that are not those of the start-up, and whether there are cursors and
+/// channels.
 /// Settings with a dot may be unknown to `pg_settings`.
 const ASK: &str = "SELECT (SELECT pg_catalog.json_object_agg(it.name, it.value) FROM (\
     SELECT asked.name, CASE WHEN s.name IS NULL \
@@ -34,7 +36,8 @@ const ASK: &str = "SELECT (SELECT pg_catalog.json_object_agg(it.name, it.value) 
     LEFT JOIN pg_catalog.pg_settings AS s \
     ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower(asked.name)) AS it \
     WHERE it.value IS NOT NULL), \
-    EXISTS (SELECT FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable)";
+    EXISTS (SELECT FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable), \
+    EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
 
 impl Session {
     /// Sends the batch. Only where no reply is outstanding, and outside of a transaction.
@@ -113,36 +116,43 @@ impl Session {
 
     /// The row of [`ASK`].
     pub(super) fn take_settings(&mut self, row: &[u8]) -> Result<(), Stop> {
-        let (settings, holds) = settings(row).ok_or_else(Stop::desynchronised)?;
+        let told = told(row).ok_or_else(Stop::desynchronised)?;
         if let Some(sharing) = &mut self.sharing {
-            sharing.learn(settings, holds);
+            sharing.learn(told);
         }
         Ok(())
     }
 }
 
-/// Settings in the order of their names, and whether there are cursors.
-fn settings(row: &[u8]) -> Option<(Vec<(String, String)>, bool)> {
+/// Settings in the order of their names, and whether there are cursors and channels.
+fn told(row: &[u8]) -> Option<Told> {
     let mut reader = Reader::new(row);
     reader.u16().ok()?;
     let settings: HashMap<String, String> = match usize::try_from(reader.i32().ok()?) {
         Ok(length) => serde_json::from_slice(reader.take(length).ok()?).ok()?,
         Err(_) => HashMap::new(),
     };
-    let length = usize::try_from(reader.i32().ok()?).ok()?;
-    let holds = reader.take(length).ok()? != b"f";
+    let mut flag = || {
+        let length = usize::try_from(reader.i32().ok()?).ok()?;
+        Some(reader.take(length).ok()? != b"f")
+    };
+    let (holds, listens) = (flag()?, flag()?);
     let mut settings: Vec<_> = settings.into_iter().collect();
     settings.sort_unstable();
-    Some((settings, holds))
+    Some(Told {
+        settings,
+        holds,
+        listens,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(settings: Option<&str>, holds: &str) -> Vec<u8> {
-        let mut row = vec![0, 2];
-        for value in [settings, Some(holds)] {
+    fn row(settings: Option<&str>, holds: &str, listens: &str) -> Vec<u8> {
+        let mut row = vec![0, 3];
+        for value in [settings, Some(holds), Some(listens)] {
             match value {
                 Some(text) => {
                     row.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
@@ -156,10 +166,20 @@ mod tests {
 
     #[test]
     fn settings_are_read_in_the_order_of_their_names() {
-        let read = settings(&row(Some(r#"{"b":"2","a":"1"}"#), "f"));
+        let read = told(&row(Some(r#"{"b":"2","a":"1"}"#), "f", "t"));
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(read, Some((vec![pair("a", "1"), pair("b", "2")], false)));
-        assert_eq!(settings(&row(None, "t")), Some((Vec::new(), true)));
-        assert_eq!(settings(&[0, 2, 0]), None);
+        let both = Told {
+            settings: vec![pair("a", "1"), pair("b", "2")],
+            holds: false,
+            listens: true,
+        };
+        assert_eq!(read, Some(both));
+        let none = Told {
+            settings: Vec::new(),
+            holds: true,
+            listens: false,
+        };
+        assert_eq!(told(&row(None, "t", "f")), Some(none));
+        assert_eq!(told(&[0, 3, 0]), None);
     }
 }

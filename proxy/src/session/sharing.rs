@@ -42,12 +42,25 @@ pub(super) struct Sharing {
     pub(super) unread: bool,
     /// There are cursors WITH HOLD, or may be.
     pub(super) holds: bool,
+    /// Notifications are listened to, or may be.
+    pub(super) listens: bool,
     /// What the server says of its settings is no news to the client.
     pub(super) muted: bool,
     /// Cancels that have hit the question for settings in a row.
     pub(super) cancelled: u8,
     /// What the gauge counts this session as.
     pub(super) pin: Option<Pin>,
+}
+
+/// What the server has told of a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The settings that are not those of the start-up.
+    pub(super) settings: Settings,
+    /// Whether there are cursors WITH HOLD.
+    pub(super) holds: bool,
+    /// Whether notifications are listened to.
+    pub(super) listens: bool,
 }
 
 impl Sharing {
@@ -63,6 +76,7 @@ impl Sharing {
             asks: false,
             unread: false,
             holds: false,
+            listens: false,
             muted: false,
             cancelled: 0,
             pin: None,
@@ -93,12 +107,17 @@ impl Sharing {
                     self.asks = true;
                 }
                 Effect::CloseAll | Effect::Close(_) => self.asks |= self.holds,
+                Effect::Listen => {
+                    self.listens = true;
+                    self.asks = true;
+                    self.unswept = true;
+                }
+                Effect::Unlisten => self.asks |= self.listens,
                 Effect::DeallocateAll
                 | Effect::Deallocate(_)
                 | Effect::Prepare(_)
                 | Effect::Execute(_)
-                | Effect::Fetch(_)
-                | Effect::Listen => {}
+                | Effect::Fetch(_) => {}
             }
         }
     }
@@ -120,7 +139,12 @@ impl Sharing {
     }
 
     /// The server has told them.
-    pub(super) fn learn(&mut self, settings: Settings, holds: bool) {
+    pub(super) fn learn(&mut self, told: Told) {
+        let Told {
+            settings,
+            holds,
+            listens,
+        } = told;
         if self.setup.settings != settings {
             let role = self.setup.role.as_deref();
             self.setup = Setup::new(&self.setup.claims, role, settings);
@@ -129,6 +153,7 @@ impl Sharing {
         self.asks = false;
         self.cancelled = 0;
         self.holds = holds;
+        self.listens = listens;
     }
 }
 
@@ -226,6 +251,9 @@ impl Session {
         }
         if sharing.holds {
             return Some(Pin::Cursor);
+        }
+        if sharing.listens {
+            return Some(Pin::Listen);
         }
         if !self.judging.temporaries().is_empty() {
             return Some(Pin::Temporary);

@@ -59,8 +59,8 @@ const KINDS: &[(&str, &str, &str)] = &[
         "SET CONSTRAINTS",
     ),
     ("UnlistenStmt", "UNLISTEN *", "UNLISTEN *"),
-    ("ListenStmt", "LISTEN x", "! unsupported_statement"),
-    ("NotifyStmt", "NOTIFY x", "! unsupported_statement"),
+    ("ListenStmt", "LISTEN x", "! channel_denied"),
+    ("NotifyStmt", "NOTIFY x", "! channel_denied"),
     (
         "CopyStmt",
         "COPY leads FROM PROGRAM 'x'",
