@@ -18,7 +18,10 @@ static PARSER: Mutex<()> = Mutex::new(());
 const LOCATED_BYTES: usize = 16 << 10;
 
 /// Parses a text, or says what the server would say.
-pub(crate) fn parse(text: &str) -> Result<ParseResult, Denial> {
+///
+/// # Errors
+/// The denial, for a text that is not SQL or is nested too deeply.
+pub fn parse(text: &str) -> Result<ParseResult, Denial> {
     run(text).map_err(|error| refused(text, &error))
 }
 

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::server;
 
+mod audit;
 mod catalog;
 mod check;
 mod demo;
@@ -21,6 +22,7 @@ mod policy_check;
 mod policy_diff;
 mod policy_test;
 mod question;
+mod sarif;
 mod serve;
 mod token_inspect;
 mod token_mint;
@@ -54,6 +56,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Judge files of SQL, for CI.
     Check(check::Arguments),
+    /// Find what a live database lacks to keep tenants apart.
+    Audit(audit::Arguments),
     /// Write the catalogue snapshot of a database, which offline commands read.
     Catalog(catalog::Arguments),
     /// Make and look at development tokens.
@@ -97,6 +101,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Policy(Policy::Diff(arguments)) => policy_diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Token(Token::Mint(arguments)) => token_mint::run(&arguments),
         Command::Token(Token::Inspect(arguments)) => token_inspect::run(&arguments),

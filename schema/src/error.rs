@@ -9,6 +9,8 @@ pub enum Error {
     Server(tokio_postgres::Error),
     /// The server is older than PostgreSQL 13; this is its `server_version_num`.
     TooOld(u32),
+    /// The server's answer to a query of the audit is not what was asked for.
+    Document(serde_json::Error),
 }
 
 impl fmt::Display for Error {
@@ -19,6 +21,7 @@ impl fmt::Display for Error {
                 Some(db) => write!(f, "{} ({})", db.message(), db.code().code()),
                 None => write!(f, "{error}"),
             },
+            Self::Document(error) => write!(f, "an object can't be understood: {error}"),
             Self::TooOld(number) => write!(
                 f,
                 "the server is PostgreSQL {}; 13 is the oldest that pgwarden reads",

@@ -1,10 +1,13 @@
 //! What the database holds: reads the catalogue snapshot of `pgwarden-policy` from a live
-//! PostgreSQL (13 or later).
+//! PostgreSQL (13 or later), and audits what the database itself does to keep tenants apart
+//! ([`audit`]).
 //!
 //! One transaction, one snapshot: what is read belongs together, however much DDL runs beside it.
 //! Only `pg_catalog` is read, by qualified names and with an empty `search_path`, so nothing that
 //! tenants or applications created can run or stand in for a system relation. What can't be
 //! understood (a new kind of type, say) is left out, and what is left out is denied.
+
+pub mod audit;
 
 mod error;
 mod fingerprint;

@@ -8,6 +8,7 @@ use clap::Args;
 use pgwarden_config::{Environment, LoadedPolicy, load_policy, settings};
 use pgwarden_policy::engine::Limits;
 use pgwarden_policy::{Catalog, Engine};
+use tokio_postgres::Client;
 
 use crate::backend::{self, Upstream};
 use crate::server;
@@ -59,14 +60,27 @@ fn from_file(path: &Path) -> Result<Catalog, Failure> {
 
 /// Reads the catalogue of a live database.
 pub(super) fn from_server(dsn: &str) -> Result<Catalog, Failure> {
+    on_server(dsn, async |client| {
+        pgwarden_schema::read_catalog(client).await
+    })
+}
+
+/// Asks a live database something.
+pub(super) fn on_server<T>(
+    dsn: &str,
+    ask: impl AsyncFnOnce(&Client) -> Result<T, pgwarden_schema::Error>,
+) -> Result<T, Failure> {
     let database = pgwarden_config::read_database(dsn, &Environment::of_process())
         .map_err(|problems| Failure::usage(format!("--dsn: {}", problems.join("\n--dsn: "))))?;
     let runtime = server::runtime(1)
         .map_err(|error| Failure::Internal(format!("can't start the runtime: {error}")))?;
-    runtime.block_on(read_catalog(&database))
+    runtime.block_on(connected(&database, ask))
 }
 
-async fn read_catalog(database: &settings::Database) -> Result<Catalog, Failure> {
+async fn connected<T>(
+    database: &settings::Database,
+    ask: impl AsyncFnOnce(&Client) -> Result<T, pgwarden_schema::Error>,
+) -> Result<T, Failure> {
     // The URL's user stands in for a database that it does not name, as in libpq.
     let upstream = Upstream::new(database, &database.user);
     let upstream = Arc::new(upstream.map_err(|error| Failure::usage(format!("--dsn: {error}")))?);
@@ -78,8 +92,8 @@ async fn read_catalog(database: &settings::Database) -> Result<Catalog, Failure>
         // It ends with the client, which sees its errors, too.
         let _ = connection.await;
     });
-    let read = pgwarden_schema::read_catalog(&client).await;
-    read.map_err(|error| failed(error.to_string()))
+    let answer = ask(&client).await;
+    answer.map_err(|error| failed(error.to_string()))
 }
 
 /// Texts with the names that messages show: of files, or of standard input for `-` or none.

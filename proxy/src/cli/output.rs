@@ -1,6 +1,6 @@
 //! Standard output.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -21,6 +21,11 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
         ))),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Whether people look at it, on a terminal that they want coloured.
+pub(super) fn is_coloured() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Writes a result as JSON.

@@ -1,0 +1,257 @@
+//! What the expression of a row policy means, as far as findings need it.
+
+use serde_json::Value;
+
+/// A parsed expression.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    root: Value,
+}
+
+impl Expression {
+    /// `None` when it can't be read.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let tree = pgwarden_policy::parse(&format!("SELECT {text}")).ok()?;
+        let tree = serde_json::to_value(&tree).ok()?;
+        let value = tree.pointer("/stmts/0/stmt/node/SelectStmt/target_list/0/node/ResTarget/val");
+        Some(Self {
+            root: value.cloned()?,
+        })
+    }
+
+    /// Whether it lets every row through, whatever the session.
+    pub(crate) fn is_always_true(&self) -> bool {
+        always_true(&self.root)
+    }
+
+    /// Whether every way to true looks at one of these columns. A table behind a parent has none
+    /// of its own: there any column will do.
+    pub(crate) fn restricts(&self, columns: &[&str]) -> bool {
+        restricts(&self.root, columns)
+    }
+
+    /// The functions that are called once for each row although no row decides their value.
+    pub(crate) fn repeated_calls(&self) -> Vec<String> {
+        let mut calls = Vec::new();
+        repeated(&self.root, &mut calls);
+        calls.dedup();
+        calls
+    }
+}
+
+/// The kind and the fields of a node; `{"node": {"FuncCall": {…}}}`.
+fn node(value: &Value) -> Option<(&str, &Value)> {
+    let (kind, fields) = value.get("node")?.as_object()?.iter().next()?;
+    Some((kind, fields))
+}
+
+/// The fields of a node of this kind.
+pub(crate) fn fields<'v>(value: &'v Value, kind: &str) -> Option<&'v Value> {
+    node(value).filter(|it| it.0 == kind).map(|it| it.1)
+}
+
+fn list<'v>(fields: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
+    fields
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// The texts of a list of names.
+pub(crate) fn names<'v>(fields: &'v Value, name: &str) -> Vec<&'v str> {
+    list(fields, name)
+        .filter_map(|it| it.pointer("/node/String/sval").and_then(Value::as_str))
+        .collect()
+}
+
+/// `AND_EXPR` and `OR_EXPR` of `BoolExprType`.
+const AND: i64 = 1;
+const OR: i64 = 2;
+
+fn always_true(value: &Value) -> bool {
+    match node(value) {
+        Some(("AConst", fields)) => fields.pointer("/val/Boolval/boolval") == Some(&true.into()),
+        Some(("BoolExpr", fields)) => match fields.get("boolop").and_then(Value::as_i64) {
+            Some(AND) => list(fields, "args").all(always_true),
+            Some(OR) => list(fields, "args").any(always_true),
+            _ => false,
+        },
+        Some(("AExpr", fields)) if names(fields, "name") == ["="] => {
+            match (fields.get("lexpr"), fields.get("rexpr")) {
+                (Some(left), Some(right)) => without_places(left) == without_places(right),
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+fn restricts(value: &Value, columns: &[&str]) -> bool {
+    if always_true(value) {
+        return false;
+    }
+    if let Some(fields) = fields(value, "BoolExpr") {
+        match fields.get("boolop").and_then(Value::as_i64) {
+            Some(AND) => return list(fields, "args").any(|it| restricts(it, columns)),
+            Some(OR) => {
+                let arms = || list(fields, "args");
+                return arms().any(|it| restricts(it, columns))
+                    && arms().all(|it| restricts(it, columns) || asks_for_role(it));
+            }
+            _ => {}
+        }
+    }
+    if fields(value, "NullTest").is_some() {
+        return false;
+    }
+    mentions(value, columns)
+}
+
+/// Whether it looks at the session alone, and not merely at whether somebody is logged in.
+fn asks_for_role(value: &Value) -> bool {
+    let mut texts = Vec::new();
+    let mut calls = false;
+    visit(value, &mut |kind, fields| {
+        calls |= kind == "FuncCall";
+        if let Some(text) = fields.pointer("/val/Sval/sval").and_then(Value::as_str) {
+            texts.push(text.to_owned());
+        }
+    });
+    let everybody = |it: &String| matches!(it.as_str(), "authenticated" | "anon");
+    let setting = |it: &String| it.contains('.') && !it.starts_with("request.jwt");
+    calls
+        && !mentions(value, &[])
+        && !always_true(value)
+        && !texts.iter().any(everybody)
+        && !texts.iter().any(setting)
+}
+
+/// Whether it names one of the columns, or any at all when there are none to name.
+fn mentions(value: &Value, columns: &[&str]) -> bool {
+    let mut found = false;
+    visit(value, &mut |kind, fields| {
+        if kind == "ColumnRef" {
+            let last = names(fields, "fields").pop().unwrap_or_default();
+            found |= columns.is_empty() || columns.contains(&last);
+        }
+    });
+    found
+}
+
+fn repeated(value: &Value, calls: &mut Vec<String>) {
+    match node(value) {
+        Some(("SubLink", _)) => return,
+        Some(("FuncCall", fields)) => {
+            let name = names(fields, "funcname");
+            let own = match name.as_slice() {
+                ["pg_catalog", name] | [name] => *name == "current_setting",
+                _ => true,
+            };
+            if own && !mentions(value, &[]) {
+                calls.push(format!("{}()", name.join(".")));
+                return;
+            }
+        }
+        _ => {}
+    }
+    match value {
+        Value::Object(object) => object.values().for_each(|it| repeated(it, calls)),
+        Value::Array(values) => values.iter().for_each(|it| repeated(it, calls)),
+        _ => {}
+    }
+}
+
+/// Every node under a value, with its kind.
+pub(crate) fn visit<'v>(value: &'v Value, see: &mut impl FnMut(&'v str, &'v Value)) {
+    match value {
+        Value::Object(object) => {
+            // As a field of its own it stands there without its kind.
+            if object.contains_key("relname") && object.contains_key("relpersistence") {
+                see("RangeVar", value);
+            }
+            for (name, inner) in object {
+                if name != "RangeVar" && name.starts_with(|it: char| it.is_ascii_uppercase()) {
+                    see(name, inner);
+                }
+                visit(inner, see);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|it| visit(it, see)),
+        _ => {}
+    }
+}
+
+fn without_places(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => Value::Object(
+            object
+                .iter()
+                .filter(|(name, _)| *name != "location")
+                .map(|(name, inner)| (name.clone(), without_places(inner)))
+                .collect(),
+        ),
+        Value::Array(values) => values.iter().map(without_places).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Expression {
+        Expression::parse(text).expect("an expression")
+    }
+
+    #[test]
+    fn what_is_true_for_every_row() {
+        for text in [
+            "true",
+            "(1 = 1)",
+            "a = b OR true",
+            "org_id = org_id",
+            "true AND 'x' = 'x'",
+        ] {
+            assert!(parsed(text).is_always_true(), "{text}");
+        }
+        for text in ["false", "org_id = x", "true AND a = b"] {
+            assert!(!parsed(text).is_always_true(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_way_to_true_must_look_at_the_tenant() {
+        let yes = [
+            "org_id = f()",
+            "org_id = f() AND a",
+            "member(org_id)",
+            "org_id IN (SELECT org_id FROM m WHERE u = auth.uid())",
+            "org_id = f() OR auth.role() = 'service_role'",
+        ];
+        let no = [
+            "auth.role() = 'authenticated'",
+            "org_id = f() OR public",
+            "org_id IS NOT NULL",
+            "org_id = f() OR auth.role() = 'authenticated'",
+            "user_id = auth.uid()",
+        ];
+        for text in yes {
+            assert!(parsed(text).restricts(&["org_id"]), "{text}");
+        }
+        for text in no {
+            assert!(!parsed(text).restricts(&["org_id"]), "{text}");
+        }
+    }
+
+    #[test]
+    fn calls_in_a_sub_select_run_once() {
+        assert!(parsed("a = (SELECT f.g())").repeated_calls().is_empty());
+        assert!(parsed("f.member(a)").repeated_calls().is_empty());
+        assert_eq!(parsed("a = f.g()").repeated_calls(), ["f.g()"]);
+        assert_eq!(
+            parsed("a = (current_setting('x'))::uuid").repeated_calls(),
+            ["current_setting()"]
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! The trigger that keeps a row's tenant: whether there is one, and whether it does.
+
+use super::ident;
+use crate::audit::facts::{Facts, TenantColumn};
+use crate::audit::snapshot::Trigger;
+use crate::audit::sources;
+
+/// `tgtype` of a trigger that fires before each updated row.
+const ROW_BEFORE_UPDATE: i32 = 1 | 2 | 16;
+
+/// What guards a tenant column.
+pub(super) enum Guard<'a> {
+    Effective,
+    Missing,
+    Disabled(&'a Trigger),
+    Uncovered(&'a Trigger),
+}
+
+impl<'a> Guard<'a> {
+    pub(super) fn of(facts: &Facts, it: &TenantColumn<'a>) -> Self {
+        let triggers = || {
+            it.table
+                .triggers
+                .iter()
+                .filter(|trigger| guards(facts, it, trigger))
+        };
+        let covers = |trigger: &&Trigger| {
+            trigger.kind & ROW_BEFORE_UPDATE == ROW_BEFORE_UPDATE
+                && (trigger.columns.is_empty() || trigger.columns.contains(&it.column.name))
+        };
+        let fires = |trigger: &&Trigger| matches!(trigger.enabled, 'O' | 'A');
+        if triggers().any(|it| covers(&it) && fires(&it)) {
+            return Self::Effective;
+        }
+        match (triggers().find(covers), triggers().next()) {
+            (Some(trigger), _) => Self::Disabled(trigger),
+            (None, Some(trigger)) => Self::Uncovered(trigger),
+            (None, None) => Self::Missing,
+        }
+    }
+
+    /// The trigger's name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Effective | Self::Missing => "",
+            Self::Disabled(trigger) | Self::Uncovered(trigger) => &trigger.name,
+        }
+    }
+
+    /// What makes it effective.
+    pub(super) fn sql(&self, facts: &Facts, it: &TenantColumn<'_>) -> String {
+        let (table, column) = (&it.table.sql, &it.column.sql);
+        let create = |name: &str, function: &str| {
+            format!(
+                "CREATE TRIGGER {name} BEFORE UPDATE OF {column} ON {table} \
+                 FOR EACH ROW EXECUTE FUNCTION {function}();"
+            )
+        };
+        let own = format!("prevent_{}_change", it.column.name);
+        let function = format!("{}.{}", ident(&it.table.schema), ident(&own));
+        let created = || {
+            format!(
+                "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$\n\
+                 BEGIN\n  IF NEW.{column} IS DISTINCT FROM OLD.{column} THEN\n    \
+                 RAISE EXCEPTION 'the tenant of a row can''t be changed' USING ERRCODE = '42501';\n  \
+                 END IF;\n  RETURN NEW;\nEND $$;\n"
+            )
+        };
+        match self {
+            Self::Effective => String::new(),
+            Self::Missing => created() + &create(&ident(&own), &function),
+            Self::Disabled(trigger) => {
+                format!("ALTER TABLE {table} ENABLE TRIGGER {};", trigger.sql)
+            }
+            Self::Uncovered(trigger) => {
+                let called = facts.function(trigger.function);
+                let called = called.map(|it| format!("{}.{}", ident(&it.schema), ident(&it.name)));
+                format!(
+                    "DROP TRIGGER {} ON {table};\n{}",
+                    trigger.sql,
+                    create(&trigger.sql, &called.unwrap_or(function))
+                )
+            }
+        }
+    }
+}
+
+/// Whether a trigger is meant to keep the tenant: its function compares the column or puts the old
+/// value back, or is told the column's name.
+fn guards(facts: &Facts, it: &TenantColumn<'_>, trigger: &Trigger) -> bool {
+    let Some(function) = facts.function(trigger.function) else {
+        return false;
+    };
+    let body = sources::body(&function.source);
+    let tokens: Vec<String> = sources::tokens(body)
+        .iter()
+        .map(|it| it.to_lowercase())
+        .collect();
+    let column = it.column.name.to_lowercase();
+    let old = tokens.windows(3).any(|it| {
+        matches!(it, [row, dot, name] if row == "old" && dot == "." && name.trim_matches('"') == column)
+    });
+    let told = trigger.arguments.split("\\000").any(|it| it == column);
+    let acts = tokens.iter().any(|it| it == "raise" || it == ":=");
+    (old || told) && acts
+}

@@ -1,0 +1,42 @@
+//! A policy lets rows through without looking at their tenant.
+//!
+//! Why: Permissive policies are joined by OR, and so are the arms of one: each of them must compare
+//! the tenant column, or lets other tenants' rows through.
+//!
+//! Fix: Compare the tenant column in every arm; or make the policy restrictive.
+
+use super::{alter_policy_sql, policy_name};
+use crate::audit::expression::Expression;
+use crate::audit::facts::Facts;
+use crate::audit::finding::{Draft, Level, Lint};
+
+/// See above.
+pub(super) const LINT: Lint = Lint {
+    code: "policy_ignores_tenant",
+    level: Level::Error,
+    check,
+};
+
+fn check(facts: &Facts) -> Vec<Draft> {
+    let found = facts.permissive().filter(|(table, policy)| {
+        let ignores = |text: &Option<String>| {
+            let text = text.as_deref();
+            text.is_some_and(|it| {
+                !facts.restricts(table, it)
+                    && !Expression::parse(it).is_some_and(|it| it.is_always_true())
+            })
+        };
+        ignores(&policy.using) || ignores(&policy.check)
+    });
+    found
+        .map(|(table, policy)| {
+            let why = "rows pass on a condition that does not look at their tenant";
+            alter_policy_sql(
+                facts,
+                table,
+                policy,
+                Draft::new(policy_name(table, policy), why),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! A unique key leaves the tenant out.
+//!
+//! Why: One tenant's value forbids it to all others, and the error tells them that somebody has it.
+//!
+//! Fix: Put the tenant column in front of the key. A key that is meant for everybody (a token,
+//! another system's id) is accepted by a suppression.
+
+use super::ident;
+use crate::audit::facts::{Facts, TenantColumn};
+use crate::audit::finding::{Draft, Level, Lint};
+use crate::audit::snapshot::Index;
+
+/// See above.
+pub(super) const LINT: Lint = Lint {
+    code: "unique_without_tenant",
+    level: Level::Warning,
+    check,
+};
+
+fn check(facts: &Facts) -> Vec<Draft> {
+    let keys = facts.tenant_columns().flat_map(|it| {
+        let indexes = it.table.indexes.iter().filter(|index| index.unique);
+        indexes.map(move |index| (it, index))
+    });
+    keys.filter(|(it, index)| leaves_out(facts, it, index))
+        .map(|(it, index)| {
+            let why = format!("{} is unique among all tenants", index.name);
+            let object = format!("{}.{}", it.table.full_name(), index.name);
+            let draft = Draft::new(object, why);
+            match fix(&it, index) {
+                Some(sql) => draft.fix(sql),
+                None => draft,
+            }
+        })
+        .collect()
+}
+
+/// Words of columns whose values are made to be unique everywhere.
+const GLOBAL: &[&str] = &[
+    "token", "hash", "secret", "digest", "nonce", "uuid", "_sid", "stripe", "external",
+];
+
+fn leaves_out(facts: &Facts, it: &TenantColumn<'_>, index: &Index) -> bool {
+    let named = |name: &String| index.columns.iter().flatten().any(|it| it == name);
+    if named(&it.column.name) {
+        return false;
+    }
+    // What refers to a tenant's row is a tenant's already.
+    let refers = it
+        .table
+        .foreign_keys()
+        .any(|key| facts.is_scoped(key.target) && key.columns.iter().any(named));
+    let made = index.columns.iter().flatten().any(|name| {
+        let column = it.table.column(name);
+        column.is_some_and(|it| it.has_default || (index.primary && it.type_oid == UUID))
+            || GLOBAL.iter().any(|word| name.contains(word))
+    });
+    !refers && !made
+}
+
+/// `uuid`'s oid.
+const UUID: u32 = 2950;
+
+fn fix(it: &TenantColumn<'_>, index: &Index) -> Option<String> {
+    let name = ident(&format!("{}_tenant", index.name));
+    let (table, tenant) = (&it.table.sql, &it.column.sql);
+    if index.of_constraint {
+        let columns = index
+            .columns
+            .iter()
+            .map(|name| Some(it.table.column(name.as_ref()?)?.sql.clone()));
+        let columns = columns.collect::<Option<Vec<_>>>()?.join(", ");
+        let kind = if index.primary {
+            "PRIMARY KEY"
+        } else {
+            "UNIQUE"
+        };
+        let old = it
+            .table
+            .constraints
+            .iter()
+            .find(|key| key.name == index.name)?;
+        return Some(format!(
+            "ALTER TABLE {table} DROP CONSTRAINT {}, ADD CONSTRAINT {name} {kind} ({tenant}, {columns});",
+            old.sql
+        ));
+    }
+    let (_, rest) = index.definition.split_once(" USING ")?;
+    let (method, rest) = rest.split_once('(')?;
+    Some(format!(
+        "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} USING {method}({tenant}, {rest};\n\
+         DROP INDEX CONCURRENTLY {};",
+        index.sql
+    ))
+}

@@ -1,0 +1,216 @@
+//! What nobody said: the tenant's column, its type, the claim and the table of the tenants.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgwarden_policy::catalog::Oid;
+use pgwarden_policy::rules::{
+    Access, ClaimPath, Ddl, Defaults, ErrorDetail, FunctionRules, MissingFilter, MissingValue,
+    Mode, Policy, RequireRls, Scope, SecondReader, TenantRule,
+};
+use pgwarden_policy::tenant::ValueType;
+
+use super::super::snapshot::{Relation, Snapshot};
+use super::super::sources::{self, Source};
+
+/// Names that applications give the tenant's column; the first wins a tie.
+const COLUMNS: &[&str] = &[
+    "org_id",
+    "organization_id",
+    "organisation_id",
+    "tenant_id",
+    "account_id",
+    "team_id",
+    "workspace_id",
+    "company_id",
+    "orgid",
+    "tenantid",
+];
+
+/// What no name fits: the model of this project.
+const DEFAULT_COLUMN: &str = "org_id";
+
+/// Schemas that a platform brings along.
+const FOREIGN_SCHEMAS: &[&str] = &[
+    "auth",
+    "storage",
+    "realtime",
+    "_realtime",
+    "extensions",
+    "graphql",
+    "graphql_public",
+    "vault",
+    "pgsodium",
+    "pgbouncer",
+    "supabase_functions",
+    "supabase_migrations",
+    "cron",
+    "net",
+    "pgwarden",
+];
+
+/// A policy that says what the guess is.
+pub(super) fn policy(
+    column: Option<&str>,
+    snapshot: &Snapshot,
+    notes: &mut Vec<String>,
+) -> Arc<Policy> {
+    let tables: Vec<&Relation> = own_tables(snapshot).collect();
+    let column = match column {
+        Some(column) => column.to_owned(),
+        None => {
+            let column = most_used(&tables);
+            notes.push(format!(
+                "no policy was given: tables with a column {column} are taken for tenants' tables \
+                 (--policy or --tenant-column say otherwise)"
+            ));
+            column
+        }
+    };
+    let mut discover: Vec<String> = tables.iter().map(|it| it.schema.clone()).collect();
+    discover.sort();
+    discover.dedup();
+    Arc::new(Policy {
+        mode: Mode::Enforce,
+        tenant: TenantRule {
+            claim: claim(&column, snapshot),
+            value_type: value_type(&column, &tables),
+            column,
+        },
+        defaults: Defaults {
+            discover,
+            unlisted: Access::Deny,
+            missing_filter: MissingFilter::Rewrite,
+            missing_value: MissingValue::Fill,
+            ddl: Ddl::Deny,
+            explain: false,
+            error_detail: ErrorDetail::Redact,
+            require_rls: RequireRls::Off,
+            second_reader: SecondReader::WhenReadable,
+        },
+        tables: Vec::new(),
+        functions: FunctionRules::default(),
+        settings: Vec::new(),
+        roles: Vec::new(),
+        tests: Vec::new(),
+        revision: String::new(),
+    })
+}
+
+fn own_tables(snapshot: &Snapshot) -> impl Iterator<Item = &Relation> {
+    let tables = snapshot.relations.iter().filter(|it| it.is_table());
+    tables.filter(|it| !FOREIGN_SCHEMAS.contains(&it.schema.as_str()))
+}
+
+fn most_used(tables: &[&Relation]) -> String {
+    let uses = |name: &str| tables.iter().filter(|it| it.column(name).is_some()).count();
+    // Of equals `max_by_key` takes the last.
+    let best = COLUMNS.iter().rev().max_by_key(|name| uses(name));
+    match best {
+        Some(name) if uses(name) > 0 => (*name).to_owned(),
+        Some(_) | None => DEFAULT_COLUMN.to_owned(),
+    }
+}
+
+fn value_type(column: &str, tables: &[&Relation]) -> ValueType {
+    let mut votes: HashMap<ValueType, usize> = HashMap::new();
+    for found in tables.iter().filter_map(|it| it.column(column)) {
+        if let Some(value_type) = type_of(found.type_oid) {
+            *votes.entry(value_type).or_default() += 1;
+        }
+    }
+    let most = votes.into_iter().max_by_key(|(_, votes)| *votes);
+    most.map_or(ValueType::Uuid, |(value_type, _)| value_type)
+}
+
+/// The type of a claim that a column of this type compares with.
+pub(crate) fn type_of(oid: Oid) -> Option<ValueType> {
+    match oid {
+        2950 => Some(ValueType::Uuid),
+        20 | 21 | 23 => Some(ValueType::Bigint),
+        25 | 1043 => Some(ValueType::Text),
+        _ => None,
+    }
+}
+
+/// The claim that most row policies read.
+fn claim(column: &str, snapshot: &Snapshot) -> ClaimPath {
+    let mut votes: HashMap<Vec<String>, usize> = HashMap::new();
+    for relation in &snapshot.relations {
+        for policy in &relation.policies {
+            let texts = [&policy.using, &policy.check];
+            for text in texts.into_iter().flatten() {
+                for source in sources::of_expression(text, &snapshot.functions) {
+                    if let Source::Claim(path) = source
+                        && sources::is_signed_tenant(&path)
+                    {
+                        *votes.entry(path).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    let most = votes
+        .into_iter()
+        .max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
+    let usual = || vec!["app_metadata".to_owned(), column.to_owned()];
+    ClaimPath(most.map_or_else(usual, |(path, _)| path))
+}
+
+/// The table whose rows are the tenants: what the policy scopes by its key, else what most of the
+/// tenant's columns refer to, else what is named like it.
+pub(super) fn tenants(policy: &Policy, snapshot: &Snapshot) -> Option<(Oid, String)> {
+    listed(policy, snapshot)
+        .or_else(|| referred(policy, snapshot))
+        .or_else(|| named(policy, snapshot))
+}
+
+fn listed(policy: &Policy, snapshot: &Snapshot) -> Option<(Oid, String)> {
+    policy.tables.iter().find_map(|rule| {
+        let Scope::Keys(keys) = &rule.scope else {
+            return None;
+        };
+        let key = keys
+            .first()
+            .filter(|key| key.claim == policy.tenant.claim)?;
+        let relation = snapshot
+            .relations
+            .iter()
+            .find(|it| super::is_about(rule, it))?;
+        let is_key = |it: &super::super::snapshot::Constraint| {
+            matches!(it.kind, 'p' | 'u') && it.columns == [key.column.clone()]
+        };
+        let fits = key.column != policy.tenant.column && relation.constraints.iter().any(is_key);
+        fits.then(|| (relation.oid, key.column.clone()))
+    })
+}
+
+fn referred(policy: &Policy, snapshot: &Snapshot) -> Option<(Oid, String)> {
+    let mut votes: HashMap<(Oid, String), usize> = HashMap::new();
+    for relation in snapshot.relations.iter().filter(|it| it.is_table()) {
+        for key in relation.foreign_keys() {
+            if let ([column], [target]) = (key.columns.as_slice(), key.target_columns.as_slice())
+                && *column == policy.tenant.column
+            {
+                *votes.entry((key.target, target.clone())).or_default() += 1;
+            }
+        }
+    }
+    let most = votes
+        .into_iter()
+        .max_by_key(|(target, votes)| (*votes, target.0));
+    most.map(|(target, _)| target)
+}
+
+fn named(policy: &Policy, snapshot: &Snapshot) -> Option<(Oid, String)> {
+    let stem = policy.tenant.column.trim_end_matches("_id");
+    let long = if stem == "org" { "organization" } else { stem };
+    let names = [format!("{long}s"), long.to_owned(), format!("{stem}s")];
+    let named = |name: &String| own_tables(snapshot).find(|it| it.name == *name);
+    let relation = names.iter().find_map(named)?;
+    let key = relation.constraints.iter().find(|it| it.kind == 'p')?;
+    match key.columns.as_slice() {
+        [column] => Some((relation.oid, column.clone())),
+        _ => None,
+    }
+}

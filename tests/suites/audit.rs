@@ -1,0 +1,208 @@
+//! Every lint of the audit on a real database: a clean schema gives no finding, `before.sql` gives
+//! exactly the lint's, and after the finding's own SQL (and `after.sql`, where a person must
+//! decide something) there is none again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use pgwarden_policy::script::{self, PartKind};
+use pgwarden_schema::audit::{Options, Report, Script, Suppression, audit};
+use pgwarden_tests::fixture::{self, superuser};
+use pgwarden_tests::server::Server;
+use pgwarden_tests::wire::Client;
+
+/// What belongs together: these findings come with the lint's own, and go with its fix.
+const COMPANIONS: &[(&str, &[&str])] = &[
+    ("tenant_column_type", &["tenant_column_no_foreign_key"]),
+    ("policy_for_public", &["grant_to_public"]),
+    ("rows_without_tenant", &["tenant_column_nullable"]),
+    ("rows_of_unknown_tenant", &["tenant_foreign_key_not_valid"]),
+    ("rows_of_two_tenants", &["foreign_key_without_tenant"]),
+    ("tenant_foreign_key_target", &["rls_disabled"]),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lints")
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Server::start();
+        let mut admin = superuser(server.address(), "postgres");
+        for role in [
+            "lint_app LOGIN",
+            "lint_above LOGIN BYPASSRLS",
+            "lint_jobs BYPASSRLS",
+        ] {
+            fixture::script(&mut admin, &format!("CREATE ROLE {role}"));
+        }
+        fixture::script(&mut admin, "CREATE DATABASE clean");
+        let mut clean = superuser(server.address(), "clean");
+        let text = fs::read_to_string(folder().join("clean.sql")).unwrap();
+        run(&mut clean, &text).unwrap();
+        server
+    })
+}
+
+/// Runs statements one by one, as some refuse a transaction.
+fn run(client: &mut Client, text: &str) -> Result<(), String> {
+    for part in script::split(text) {
+        let sql = &text[part.range];
+        let refused = |error| format!("{error:?} in {sql}");
+        if part.kind == PartKind::Statement {
+            client
+                .query(sql)
+                .error
+                .map_or(Ok(()), |it| Err(refused(it)))?;
+        }
+    }
+    Ok(())
+}
+
+fn ask(database: &str, options: &Options) -> Report {
+    let port = server().address().port();
+    let url = format!("host=127.0.0.1 port={port} user=postgres dbname={database}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        audit(&client, options).await.unwrap()
+    })
+}
+
+fn options(code: &str) -> Options {
+    let own = folder().join(code).join("policy.toml");
+    let path = if own.exists() {
+        own
+    } else {
+        folder().join("policy.toml")
+    };
+    let loaded = pgwarden_config::load_policy(&path).unwrap();
+    let text = fs::read_to_string(folder().join("application.sql")).unwrap();
+    let name = "application.sql".to_owned();
+    Options {
+        policy: Some(Arc::clone(&loaded.policy)),
+        // The lint about tables without a policy needs none of it.
+        scripts: match code {
+            "tenant_table_missing" | "policy_entry_unknown" => Vec::new(),
+            _ => vec![Script { name, text }],
+        },
+        ..Options::default()
+    }
+}
+
+fn keys(report: &Report) -> Vec<String> {
+    report.findings.iter().map(|it| it.key.clone()).collect()
+}
+
+/// A copy of the clean database.
+fn copy(name: &str) {
+    let address = server().address();
+    for _ in 0..100 {
+        let mut admin = superuser(address, "postgres");
+        let reply = admin.query(&format!("CREATE DATABASE {name} TEMPLATE clean"));
+        match reply.code() {
+            "" => return,
+            "55006" => std::thread::sleep(std::time::Duration::from_millis(50)),
+            _ => panic!("{:?}", reply.error),
+        }
+    }
+}
+
+/// What went wrong with one lint, if something did.
+fn zero_one_zero(code: &str) -> Result<(), String> {
+    let database = format!("lint_{code}");
+    let options = options(code);
+    copy(&database);
+    let folder = folder().join(code);
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let mut client = superuser(server().address(), &database);
+    let failed = |error| format!("{code}: {error}");
+    run(&mut client, &read("before.sql")).map_err(failed)?;
+
+    let report = ask(&database, &options);
+    let companions = COMPANIONS
+        .iter()
+        .find(|it| it.0 == code)
+        .map_or(&[][..], |it| it.1);
+    let (own, others): (Vec<_>, Vec<_>) = report.findings.iter().partition(|it| it.code == code);
+    let foreign = others.iter().find(|it| !companions.contains(&it.code));
+    if own.len() != 1 || foreign.is_some() {
+        return Err(format!("{code} before: {:?}", keys(&report)));
+    }
+    let fixes = own.iter().chain(&others);
+    let fixes: Vec<&String> = fixes.filter_map(|it| it.fix.as_ref()).collect();
+    let after = read("after.sql");
+    if fixes.is_empty() && after.is_empty() {
+        return Err(format!("{code} has neither a fix nor after.sql"));
+    }
+    // Where a person decides, companions are part of the decision.
+    let fixes = match after.is_empty() {
+        true => fixes,
+        false => own.iter().filter_map(|it| it.fix.as_ref()).collect(),
+    };
+    for sql in fixes.into_iter().chain([&after]) {
+        run(&mut client, sql).map_err(failed)?;
+    }
+    match keys(&ask(&database, &options)) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{code} after: {left:?}")),
+    }
+}
+
+#[test]
+fn a_clean_schema_has_no_findings() {
+    assert_eq!(keys(&ask("clean", &options(""))), [""; 0]);
+    let guessed = ask("clean", &Options::default());
+    assert_eq!(keys(&guessed), [""; 0]);
+    assert_eq!(guessed.notes.len(), 1, "{:?}", guessed.notes);
+}
+
+#[test]
+fn every_lint_goes_from_none_to_one_to_none() {
+    let only = std::env::var("PGWARDEN_LINT").unwrap_or_default();
+    let index = include_str!("../../docs/lints/README.md");
+    let codes = index
+        .lines()
+        .filter_map(|it| it.strip_prefix("| [")?.split(']').next());
+    let codes: Vec<&str> = codes.filter(|it| it.contains(&only)).collect();
+    assert!(!codes.is_empty());
+    let failed: Vec<String> = codes
+        .iter()
+        .filter_map(|it| zero_one_zero(it).err())
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn what_is_accepted_does_not_count() {
+    copy("accepted");
+    let mut client = superuser(server().address(), "accepted");
+    run(&mut client, "ALTER TABLE leads NO FORCE ROW LEVEL SECURITY").unwrap();
+    let accepted = |key: &str| Suppression {
+        key: key.to_owned(),
+        reason: "the owner runs the migrations".to_owned(),
+        date: "2026-11-21".to_owned(),
+    };
+    let report = ask(
+        "accepted",
+        &Options {
+            suppressions: vec![accepted("rls_not_forced:public.leads"), accepted("gone:x")],
+            ..options("")
+        },
+    );
+    assert!(report.is_fine());
+    assert_eq!(keys(&report), ["rls_not_forced:public.leads"]);
+    assert!(report.notes.iter().any(|it| it.contains("gone:x")));
+}
