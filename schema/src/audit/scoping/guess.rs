@@ -91,6 +91,7 @@ pub(super) fn policy(
         tables: Vec::new(),
         functions: FunctionRules::default(),
         settings: Vec::new(),
+        channels: Vec::new(),
         roles: Vec::new(),
         tests: Vec::new(),
         revision: String::new(),
