@@ -2,7 +2,7 @@
 
 import statistics
 
-COLOURS = {"pgwarden": "#1b6ca8", "pgbouncer": "#e08e2b", "haproxy": "#8a8f98"}
+COLOURS = {"pgwarden": "#1b6ca8", "pgwarden-tx": "#6fb1e0", "pgbouncer": "#e08e2b", "haproxy": "#8a8f98"}
 WIDTH, PANEL, LEFT, BOTTOM, TOP = 1080, 300, 60, 46, 40
 
 

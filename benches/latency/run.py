@@ -31,7 +31,9 @@ import time
 import plot
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SYSTEMS = ["direct", "pgwarden", "pgbouncer", "haproxy"]
+# pgwarden once for each pool mode.
+PGWARDEN = {"pgwarden": "session", "pgwarden-tx": "transaction"}
+SYSTEMS = ["direct", *PGWARDEN, "pgbouncer", "haproxy"]
 PROTOCOLS = ["simple", "extended", "prepared"]
 TICKS = os.sysconf("SC_CLK_TCK")
 ORG = 1  # pgbench's only branch at scale 1: every row belongs to the tenant
@@ -45,14 +47,14 @@ address = "127.0.0.1:{admin}"
 url = "postgres://bench@127.0.0.1:{pg}/bench?sslmode=disable"
 max_server_connections = 100
 [pool]
-mode = "session"
+mode = "{mode}"
 [auth]
 require_tls = false
 [[auth.key]]
 algorithm = "HS256"
 secret_env = "PGWARDEN_BENCH_SECRET"
 [audit]
-target = "{dir}/audit.log"
+target = "{name}.audit"
 [policy]
 file = "policy.toml"
 [log]
@@ -144,7 +146,8 @@ class Bench:
 
     def start(self):
         self.start_postgres()
-        self.start_pgwarden()
+        for name, mode in PGWARDEN.items():
+            self.start_pgwarden(name, mode)
         self.start_pgbouncer()
         self.start_haproxy()
         for name in SYSTEMS:
@@ -179,14 +182,14 @@ class Bench:
         subprocess.run([self.bin / "pgbench", "-i", "-q", "-s", "1", *dsn], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def start_pgwarden(self):
-        values = dict(port=self.ports["pgwarden"], admin=free_port(), pg=self.ports["direct"],
-                      dir=self.dir)
-        (self.dir / "warden.toml").write_text(WARDEN.format(**values))
+    def start_pgwarden(self, name, mode):
+        values = dict(port=self.ports[name], admin=free_port(), pg=self.ports["direct"],
+                      name=self.dir / name, mode=mode)
+        config = self.dir / f"{name}.toml"
+        config.write_text(WARDEN.format(**values))
         (self.dir / "policy.toml").write_text(POLICY)
         env = dict(os.environ, PGWARDEN_BENCH_SECRET=self.secret)
-        self.spawn("pgwarden",
-                   [self.binary, "serve", "--config", self.dir / "warden.toml"], env=env)
+        self.spawn(name, [self.binary, "serve", "--config", config], env=env)
         claims = '{"app_metadata":{"org_id":%d}}' % ORG
         self.token = subprocess.run(
             [self.binary, "token", "mint", "--secret-env", "PGWARDEN_BENCH_SECRET",
@@ -248,7 +251,7 @@ class Bench:
             capture_output=True, text=True, env=env)
         if run.returncode != 0:
             sys.exit(f"pgbench through {system} ({protocol}, {clients} clients) failed:\n"
-                     f"{run.stderr}\n{(self.dir / 'pgwarden.out').read_text()[-2000:]}")
+                     f"{run.stderr}\n{(self.dir / f'{system}.out').read_text()[-2000:]}")
         cpu = self.cpu_seconds(system) - before
         latency = float(re.search(r"latency average = ([\d.]+) ms", run.stdout)[1])
         tps = float(re.search(r"tps = ([\d.]+)", run.stdout)[1])
@@ -328,7 +331,8 @@ def report(bench, cells, args):
         f"Written by `make bench` on {datetime.date.today()}: {args.rounds} interleaved rounds of "
         f"{args.seconds} s of `pgbench -S`, scale 1, on {os.cpu_count()} cores, everything on one "
         "machine. pgwarden judges and rewrites every statement (`pgbench_accounts` is scoped by "
-        "`bid`); PgBouncer pools in session mode; HAProxy relays TCP. Medians, minimum and maximum "
+        "`bid`), with server connections of its clients' own, and (pgwarden-tx) shared by transaction; "
+        "PgBouncer pools in session mode; HAProxy relays TCP. Medians, minimum and maximum "
         "of the rounds in brackets; every ratio pairs two runs of the same round.", "",
         "Versions: " + "; ".join(versions(bench)) + ".", "",
         table(cells, args.clients, "latency", proxies,
