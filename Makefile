@@ -1,6 +1,6 @@
 # The commands of every day. Each installs what it needs (scripts/setup.sh).
 
-.PHONY: help setup build demo test oracle lint bench
+.PHONY: help setup build demo test oracle regress fuzz lint bench
 
 help:                   ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
@@ -20,6 +20,12 @@ test: setup             ## All suites, on a real PostgreSQL with real clients
 
 oracle: setup           ## Only the comparison with row level security: case files, random statements
 	cargo test -p pgwarden-tests --test cases --test generator
+
+regress: setup          ## PostgreSQL's own regression SQL, statement by statement
+	@scripts/regress.sh
+
+fuzz: setup             ## The fuzz targets, TIME seconds each (300)
+	@scripts/fuzz.sh $(TIME)
 
 lint:                   ## Format, clippy, documentation, dependencies
 	@scripts/lint.sh

@@ -177,7 +177,8 @@ fn difference(ours: &[String], theirs: &[String]) -> String {
     )
 }
 
-/// Tables that a session has made have another oid in each database.
+/// Tables that a session has made have another oid in each database; and a plan that lost a branch of
+/// UNION tells the other's type modifier, where one that kept it tells none.
 fn same_columns(ours: Option<&[Column]>, theirs: Option<&[Column]>) -> bool {
     let (Some(ours), Some(theirs)) = (ours, theirs) else {
         return ours == theirs;
@@ -189,10 +190,12 @@ fn same_columns(ours: Option<&[Column]>, theirs: Option<&[Column]>) -> bool {
     let same = |(ours, theirs): (&Column, &Column)| {
         ours == theirs
             || ours.name == theirs.name
-                && ours.kind == theirs.kind
-                && ours.origin.1 == theirs.origin.1
-                && made(ours.origin.0)
-                && made(theirs.origin.0)
+                && (ours.kind.0, ours.kind.1) == (theirs.kind.0, theirs.kind.1)
+                && (ours.kind.2 == theirs.kind.2 || ours.kind.2 == -1 || theirs.kind.2 == -1)
+                && (ours.origin == theirs.origin
+                    || ours.origin.1 == theirs.origin.1
+                        && made(ours.origin.0)
+                        && made(theirs.origin.0))
     };
     ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
 }

@@ -7,6 +7,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeVar};
 
+use super::Named;
 use super::names::{Column, Item, Scope, Ty, strings};
 use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::{Guard, Key};
@@ -238,7 +239,7 @@ impl Judge<'_> {
         self.uses(shown, write, guard);
         if range.schemaname.is_empty() && relation.schema != "pg_catalog" {
             range.schemaname.clone_from(&relation.schema);
-            self.findings.changed = true;
+            self.named = self.named.max(self.naming(&relation.schema));
         }
         let schema = (!aliased).then(|| relation.schema.clone());
         let id = self.add_entry(Entry {
@@ -252,6 +253,17 @@ impl Judge<'_> {
         self.wishes
             .insert(id, (guarded.missing_filter, guarded.missing_value));
         Ok(id)
+    }
+
+    /// Whether a bare name can come to mean another relation. Nothing stands before the first schema
+    /// of the path but temporary relations and pg_catalog, which are known.
+    fn naming(&self, schema: &str) -> Named {
+        let first = self.request.facts.search_path.first();
+        if first.is_some_and(|first| first == schema) {
+            Named::First
+        } else {
+            Named::Later
+        }
     }
 
     fn entry_kind(

@@ -159,6 +159,7 @@ fn walk<'a>(
         judge.refuse_stale_facts(statement)?;
         kinds.push(each(&mut judge, statement)?);
     }
+    judge.keep_names();
     judge.claim_fences();
     judge.findings.kind = match kinds.as_slice() {
         [] => StatementKind::Empty,
@@ -204,6 +205,17 @@ enum EntryKind {
     Merged(Vec<(String, Vec<EntryId>)>),
 }
 
+/// Where the relations were found that the client named without their schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Named {
+    /// There are none.
+    None,
+    /// In the first schema of the path.
+    First,
+    /// Some in a later one.
+    Later,
+}
+
 type EntryId = usize;
 type CteId = usize;
 
@@ -236,6 +248,8 @@ struct Judge<'a> {
     wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
     /// Equalities that carry the tenant along, for `missing_filter = "reject"`.
     filters: value::Filters,
+    /// What became of relations that the client named without their schema.
+    named: Named,
     /// Where scoped relations and derived tables stand in the client's text.
     places: HashMap<EntryId, i32>,
     findings: Findings,
@@ -255,6 +269,7 @@ impl<'a> Judge<'a> {
             prepared_types: Vec::new(),
             wishes: HashMap::new(),
             filters: value::Filters::default(),
+            named: Named::None,
             places: HashMap::new(),
             findings: Findings {
                 verdict: Verdict::Pass,
@@ -319,6 +334,18 @@ impl<'a> Judge<'a> {
     fn rewritten(&mut self) {
         self.findings.changed = true;
         self.findings.verdict = Verdict::Rewrite;
+    }
+
+    /// Relations are sent with their schema wherever their names could come to mean others: when
+    /// something else is rewritten, when a table can appear in a schema that the path has before
+    /// theirs, and when another statement of the message may change the path. All else goes on byte
+    /// for byte.
+    fn keep_names(&mut self) {
+        self.findings.changed |= match self.named {
+            Named::None => false,
+            Named::First => self.findings.statements > 1,
+            Named::Later => true,
+        };
     }
 
     /// The number of the hidden parameter that carries a slot's value.

@@ -72,7 +72,9 @@ fn predicates_stand_where_they_guard() {
             "SELECT * FROM leads AS l(x, y)",
             "l.y OPERATOR(pg_catalog.=) $1",
         ),
-        ("SELECT * FROM plans", "public.plans"),
+        // Nothing scoped: byte for byte, unless another statement may change what the name means.
+        ("SELECT * FROM  plans", "SELECT * FROM  plans"),
+        ("SELECT 1; TABLE plans", "public.plans"),
         ("SELECT 1", "SELECT 1"),
         (
             "SELECT * FROM user_credits",
