@@ -206,3 +206,55 @@ fn what_is_accepted_does_not_count() {
     assert_eq!(keys(&report), ["rls_not_forced:public.leads"]);
     assert!(report.notes.iter().any(|it| it.contains("gone:x")));
 }
+
+fn application(name: &str) -> String {
+    let _ = server();
+    let mut admin = superuser(server().address(), "postgres");
+    fixture::script(&mut admin, &format!("CREATE DATABASE {name}"));
+    let path = folder().join(format!("applications/{name}.sql"));
+    let mut client = superuser(server().address(), name);
+    run(&mut client, &fs::read_to_string(path).unwrap()).unwrap();
+    name.to_owned()
+}
+
+#[test]
+fn clean_applications_of_other_make_have_no_findings() {
+    for name in ["clean_accounts", "clean_teams"] {
+        let report = ask(&application(name), &Options::default());
+        assert_eq!(keys(&report), [""; 0], "{name}");
+        assert!(report.scoped >= 3, "{name}");
+    }
+}
+
+#[test]
+fn the_legacy_schema_is_found_out() {
+    let policy = Options {
+        scripts: vec![Script {
+            name: "app.sql".to_owned(),
+            text: "SELECT 1;\nSELECT status FROM organizations".to_owned(),
+        }],
+        ..options("tenant_table_missing")
+    };
+    let database = application("legacy");
+    let found = keys(&ask(&database, &policy));
+    for key in [
+        "tenant_table_missing:public.organizations",
+        "tenant_column_missing:public.leads",
+        "tenant_column_nullable:public.call_logs.org_id",
+        "rows_without_tenant:public.call_logs.org_id",
+        "rls_disabled:public.call_logs",
+        "rls_not_forced:public.campaigns",
+        "policy_wrong_claim:public.campaigns.org",
+        "policy_wrong_claim:public.campaigns.users",
+        "policy_not_wrapped:public.campaigns.org",
+        "sql_unknown_relation:organizations",
+    ] {
+        assert!(
+            found.iter().any(|it| it == key),
+            "{key} is not in {found:#?}"
+        );
+    }
+    let guessed = keys(&ask(&database, &Options::default()));
+    let writable = "policy_wrong_claim:public.campaigns.users";
+    assert!(guessed.iter().any(|it| it == writable), "{guessed:#?}");
+}
