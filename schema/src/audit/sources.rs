@@ -145,7 +145,8 @@ fn read(tokens: &[&str], found: &mut Vec<Source>) {
                     path = Some(Vec::new());
                     claims = true;
                 }
-                None if !name.is_empty() => found.push(Source::Setting(name)),
+                // PostgreSQL's own settings have no dot, and hold no tenant.
+                None if name.contains('.') => found.push(Source::Setting(name)),
                 None => {}
             }
         } else if token.eq_ignore_ascii_case("jwt") && next(1) == "(" {

@@ -24,7 +24,7 @@ fn check(facts: &Facts) -> Vec<Draft> {
         return Vec::new();
     };
     let column = &facts.scoping.policy.tenant.column;
-    let stem = column.trim_end_matches("_id");
+    let stem = column.trim_end_matches("_id").trim_end_matches("Id");
     let name = if stem == "org" { "organization" } else { stem };
     let name = ident(&format!("{name}s"));
     let schema = ident(&first.table.schema);

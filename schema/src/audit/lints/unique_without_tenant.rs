@@ -55,7 +55,9 @@ fn leaves_out(facts: &Facts, it: &TenantColumn<'_>, index: &Index) -> bool {
         column.is_some_and(|it| it.has_default || (index.primary && it.type_oid == UUID))
             || GLOBAL.iter().any(|word| name.contains(word))
     });
-    !refers && !made
+    // Ids that the application makes: cuid, nanoid, snowflake.
+    let id = index.primary && matches!(index.columns.as_slice(), [Some(name)] if name == "id");
+    !refers && !made && !id
 }
 
 /// `uuid`'s oid.

@@ -23,8 +23,13 @@ const COLUMNS: &[&str] = &[
     "team_id",
     "workspace_id",
     "company_id",
-    "orgid",
-    "tenantid",
+    "orgId",
+    "organizationId",
+    "tenantId",
+    "accountId",
+    "teamId",
+    "workspaceId",
+    "companyId",
 ];
 
 /// What no name fits: the model of this project.
@@ -204,10 +209,11 @@ fn referred(policy: &Policy, snapshot: &Snapshot) -> Option<(Oid, String)> {
 }
 
 fn named(policy: &Policy, snapshot: &Snapshot) -> Option<(Oid, String)> {
-    let stem = policy.tenant.column.trim_end_matches("_id");
+    let column = policy.tenant.column.trim_end_matches("Id").to_lowercase();
+    let stem = column.trim_end_matches("_id");
     let long = if stem == "org" { "organization" } else { stem };
     let names = [format!("{long}s"), long.to_owned(), format!("{stem}s")];
-    let named = |name: &String| own_tables(snapshot).find(|it| it.name == *name);
+    let named = |name: &String| own_tables(snapshot).find(|it| it.name.to_lowercase() == *name);
     let relation = names.iter().find_map(named)?;
     let key = relation.constraints.iter().find(|it| it.kind == 'p')?;
     match key.columns.as_slice() {
