@@ -199,6 +199,9 @@ fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
+        definition: None,
+        security_barrier: false,
+        redirects_writes: false,
     }
 }
 

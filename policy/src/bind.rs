@@ -6,6 +6,7 @@
 mod findings;
 mod refit;
 mod via;
+mod views;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::temporary;
 use crate::tenant::ValueType;
 pub use findings::{Finding, FindingCode};
 pub(crate) use via::{Parent, Via};
+pub(crate) use views::{View, Views};
 
 /// A column that must equal a slot's value, or refer to a row that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,9 @@ pub(crate) enum Guard {
     Global(Access),
     /// A catalogue relation; these columns of it may not be read.
     System(&'static [&'static str]),
+    /// It is read as its query is, whose relations are guarded one by one; the policy says that
+    /// these keys' columns come from them.
+    View(Vec<Key>),
     /// It can't be used.
     Denied(DenyReason, &'static str),
 }
@@ -82,6 +87,7 @@ pub(crate) struct Bound {
     pub(crate) policy: Arc<Policy>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) views: Arc<Views>,
     relations: HashMap<Oid, Guarded>,
     findings: Vec<Finding>,
 }
@@ -131,6 +137,7 @@ impl Bound {
         }
         let bound = Self {
             policy,
+            views: Arc::new(Views::read(&catalog)),
             catalog,
             slots,
             relations,
@@ -155,6 +162,7 @@ impl Bound {
             policy: Arc::clone(&self.policy),
             catalog: Arc::clone(&self.catalog),
             slots: self.slots.clone(),
+            views: Arc::clone(&self.views),
             relations,
             findings: self.findings.clone(),
         };
@@ -175,6 +183,17 @@ impl Bound {
             parent.is_some_and(|parent| self.is_observed(parent, generations - 1))
         };
         generations > 0 && !relation.parents.is_empty() && parents.all(observed)
+    }
+
+    /// The query of a view that may stand in place of it, and the keys that the policy gives it.
+    /// `inside` another view's query, a view need not be listed: only tables hold rows.
+    pub(crate) fn view(&self, relation: &Relation, inside: bool) -> Option<(&View, &[Key])> {
+        let view = self.views.of(relation.oid)?;
+        match &self.relations.get(&relation.oid)?.guard {
+            Guard::View(keys) => Some((view, keys)),
+            Guard::Denied(DenyReason::OpaqueRelation, _) if inside => Some((view, &[])),
+            Guard::Keys(_) | Guard::Global(_) | Guard::System(_) | Guard::Denied(..) => None,
+        }
     }
 
     /// How a relation is guarded.
@@ -233,6 +252,20 @@ impl Binder<'_> {
     }
 
     fn listed_guard(&mut self, rule: &TableRule, relation: &Relation) -> Option<Guard> {
+        match (relation.kind, &rule.scope) {
+            (RelationKind::View, Scope::Keys(keys)) => match self.keys(keys, relation)? {
+                Guard::Keys(keys) => return Some(Guard::View(keys)),
+                other => return Some(other),
+            },
+            (RelationKind::View, Scope::Discovered) => return Some(Guard::View(Vec::new())),
+            (RelationKind::MaterializedView, Scope::Keys(_) | Scope::Discovered) => {
+                return Some(Guard::Denied(
+                    DenyReason::OpaqueRelation,
+                    "is a materialised view, gathered from all tenants' rows",
+                ));
+            }
+            _ => {}
+        }
         match &rule.scope {
             Scope::Keys(keys) => self.keys(keys, relation),
             Scope::Global(access) => Some(Guard::Global(*access)),
@@ -371,6 +404,7 @@ impl Binder<'_> {
         }
         match relation.kind {
             RelationKind::Table | RelationKind::PartitionedTable => self.table_guard(relation),
+            RelationKind::View if self.is_discovered(relation) => Guard::View(Vec::new()),
             RelationKind::View | RelationKind::MaterializedView | RelationKind::ForeignTable => {
                 Guard::Denied(
                     DenyReason::OpaqueRelation,
@@ -381,6 +415,14 @@ impl Binder<'_> {
                 Guard::Denied(DenyReason::UnlistedRelation, "is not a table")
             }
         }
+    }
+
+    /// Whether it stands in a discovered schema and has the tenant column.
+    fn is_discovered(&self, relation: &Relation) -> bool {
+        let tenant = &self.policy.tenant;
+        let column = relation.column(&tenant.column);
+        self.policy.defaults.discover.contains(&relation.schema)
+            && column.is_some_and(|column| self.fits(tenant.value_type, column.type_oid))
     }
 
     fn table_guard(&mut self, relation: &Relation) -> Guard {

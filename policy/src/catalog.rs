@@ -81,6 +81,16 @@ pub struct Relation {
     pub depends_on: Vec<Oid>,
     /// The extension that owns it.
     pub extension: Option<String>,
+    /// For views: the stored query, its names qualified as for an empty `search_path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+    /// For views: `security_barrier`.
+    #[serde(default)]
+    pub security_barrier: bool,
+    /// Whether a rewrite rule or an INSTEAD OF trigger stands between a statement that writes and
+    /// the rows (`pg_rewrite`, `pg_trigger`).
+    #[serde(default)]
+    pub redirects_writes: bool,
 }
 
 /// A column of a relation.

@@ -96,9 +96,11 @@ pub enum DenyReason {
     /// SELECT * FROM leads -- after: ALTER TABLE leads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY … -- instead
     /// ```
     RlsMissing,
-    /// A view, materialised view or foreign table that the policy does not list.
+    /// A view whose query can't be filtered, or a view, materialised view or foreign table that the
+    /// policy does not list.
     ///
-    /// Why: What it shows was not filtered for a tenant.
+    /// Why: A view is read as its query, so the query must be one that you could send; what a
+    /// materialised view shows was not filtered for a tenant.
     ///
     /// Instead: Query the tables behind it, or have it listed in policy.toml.
     ///

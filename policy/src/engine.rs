@@ -237,7 +237,8 @@ impl Engine {
         let Scratch { scan, .. } = scratch;
         scan.read(request.text)?;
         limits::check_tokens(scan)?;
-        limits::with_stack(scan, || self.judging(0).rewriting(request, scan))
+        let views = self.bound.views.tokens();
+        limits::with_stack(scan, views, || self.judging(0).rewriting(request, scan))
     }
 
     /// The verdict, from the cache or made.
@@ -284,7 +285,10 @@ impl Engine {
     ) -> Result<verdict::Fresh, Denial> {
         limits::check_tokens(scan)?;
         let judging = self.judging(fingerprint);
-        limits::with_stack(scan, || self.observing.judge(&judging, request, scan))
+        let views = self.bound.views.tokens();
+        limits::with_stack(scan, views, || {
+            self.observing.judge(&judging, request, scan)
+        })
     }
 
     fn judging(&self, fingerprint: u64) -> Judging<'_> {

@@ -27,6 +27,9 @@ const MOST_OPERATOR_WORK: usize = 1 << 27;
 /// Above this many tokens texts are judged one at a time, which bounds the memory that they take.
 const LARGE_TOKENS: usize = 20_000;
 
+/// The longest query of a view that is read.
+pub(crate) const LONGEST_VIEW: usize = 64 << 10;
+
 /// Held while a large text is judged.
 static ONE_LARGE: Mutex<()> = Mutex::new(());
 
@@ -105,9 +108,11 @@ pub(crate) fn check_tokens(scan: &Scan) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Runs what judges a text on a stack that is large enough for any tree of so many tokens.
-pub(crate) fn with_stack<R>(scan: &Scan, work: impl FnOnce() -> R) -> R {
-    let nested = scan.tokens.len().saturating_mul(TOKEN_STACK);
+/// Runs what judges a text on a stack that is large enough for any tree of so many tokens, and of
+/// those of a view in it.
+pub(crate) fn with_stack<R>(scan: &Scan, view: usize, work: impl FnOnce() -> R) -> R {
+    let tokens = scan.tokens.len().saturating_add(view);
+    let nested = tokens.saturating_mul(TOKEN_STACK);
     let needed = BASE_STACK.saturating_add(nested).min(LARGEST_STACK);
     let large = scan.tokens.len() > LARGE_TOKENS;
     let alone = large.then(|| ONE_LARGE.lock().unwrap_or_else(PoisonError::into_inner));
@@ -307,7 +312,7 @@ mod tests {
         let mut scan = Scan::default();
         scan.read(text)?;
         check_tokens(&scan)?;
-        with_stack(&scan, || {
+        with_stack(&scan, 0, || {
             let parsed = crate::parse::parse(text)?;
             let tree = crate::tree::of(&parsed).unwrap();
             let written = crate::parse::deparse(&parsed)?;

@@ -5,7 +5,7 @@
 //! here can be sent: only [`Engine::judge`](crate::Engine::judge) makes a `Cleared`.
 
 use crate::deny::{Denial, DenyReason};
-use crate::judge::Findings;
+use crate::judge::{Findings, Views};
 use crate::prove::{Claims, prove};
 use crate::scan::Scan;
 use crate::tree::{self, Node};
@@ -27,6 +27,7 @@ pub struct Rewriting<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookups<'a> {
     pub(crate) catalog: &'a crate::Catalog,
+    pub(crate) views: &'a Views,
     pub(crate) values: &'a crate::ScopeValues,
     pub(crate) facts: &'a crate::SessionFacts,
 }
@@ -41,6 +42,7 @@ impl<'a> Lookups<'a> {
             findings,
             own,
             catalog: self.catalog,
+            views: self.views,
             values: self.values,
             search_path: &self.facts.search_path,
             temporaries: &self.facts.temporaries,
@@ -63,7 +65,7 @@ impl Rewriting<'_> {
         let unreadable = || Denial::new(DenyReason::ProofFailed, "the tree can't be read");
         let mut scan = Scan::default();
         scan.read(text)?;
-        limits::with_stack(&scan, || {
+        limits::with_stack(&scan, self.lookups.views.tokens(), || {
             let parsed = parse::parse(text)?;
             let tree = tree::of(&parsed).map_err(|_| unreadable())?;
             let claims = self.lookups.claims(self.own, &self.findings);

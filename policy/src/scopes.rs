@@ -48,6 +48,8 @@ pub fn scopes(
             }
             Ok(Guard::Global(_)) => RelationScope::Global,
             Ok(Guard::System(_)) => continue,
+            // Its tables are scoped, and the view is read as its query.
+            Ok(Guard::View(_)) => continue,
             Ok(Guard::Denied(..)) | Err(_) => RelationScope::Denied,
         };
         scopes.insert(relation.oid, scope);

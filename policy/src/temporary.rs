@@ -153,5 +153,8 @@ fn relation(told: Temporary) -> Relation {
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
+        definition: None,
+        security_barrier: false,
+        redirects_writes: false,
     }
 }

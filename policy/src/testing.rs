@@ -43,6 +43,9 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
+        definition: None,
+        security_barrier: false,
+        redirects_writes: false,
     }
 }
 

@@ -175,6 +175,7 @@ impl<'a> Judging<'a> {
     {
         Lookups {
             catalog: self.catalog,
+            views: &self.bound.views,
             values: request.values,
             facts: request.facts,
         }

@@ -22,7 +22,15 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text AS kind, c.relisp
         JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
           AND d.objsubid = 0 AND d.deptype = 'e'
-          AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass) AS extension
+          AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass) AS extension,
+       CASE WHEN c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+            THEN pg_catalog.pg_get_viewdef(c.oid) END AS definition,
+       coalesce((SELECT o.option_value::pg_catalog.bool
+                 FROM pg_catalog.pg_options_to_table(c.reloptions) o
+                 WHERE o.option_name = 'security_barrier'), false) AS security_barrier,
+       EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1')
+         OR EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                    WHERE t.tgrelid = c.oid AND t.tgtype::pg_catalog.int4 & 64 <> 0) AS redirects_writes
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
@@ -81,6 +89,9 @@ fn relation(row: &Row) -> Result<Relation, Error> {
         security_invoker: row.try_get("security_invoker")?,
         depends_on: Vec::new(),
         extension: row.try_get("extension")?,
+        definition: row.try_get("definition")?,
+        security_barrier: row.try_get("security_barrier")?,
+        redirects_writes: row.try_get("redirects_writes")?,
     })
 }
 

@@ -115,6 +115,7 @@ impl Binder<'_> {
                 [only] if only.via.is_none() => return Some(only.clone()),
                 _ => "is not scoped by one column of its own",
             },
+            Guard::View(_) => "is a view",
             Guard::Global(_) | Guard::System(_) | Guard::Denied(..) => "is not scoped",
         };
         self.problem(child, format!("its parent \"{shown}\" {why}"), None);

@@ -90,9 +90,7 @@ fn known_judge(
         calls_users: std::cell::Cell::new(false),
         relations: Vec::new(),
         pinned: Vec::new(),
-        decisions: Vec::new(),
-        held: Vec::new(),
-        fences: Vec::new(),
+        places: crate::judge::Places::default(),
         rows: None,
         changed: false,
     };
@@ -117,7 +115,7 @@ fn known_judge(
             continue;
         };
         let scoped = range.relname == "leads";
-        findings.decisions.push((
+        findings.places.decisions.push((
             range.location,
             Decision::Relation {
                 schema: "public".to_owned(),
@@ -179,6 +177,9 @@ fn relation(oid: u32, name: &str) -> Relation {
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
+        definition: None,
+        security_barrier: false,
+        redirects_writes: false,
     }
 }
 

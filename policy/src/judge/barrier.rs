@@ -16,7 +16,7 @@ use pg_query::protobuf::{BoolExprType, Node};
 
 use super::expression::Facts;
 use super::names::Scope;
-use super::{EntryId, EntryKind, Held, Judge, unsupported};
+use super::{CteId, EntryId, EntryKind, Held, Judge, unsupported};
 use crate::deny::Denial;
 use crate::{rewrite, tree};
 
@@ -74,6 +74,7 @@ impl Judge<'_> {
         if place != Clause::Having {
             self.note_filter(conjunct, scope)?;
         }
+        let begins = self.place_before_views(&*conjunct);
         let facts = self.expression(conjunct, scope, env)?;
         if !facts.leaky || facts.reads.is_empty() {
             return Ok(facts);
@@ -82,7 +83,7 @@ impl Judge<'_> {
             if !facts.aggregate && self.reads_tenant(&facts) {
                 let held = rewrite::take(conjunct);
                 let always = rewrite::after_grouping();
-                self.hold(&held, Vec::new());
+                self.hold(begins, &held, Vec::new());
                 *conjunct = rewrite::case(always, held, rewrite::boolean(false));
                 self.rewritten();
             }
@@ -91,7 +92,7 @@ impl Judge<'_> {
         let predicates = self.admissions(&facts, scope)?;
         if let Some(admitted) = rewrite::and(predicates) {
             let guarded = rewrite::take(conjunct);
-            self.hold(&guarded, self.admitting(&facts));
+            self.hold(begins, &guarded, self.admitting(&facts));
             *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
             self.rewritten();
         }
@@ -99,9 +100,9 @@ impl Judge<'_> {
     }
 
     /// Claims that a condition stands behind a barrier; the proof holds us to it.
-    fn hold(&mut self, condition: &Node, by: Vec<i32>) {
-        let at = tree::anchor_of(condition);
-        self.findings.held.push(Held { at, by });
+    fn hold(&mut self, place: Option<i32>, condition: &Node, by: Vec<i32>) {
+        let at = place.unwrap_or_else(|| tree::anchor_of(condition));
+        self.findings.places.held.push(Held { at, by });
     }
 
     /// The scoped relations that an expression reads, by place.
@@ -116,13 +117,20 @@ impl Judge<'_> {
             .collect()
     }
 
-    /// Claims the fences that were found to be needed; the proof holds us to them.
-    pub(super) fn claim_fences(&mut self) {
-        let tables = self.fenced.iter().filter_map(|id| self.places.get(id));
-        let wanted = self.fenced_ctes.iter().filter_map(|id| self.cte(*id));
-        let queries = wanted.filter(|cte| !cte.sealed).map(|cte| &cte.place);
-        let claimed: Vec<i32> = tables.chain(queries).copied().collect();
-        self.findings.fences.extend(claimed);
+    /// Claims the fences that were found to be needed of these entries and CTEs, and all after them;
+    /// the proof holds us to them.
+    pub(super) fn claim_fences(&mut self, entries: EntryId, ctes: CteId) {
+        for id in self.fenced.extract_if(|id| *id >= entries) {
+            let claimed = match self.views.contains(&id) {
+                true => &mut self.findings.places.fenced_views,
+                false => &mut self.findings.places.fences,
+            };
+            claimed.extend(self.places.get(&id));
+        }
+        let wanted: Vec<CteId> = self.fenced_ctes.extract_if(|id| *id >= ctes).collect();
+        let wanted = wanted.iter().filter_map(|id| self.ctes.get(*id));
+        let queries = wanted.filter(|cte| !cte.sealed).map(|cte| cte.place);
+        self.findings.places.fences.extend(queries);
     }
 
     fn reads_tenant(&self, facts: &Facts) -> bool {

@@ -66,6 +66,10 @@ impl Judge<'_> {
         let lateral = Scope { items: left, outer };
         match node.node.as_mut() {
             Some(NodeEnum::RangeVar(range)) => {
+                if let Some(name) = self.view_named(range, env)? {
+                    let id = self.view(node, &name, level)?;
+                    return Ok(vec![Item::new(id)]);
+                }
                 let id = self.range_var(range, level, env)?;
                 self.guard(node, id, level, in_where)?;
                 Ok(vec![Item::new(id)])
@@ -164,6 +168,10 @@ impl Judge<'_> {
         {
             return self.cte_reference(range, cte, level);
         }
+        if self.in_view && range.schemaname.is_empty() {
+            // What a stored query leaves out is what no path needs to name.
+            "pg_catalog".clone_into(&mut range.schemaname);
+        }
         let id = self.relation_reference(range, false)?;
         level.risky |= matches!(
             self.entry(id).map(|entry| &entry.kind),
@@ -217,7 +225,7 @@ impl Judge<'_> {
         let (kind, hidden, guard) = self.entry_kind(&guarded.guard, &relation, write)?;
         let keys = match &guarded.guard {
             Guard::Keys(keys) => keys.clone(),
-            Guard::Global(_) | Guard::System(_) | Guard::Denied(..) => Vec::new(),
+            Guard::Global(_) | Guard::System(_) | Guard::View(_) | Guard::Denied(..) => Vec::new(),
         };
         let mut columns: Vec<Column> = relation
             .columns
@@ -237,7 +245,8 @@ impl Judge<'_> {
             },
         );
         self.uses(shown, write, guard);
-        if range.schemaname.is_empty() && relation.schema != "pg_catalog" {
+        let system = relation.schema == "pg_catalog";
+        if range.schemaname.is_empty() && !system {
             range.schemaname.clone_from(&relation.schema);
             self.named = self.named.max(self.naming(&relation.schema));
         }
@@ -314,6 +323,12 @@ impl Judge<'_> {
             )
             .table(shown())),
             Guard::Global(Access::Read) => Err(read_only()),
+            Guard::View(_) => Err(Denial::new(
+                DenyReason::OpaqueRelation,
+                format!("view \"{}\" can only be read, in FROM", shown()),
+            )
+            .table(shown())
+            .hint("Write to the table behind it.")),
             Guard::Denied(reason, why) => Err(Denial::new(
                 *reason,
                 format!("relation \"{}\" {why}", shown()),

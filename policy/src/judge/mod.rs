@@ -19,6 +19,7 @@
 //! | I9 copied rows | the column list of COPY FROM |
 //! | I10 check | a tenant column that an INSERT computes |
 //! | I11 reference | a `via` column that is written |
+//! | I12 view | the guarded query of a view in its place |
 
 mod barrier;
 mod calls;
@@ -48,6 +49,7 @@ mod types;
 mod utility;
 mod value;
 mod via;
+mod view;
 mod with;
 
 #[cfg(test)]
@@ -58,7 +60,7 @@ use std::collections::{HashMap, HashSet};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ParseResult};
 
-pub(crate) use crate::bind::{Bound, Key, Parent, Via};
+pub(crate) use crate::bind::{Bound, Key, Parent, Via, Views};
 use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
@@ -81,6 +83,15 @@ pub(crate) enum Decision {
         /// Its keys.
         scoped: Vec<Key>,
     },
+    /// A view, in whose place stands its query; what the names in that were resolved to.
+    View {
+        /// Its schema.
+        schema: String,
+        /// Its name.
+        name: String,
+        /// By byte location in the stored query.
+        inside: Places,
+    },
     /// A common table expression in scope.
     Cte,
 }
@@ -92,6 +103,19 @@ pub(crate) struct Held {
     pub(crate) at: i32,
     /// The relations, by the place of their names, whose rows it may only see when they are admitted.
     pub(crate) by: Vec<i32>,
+}
+
+/// What is claimed of places in a text, for the proof to hold the rewriter to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// For every RangeVar, by byte location.
+    pub(crate) decisions: Vec<(i32, Decision)>,
+    /// The conditions that must stand behind a barrier. In HAVING no relation holds one back.
+    pub(crate) held: Vec<Held>,
+    /// The derived tables and CTEs that must be fences, by the place where their queries begin.
+    pub(crate) fences: Vec<i32>,
+    /// The views that must be fences, by the place of their names.
+    pub(crate) fenced_views: Vec<i32>,
 }
 
 /// Everything that the walk found out.
@@ -109,12 +133,8 @@ pub(crate) struct Findings {
     pub(crate) calls_users: std::cell::Cell<bool>,
     /// Byte locations of literals whose value the verdict depends on.
     pub(crate) pinned: Vec<i32>,
-    /// For every RangeVar, by byte location.
-    pub(crate) decisions: Vec<(i32, Decision)>,
-    /// The conditions that must stand behind a barrier. In HAVING no relation holds one back.
-    pub(crate) held: Vec<Held>,
-    /// The derived tables and CTEs that must be fences, by the place where their queries begin.
-    pub(crate) fences: Vec<i32>,
+    /// What is claimed of places in the client's text.
+    pub(crate) places: Places,
     /// What the rows of a COPY FROM must hold.
     pub(crate) rows: Option<Rows>,
     /// Whether the tree was edited.
@@ -160,7 +180,7 @@ fn walk<'a>(
         kinds.push(each(&mut judge, statement)?);
     }
     judge.keep_names();
-    judge.claim_fences();
+    judge.claim_fences(0, 0);
     judge.findings.kind = match kinds.as_slice() {
         [] => StatementKind::Empty,
         [first, rest @ ..] if rest.iter().all(|kind| kind == first) => *first,
@@ -242,6 +262,12 @@ struct Judge<'a> {
     fenced: HashSet<EntryId>,
     fenced_ctes: HashSet<CteId>,
     guard_joins: usize,
+    /// The views that were replaced by their queries.
+    views: Vec<EntryId>,
+    /// Whether what is judged is the query of a view.
+    in_view: bool,
+    /// How many queries of views the statement has so far, those inside others too.
+    expanded: usize,
     /// The types that PREPARE declares for its parameters; a Parse message's are in the request.
     prepared_types: Vec<names::Ty>,
     /// What the policy wishes for a scoped relation.
@@ -266,6 +292,9 @@ impl<'a> Judge<'a> {
             fenced: HashSet::new(),
             fenced_ctes: HashSet::new(),
             guard_joins: 0,
+            views: Vec::new(),
+            in_view: false,
+            expanded: 0,
             prepared_types: Vec::new(),
             wishes: HashMap::new(),
             filters: value::Filters::default(),
@@ -281,9 +310,7 @@ impl<'a> Judge<'a> {
                 relations: Vec::new(),
                 calls_users: std::cell::Cell::new(false),
                 pinned: Vec::new(),
-                decisions: Vec::new(),
-                held: Vec::new(),
-                fences: Vec::new(),
+                places: Places::default(),
                 rows: None,
                 changed: false,
             },
@@ -381,7 +408,7 @@ impl<'a> Judge<'a> {
     }
 
     fn decide(&mut self, location: i32, decision: Decision) {
-        self.findings.decisions.push((location, decision));
+        self.findings.places.decisions.push((location, decision));
     }
 
     fn uses(&mut self, name: String, write: bool, guard: String) {

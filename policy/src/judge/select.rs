@@ -192,6 +192,7 @@ impl Judge<'_> {
         } else {
             target.name.clone()
         };
+        self.refuse_row_of_view(value, scope)?;
         let facts = self.expression(value, scope, env)?;
         output.absorb(&facts);
         output.open |= spread;

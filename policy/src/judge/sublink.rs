@@ -51,6 +51,7 @@ impl Judge<'_> {
         else {
             return Err(unsupported("this kind of subquery"));
         };
+        let place = self.place_before_views(&*select);
         let output = self.select(select, Some(scope), env)?;
         // The planner may compare what the subquery computes inside of it: a fence keeps it out.
         let computes = output
@@ -59,8 +60,8 @@ impl Judge<'_> {
             .any(|column| !column.plain && !column.sealed);
         let tested = matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink);
         if tested && output.risky && !output.sealed && computes {
-            let place = tree::anchor_of(&link.subselect);
-            self.findings.fences.push(place);
+            let place = place.unwrap_or_else(|| tree::anchor_of(&link.subselect));
+            self.findings.places.fences.push(place);
             fence(link.subselect.as_mut());
             self.rewritten();
         }

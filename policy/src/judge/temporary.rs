@@ -199,9 +199,10 @@ impl Judge<'_> {
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
         let writable = match self.bound.guarded(relation)?.guard {
             Guard::Keys(_) | Guard::Global(Access::Write) => true,
-            Guard::Global(Access::Read | Access::Deny) | Guard::System(_) | Guard::Denied(..) => {
-                false
-            }
+            Guard::Global(Access::Read | Access::Deny)
+            | Guard::System(_)
+            | Guard::View(_)
+            | Guard::Denied(..) => false,
         };
         if like.options != 0 && !writable {
             return Err(unsupported(

@@ -125,7 +125,7 @@ impl Judge<'_> {
     /// Notes a conjunct `tenant column = value` for the reject mode. Only plain equality counts:
     /// OR, IN of several, IS NOT NULL and NOT say nothing.
     pub(super) fn note_filter(&mut self, conjunct: &Node, scope: &Scope<'_>) -> Result<(), Denial> {
-        if !self.rejects() {
+        if self.in_view || !self.rejects() {
             return Ok(());
         }
         let Some(NodeEnum::AExpr(expr)) = conjunct.node.as_ref() else {

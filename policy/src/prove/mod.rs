@@ -18,6 +18,7 @@ mod sources;
 mod temporary;
 mod value;
 mod via;
+mod view;
 mod with;
 mod wrapped;
 
@@ -29,7 +30,7 @@ use std::collections::{HashMap, HashSet};
 use self::insert::Target;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
-use crate::judge::{Decision, Findings, Held, Key};
+use crate::judge::{Decision, Findings, Held, Key, Places, Views};
 use crate::scan::LiteralKind;
 use crate::template::Constant;
 use crate::temporary::Temporaries;
@@ -47,6 +48,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) own: u16,
     /// The database.
     pub(crate) catalog: &'a Catalog,
+    /// The stored queries of its views.
+    pub(crate) views: &'a Views,
     /// The session's values: a written literal must be one of them.
     pub(crate) values: &'a ScopeValues,
     /// The session's search path.
@@ -111,19 +114,17 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
     let mut walk = Walk {
         claims,
         index: Index::new(claims.findings)?,
+        in_view: false,
         ctes: Ctes::default(),
         levels: Vec::new(),
         at_target: false,
         in_conflict: false,
         seen: HashSet::new(),
+        seen_views: HashSet::new(),
         paired: Paired::default(),
     };
     walk.node(original, rewritten)?;
-    let claimed = walk.index.held.len() + walk.index.fences.len();
-    need(
-        walk.seen.len() == claimed,
-        "a barrier or a fence was not found",
-    )?;
+    walk.all_seen()?;
     Ok(walk.paired)
 }
 
@@ -134,30 +135,46 @@ struct Index<'a> {
     checks: HashSet<(i64, usize)>,
     held: HashMap<i32, &'a Held>,
     fences: HashSet<i32>,
+    fenced_views: HashSet<i32>,
 }
 
 impl<'a> Index<'a> {
     fn new(findings: &'a Findings) -> Result<Self, Gap> {
-        let mut decisions = HashMap::with_capacity(findings.decisions.len());
-        for (at, decision) in &findings.decisions {
+        let checks = findings.checks.iter();
+        Ok(Self {
+            pinned: findings.pinned.iter().copied().collect(),
+            checks: checks.map(|c| (c.parameter.into(), c.slot)).collect(),
+            ..Self::of(&findings.places)?
+        })
+    }
+
+    /// What is claimed of a text of which nothing is pinned nor checked.
+    fn of(places: &'a Places) -> Result<Self, Gap> {
+        let mut decisions = HashMap::with_capacity(places.decisions.len());
+        for (at, decision) in &places.decisions {
             let former = decisions.insert(*at, decision);
             let consistent = former.is_none_or(|former| former == decision);
             need(consistent, "a relation was decided on twice")?;
         }
-        let mut held = HashMap::with_capacity(findings.held.len());
-        for claim in &findings.held {
+        let mut held = HashMap::with_capacity(places.held.len());
+        for claim in &places.held {
             let former = held.insert(claim.at, claim);
             let consistent = former.is_none_or(|former| former == claim);
             need(consistent, "a condition was judged twice")?;
         }
-        let checks = findings.checks.iter();
         Ok(Self {
             decisions,
-            pinned: findings.pinned.iter().copied().collect(),
-            checks: checks.map(|c| (c.parameter.into(), c.slot)).collect(),
+            pinned: HashSet::new(),
+            checks: HashSet::new(),
             held,
-            fences: findings.fences.iter().copied().collect(),
+            fences: places.fences.iter().copied().collect(),
+            fenced_views: places.fenced_views.iter().copied().collect(),
         })
+    }
+
+    /// The barriers and fences that are claimed.
+    fn claimed(&self) -> usize {
+        self.held.len() + self.fences.len() + self.fenced_views.len()
     }
 }
 
@@ -171,10 +188,14 @@ struct Walk<'a> {
     levels: Vec<Vec<Source<'a>>>,
     /// The name of a written table is looked up: it never means a CTE.
     at_target: bool,
+    /// In the query of a view, whose places are not the client's.
+    in_view: bool,
     /// In ON CONFLICT DO UPDATE, where `excluded` is the row that was to be inserted.
     in_conflict: bool,
     /// The barriers and fences that were claimed and seen.
     seen: HashSet<i32>,
+    /// The views that were claimed to be fences and seen.
+    seen_views: HashSet<i32>,
     paired: Paired,
 }
 
@@ -237,6 +258,9 @@ impl<'a> Walk<'a> {
 
     /// Notes where a pair of nodes stands.
     fn pair(&mut self, original: &Node, rewritten: &Node) {
+        if self.in_view {
+            return;
+        }
         let (there, here) = (rewritten.location(), original.location());
         if here >= 0 && there >= 0 {
             self.paired.places.push((there, here));
@@ -358,6 +382,14 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Closes a text: each barrier and fence that is claimed was found.
+    fn all_seen(&self) -> Step {
+        need(
+            self.seen.len() + self.seen_views.len() == self.index.claimed(),
+            "a barrier or a fence was not found",
+        )
+    }
+
     /// Closes a query: each key of each relation was compared.
     fn all_guarded(&mut self) -> Step {
         let sources = self.levels.pop().unwrap_or_default();
@@ -434,6 +466,7 @@ impl<'a> Walk<'a> {
         let is_cte = unqualified && self.ctes.has(name);
         match self.decision(original.location()) {
             None => Err(Gap("a relation was not decided on")),
+            Some(Decision::View { .. }) => Err(Gap("a view is not replaced by its query")),
             Some(Decision::Cte) => {
                 need(is_cte && !self.at_target, "a relation was taken for a CTE")?;
                 self.same(original, rewritten)?;
@@ -468,6 +501,10 @@ impl<'a> Walk<'a> {
     fn resolves(&self, schema: &str, name: &str, decided: &str) -> bool {
         if !schema.is_empty() {
             return schema == decided;
+        }
+        if self.in_view {
+            // A stored query leaves out only the schema that an empty path finds.
+            return decided == "pg_catalog";
         }
         self.means(name) == Some(decided)
     }

@@ -119,6 +119,7 @@ impl<'a> Walk<'a> {
     pub(super) fn item(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
         match (original.kind, rewritten.kind) {
             ("RangeVar", "JoinExpr") => self.guarded_by_join(original, rewritten, place),
+            ("RangeVar", "RangeSubselect") => self.view(original, rewritten),
             ("RangeVar", "RangeVar") => self.guarded_by_filter(original, rewritten, place),
             ("JoinExpr", "JoinExpr") => self.join(original, rewritten, place),
             ("RangeTableSample", "RangeTableSample") => {

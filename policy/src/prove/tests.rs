@@ -5,6 +5,7 @@ mod insert_select;
 mod merge;
 mod temporary;
 mod via;
+mod view;
 
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
@@ -45,6 +46,22 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
+        definition: None,
+        security_barrier: false,
+        redirects_writes: false,
+    }
+}
+
+/// The stored queries of two views.
+const SHOWN: &str = "SELECT leads.id, leads.name FROM public.leads WHERE (leads.id > 3)";
+const PAIRED: &str =
+    "SELECT l.id, s.name FROM (public.leads l LEFT JOIN public.shown s ON ((s.id = l.id)))";
+
+fn view(oid: u32, name: &str, query: &str) -> Relation {
+    Relation {
+        kind: RelationKind::View,
+        definition: Some(query.to_owned()),
+        ..relation(oid, "public", name, &["id", "name"])
     }
 }
 
@@ -57,6 +74,8 @@ fn catalog() -> Catalog {
             relation(4, "public", "plans", &["id", "org_id"]),
             relation(5, "private", "leads", &["id", "org_id"]),
             relation(6, "public", "parts", &["id", "call_id"]),
+            view(7, "shown", SHOWN),
+            view(8, "paired", PAIRED),
         ],
         ..CatalogParts::default()
     })
@@ -94,6 +113,16 @@ fn decide(schema: &str, name: &str) -> Decision {
         "leads" | "calls" => vec![key("org_id", 0)],
         "credits" => vec![key("org_id", 0), key("user_id", 1)],
         "parts" => vec![through_calls()],
+        "shown" | "paired" => {
+            let query = if name == "shown" { SHOWN } else { PAIRED };
+            let mut inside = Places::default();
+            decisions(&tree(query), &mut inside.decisions);
+            return Decision::View {
+                schema: "public".to_owned(),
+                name: name.to_owned(),
+                inside,
+            };
+        }
         _ if name.contains("cte") => return Decision::Cte,
         _ => Vec::new(),
     };
@@ -150,9 +179,10 @@ fn findings(original: &Node) -> Findings {
         calls_users: std::cell::Cell::new(false),
         relations: Vec::new(),
         pinned: Vec::new(),
-        decisions: decided,
-        held: Vec::new(),
-        fences: Vec::new(),
+        places: Places {
+            decisions: decided,
+            ..Places::default()
+        },
         rows: None,
         changed: true,
     }
@@ -181,10 +211,12 @@ fn outcome_with(
     change(&mut findings);
     let after = tree(&expand(rewritten));
     let catalog = catalog();
+    let views = Views::read(&catalog);
     let claims = Claims {
         findings: &findings,
         own: 4,
         catalog: &catalog,
+        views: &views,
         values: &ScopeValues::new(vec![Some(ScopeValue::Uuid(uuid::Uuid::nil()))]),
         search_path: &["public".to_owned()],
         temporaries: &Temporaries::default(),
@@ -497,14 +529,19 @@ fn every_relation_needs_one_decision() {
     let client = "SELECT * FROM plans";
     let rewritten = "SELECT * FROM public.plans";
     assert!(outcome(client, rewritten).is_ok());
-    let forgotten = outcome_with(client, rewritten, |findings| findings.decisions.clear());
+    let forgotten = outcome_with(client, rewritten, |findings| {
+        findings.places.decisions.clear()
+    });
     assert_eq!(forgotten.unwrap_err(), Gap("a relation was not decided on"));
     let twice = outcome_with(client, rewritten, |findings| {
-        findings.decisions.push((14, decide("private", "plans")));
+        findings
+            .places
+            .decisions
+            .push((14, decide("private", "plans")));
     });
     assert!(twice.is_err());
     let elsewhere = outcome_with(client, "SELECT * FROM private.plans", |findings| {
-        findings.decisions = vec![(14, decide("private", "plans"))];
+        findings.places.decisions = vec![(14, decide("private", "plans"))];
     });
     assert_eq!(
         elsewhere.unwrap_err(),

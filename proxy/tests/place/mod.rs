@@ -130,6 +130,9 @@ fn catalog() -> CatalogParts {
         security_invoker: false,
         depends_on: Vec::new(),
         extension: None,
+        definition: None,
+        security_barrier: false,
+        redirects_writes: false,
     };
     let leads = vec![
         column(1, "id", 20),

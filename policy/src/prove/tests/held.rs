@@ -8,7 +8,7 @@ use crate::judge::Held;
 fn what_the_judge_says_is_held_back_must_be() {
     let client = "SELECT * FROM leads l JOIN calls c ON true WHERE l.name::int > 3";
     let held = |findings: &mut Findings| {
-        findings.held.push(Held {
+        findings.places.held.push(Held {
             at: 49,
             by: vec![14],
         });
@@ -29,7 +29,7 @@ fn what_the_judge_says_is_held_back_must_be() {
     assert!(outcome_with(client, &rewritten("l.name::int > 3"), held).is_err());
     assert!(outcome_with(client, &rewritten("l.name::int > 3"), |_| {}).is_ok());
     let elsewhere = |findings: &mut Findings| {
-        findings.held.push(Held {
+        findings.places.held.push(Held {
             at: 7,
             by: vec![14],
         });
@@ -40,7 +40,7 @@ fn what_the_judge_says_is_held_back_must_be() {
 #[test]
 fn what_the_judge_says_is_a_fence_must_be() {
     let client = "SELECT * FROM (SELECT name FROM leads) s WHERE s.name::int > 3";
-    let fenced = |findings: &mut Findings| findings.fences.push(22);
+    let fenced = |findings: &mut Findings| findings.places.fences.push(22);
     let rewritten = |fence: &str| {
         format!(
             "SELECT * FROM (SELECT name FROM public.leads WHERE @leads@ {fence}) s WHERE s.name::int > 3"
@@ -49,7 +49,7 @@ fn what_the_judge_says_is_a_fence_must_be() {
     assert!(outcome_with(client, &rewritten("OFFSET 0"), fenced).is_ok());
     assert!(outcome_with(client, &rewritten(""), fenced).is_err());
     let client = "WITH s AS (SELECT name FROM leads) SELECT * FROM s WHERE s.name::int > 3";
-    let fenced = |findings: &mut Findings| findings.fences.push(18);
+    let fenced = |findings: &mut Findings| findings.places.fences.push(18);
     let rewritten = |how: &str| {
         format!(
             "WITH s AS {how} (SELECT name FROM public.leads WHERE @leads@) SELECT * FROM s WHERE s.name::int > 3"
@@ -58,7 +58,11 @@ fn what_the_judge_says_is_a_fence_must_be() {
     let cte = |how: &str| {
         outcome_with(client, &rewritten(how), |findings| {
             fenced(findings);
-            let s = findings.decisions.iter_mut().find(|(at, _)| *at > 40);
+            let s = findings
+                .places
+                .decisions
+                .iter_mut()
+                .find(|(at, _)| *at > 40);
             s.unwrap().1 = Decision::Cte;
         })
     };

@@ -7,7 +7,7 @@ use crate::temporary::Temporary;
 fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
     let before = tree(original);
     let mut findings = findings(&before);
-    for (_, decision) in &mut findings.decisions {
+    for (_, decision) in &mut findings.places.decisions {
         if let Decision::Relation {
             schema,
             name,
@@ -29,6 +29,7 @@ fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
         findings: &findings,
         own: 4,
         catalog: &catalog(),
+        views: &Views::default(),
         values: &ScopeValues::new(vec![Some(ScopeValue::Uuid(uuid::Uuid::nil()))]),
         search_path: &["public".to_owned()],
         temporaries: &Temporaries::new(own.into()),
