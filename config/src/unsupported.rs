@@ -32,18 +32,11 @@ pub(crate) const WARDEN: &[Unsupported] = &[
 ];
 
 /// Of `policy.toml`.
-pub(crate) const POLICY: &[Unsupported] = &[
-    Unsupported {
-        path: "defaults.ddl",
-        value: Some("unscoped"),
-        help: "write \"deny\"",
-    },
-    Unsupported {
-        path: "role.tenant",
-        value: Some("per_transaction"),
-        help: "write \"pinned\"",
-    },
-];
+pub(crate) const POLICY: &[Unsupported] = &[Unsupported {
+    path: "defaults.ddl",
+    value: Some("unscoped"),
+    help: "write \"deny\"",
+}];
 
 /// Parameters of a database's URL that libpq knows and pgwarden does not obey. Several hosts are
 /// refused where the URL is read.

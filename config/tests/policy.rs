@@ -67,21 +67,8 @@ fn the_smallest_policy_has_the_samples_defaults() {
 }
 
 #[test]
-fn the_contract_is_read_but_for_what_is_not_built() {
-    let text = include_str!("contract/policy.toml");
-    assert_shows(
-        &read(text).unwrap_err(),
-        r#"
-policy.toml:54:10: tenant = "per_transaction" is not supported yet
-   |
-54 | tenant = "per_transaction"              # pinned (default) | per_transaction
-   |          ^^^^^^^^^^^^^^^^^
-   = help: write "pinned"
-"#,
-    );
-
-    let text = text.replace("\"per_transaction\"", "\"pinned\"");
-    let policy = read(&text).unwrap().policy;
+fn the_contract_is_read() {
+    let policy = read(include_str!("contract/policy.toml")).unwrap().policy;
     let org = "app_metadata.org_id";
     assert_eq!(
         *table(&policy, "public.organizations"),
@@ -281,10 +268,7 @@ fn the_version_must_be_one() {
 
 #[test]
 fn what_is_not_built_is_refused() {
-    let cases = [
-        "[defaults]\nddl = 'unscoped'",
-        "[[role]]\nname = 'r'\ntenant = 'per_transaction'",
-    ];
+    let cases = ["[defaults]\nddl = 'unscoped'"];
     for text in cases {
         let shown = problems_of(text);
         assert_eq!(shown.matches("is not supported yet").count(), 1, "{shown}");

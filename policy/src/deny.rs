@@ -264,6 +264,30 @@ pub enum DenyReason {
     /// SELECT * FROM user_credits -- token with sub -- instead
     /// ```
     MissingClaim,
+    /// No token says whose rows are meant, or the one that did has expired (28000).
+    ///
+    /// Why: The role of the session serves many tenants, one in each transaction.
+    ///
+    /// Instead: Give the token at the beginning of the transaction.
+    ///
+    /// ```sql
+    /// BEGIN; SELECT * FROM leads -- refused
+    /// BEGIN; SET LOCAL pgwarden.token = '<token>'; SELECT * FROM leads -- one by one -- instead
+    /// ```
+    TokenRequired,
+    /// A token on an open connection that is not valid (28000).
+    ///
+    /// Why: It is malformed, expired, signed with another key, or gives no access to this database; the
+    /// log says which.
+    ///
+    /// Instead: Get a new one from the identity provider, and send it as a plain literal in a
+    /// statement of its own.
+    ///
+    /// ```sql
+    /// SET LOCAL pgwarden.token = '<expired>' -- refused
+    /// SET LOCAL pgwarden.token = '<new>' -- instead
+    /// ```
+    TokenRefused,
     /// A column that can't be resolved to one relation.
     ///
     /// Why: A filter on the wrong relation would guard nothing.
@@ -347,6 +371,8 @@ impl DenyReason {
         Self::MissingFilter,
         Self::MissingValue,
         Self::MissingClaim,
+        Self::TokenRequired,
+        Self::TokenRefused,
         Self::AmbiguousColumn,
         Self::ParameterMismatch,
         Self::ProofFailed,
@@ -380,6 +406,8 @@ impl DenyReason {
             Self::MissingFilter => "missing_filter",
             Self::MissingValue => "missing_value",
             Self::MissingClaim => "missing_claim",
+            Self::TokenRequired => "token_required",
+            Self::TokenRefused => "token_refused",
             Self::AmbiguousColumn => "ambiguous_column",
             Self::ParameterMismatch => "parameter_mismatch",
             Self::ProofFailed => "proof_failed",
@@ -395,6 +423,7 @@ impl DenyReason {
             Self::TooComplex => "54001",
             Self::UnsupportedStatement | Self::UnsupportedConstruct => "0A000",
             Self::ParameterMismatch => "08P01",
+            Self::TokenRefused => "28000",
             Self::UnknownRelation
             | Self::UnlistedRelation
             | Self::UnfitRelation
@@ -414,6 +443,7 @@ impl DenyReason {
             | Self::MissingFilter
             | Self::MissingValue
             | Self::MissingClaim
+            | Self::TokenRequired
             | Self::AmbiguousColumn
             | Self::ProofFailed
             | Self::ReaderDisagreement

@@ -185,6 +185,8 @@ fn is_observable(reason: DenyReason) -> bool {
         | DenyReason::UnknownFunction
         | DenyReason::SettingDenied
         | DenyReason::IdentityGuard
+        | DenyReason::TokenRequired
+        | DenyReason::TokenRefused
         | DenyReason::ParameterMismatch => false,
     }
 }

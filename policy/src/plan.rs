@@ -100,6 +100,8 @@ pub enum Effect {
     Unlisten,
     /// Temporary relations may be others afterwards: ask the server before the next verdict.
     Temporaries,
+    /// ROLLBACK TO SAVEPOINT: the transaction goes on.
+    RollbackTo,
 }
 
 /// How the client's text of a checked parameter's value is to be read.

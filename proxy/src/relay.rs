@@ -210,6 +210,11 @@ impl Relay {
                     Err(waiting) => checkout = Some(waiting),
                 }
             }
+            let expires = Instant::from_std(self.session.expires());
+            if expiry.deadline() != expires {
+                expired = false;
+                expiry.as_mut().reset(expires);
+            }
             if let Some(stop) = self.due_end(stage, expired) {
                 return Some(stop);
             }

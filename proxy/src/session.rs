@@ -22,6 +22,7 @@ mod execute;
 mod from_client;
 mod from_server;
 mod gate;
+mod given;
 mod judging;
 mod names;
 mod open;
@@ -35,6 +36,7 @@ mod server_error;
 mod setup;
 mod shared;
 mod sharing;
+mod tenancy;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -44,6 +46,7 @@ use pgwarden_config::settings::PoolMode;
 use pgwarden_policy::copy::Guard;
 
 use crate::audit;
+use crate::auth::Identity;
 use crate::frontend::{self, Visit};
 use crate::listener::Client;
 use crate::pool::Setup;
@@ -205,24 +208,21 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     fn new(proxy: Arc<Proxy>, who: Arc<audit::Session>, judging: Judging) -> Self {
-        let expires_at = judging.identity().expires_at();
-        let left = expires_at.duration_since(SystemTime::now());
-        let now = Instant::now();
-        // A date beyond what the clock can hold never comes.
+        let expires = end_of(judging.login());
         let pool = judging.database().pool();
         let sharing = (pool.mode() == PoolMode::Transaction).then(|| {
             let role = judging.access().set_role.as_deref();
             let claims = judging.identity().claims_json();
             Box::new(Sharing::new(Setup::new(claims, role, Vec::new())))
         });
-        let never = now + std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+        let known = Known::of(&judging);
         Self {
             proxy,
             who,
             judging,
             names: Names::default(),
             queue: Queue::default(),
-            known: Known::default(),
+            known,
             temporaries: false,
             sharing,
             status: b'I',
@@ -233,7 +233,7 @@ impl Session {
             changes_catalog: false,
             rows: Guard::default(),
             transaction: 0,
-            expires: now.checked_add(left.unwrap_or_default()).unwrap_or(never),
+            expires,
             to_client: BytesMut::new(),
             spans: Spans::default(),
             types: Vec::new(),
@@ -252,7 +252,12 @@ impl Session {
         self.proxy.settings().limits.message_bytes
     }
 
-    /// When the token is no longer good.
+    /// The login may have been renewed.
+    fn renew_expiry(&mut self) {
+        self.expires = end_of(self.judging.login());
+    }
+
+    /// When the login's token is no longer good.
     pub(crate) fn expires(&self) -> Instant {
         self.expires
     }
@@ -271,4 +276,13 @@ impl Session {
     pub(crate) fn say_goodbye(&mut self, report: &Report) {
         report.write(&mut self.to_client);
     }
+}
+
+/// When an identity's token is no longer good.
+fn end_of(identity: &Identity) -> Instant {
+    let now = Instant::now();
+    let left = identity.expires_at().duration_since(SystemTime::now());
+    // A date beyond what the clock can hold never comes.
+    let never = now + std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+    now.checked_add(left.unwrap_or_default()).unwrap_or(never)
 }

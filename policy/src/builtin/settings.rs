@@ -80,6 +80,12 @@ pub fn is_identity(name: &str) -> bool {
         )
 }
 
+/// Whether a SET is what the session sends in place of one that gave it a token: it changes nothing,
+/// and its answer is the server's.
+pub fn is_taken_token(name: &str, value: &str) -> bool {
+    name.eq_ignore_ascii_case("pgwarden.token") && value.is_empty()
+}
+
 /// The denial of such a setting.
 pub fn identity(name: &str) -> Denial {
     Denial::new(

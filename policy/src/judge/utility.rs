@@ -25,8 +25,11 @@ impl Judge<'_> {
             | TransactionStmtKind::TransStmtCommit
             | TransactionStmtKind::TransStmtRollback
             | TransactionStmtKind::TransStmtSavepoint
-            | TransactionStmtKind::TransStmtRelease
-            | TransactionStmtKind::TransStmtRollbackTo => Ok(StatementKind::Transaction),
+            | TransactionStmtKind::TransStmtRelease => Ok(StatementKind::Transaction),
+            TransactionStmtKind::TransStmtRollbackTo => {
+                self.findings.effects.push(Effect::RollbackTo);
+                Ok(StatementKind::Transaction)
+            }
             TransactionStmtKind::Undefined
             | TransactionStmtKind::TransStmtPrepare
             | TransactionStmtKind::TransStmtCommitPrepared
@@ -70,6 +73,9 @@ impl Judge<'_> {
             VariableSetKind::VarSetMulti => return self.set_several(set),
             VariableSetKind::VarSetValue => {
                 let value = self.setting_value(&set.args)?;
+                if settings::is_taken_token(&set.name, &value) {
+                    return Ok(StatementKind::Setting);
+                }
                 let effect = settings::check(&self.bound.policy, &set.name, Some(&value))?;
                 self.findings.effects.extend(effect);
                 self.sets(&set.name);
@@ -142,6 +148,10 @@ impl Judge<'_> {
             return Ok(StatementKind::Setting);
         }
         if settings::is_identity(&set.name) {
+            let value = self.setting_value(&set.args)?;
+            if kind == VariableSetKind::VarSetValue && settings::is_taken_token(&set.name, &value) {
+                return Ok(StatementKind::Setting);
+            }
             return Err(settings::identity(&set.name));
         }
         if set.name.eq_ignore_ascii_case("search_path") {

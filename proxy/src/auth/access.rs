@@ -16,9 +16,29 @@ pub struct Access {
     pub enforce: bool,
     /// The server role to SET ROLE to.
     pub set_role: Option<String>,
+    /// Whether the tenant comes with a token for each transaction. Then the values are nobody's.
+    pub per_transaction: bool,
 }
 
 impl Access {
+    /// The same without any value: what a scope guards is denied.
+    pub(crate) fn without_values(&self, engine: &Engine) -> Self {
+        Self {
+            values: ScopeValues::new(vec![None; engine.slots().len()]),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a session that logged in with this one may go on with another.
+    pub(crate) fn may_become(&self, other: &Self) -> bool {
+        self.has_role_of(other) && (self.per_transaction || self.values == other.values)
+    }
+
+    /// Whether another access differs in nothing but its values.
+    pub(crate) fn has_role_of(&self, other: &Self) -> bool {
+        self.enforce == other.enforce && self.set_role == other.set_role
+    }
+
     /// The tenant as text, for the audit.
     pub fn tenant(&self) -> Option<String> {
         let mut text = Vec::new();
@@ -31,8 +51,8 @@ impl Identity {
     /// What this identity may do under the engine's policy.
     ///
     /// # Errors
-    /// When the token lacks the tenant, or has one of the wrong type. Break-glass roles need no
-    /// tenant.
+    /// When the token lacks the tenant, or has one of the wrong type. Break-glass roles, and those
+    /// that bring a token for each transaction, need no tenant.
     pub fn access(&self, engine: &Engine) -> Result<Access, AuthError> {
         Access::of_claims(&self.claims, engine)
     }
@@ -50,10 +70,15 @@ impl Access {
             Some(Value::String(name)) => engine.policy().role(name),
             Some(_) => return Err(AuthError::BadRole),
         };
-        if rule.is_some_and(|rule| rule.tenant == RoleTenant::PerTransaction) {
-            return Err(AuthError::PerTransactionRole);
-        }
         let enforce = rule.is_none_or(|rule| rule.enforce);
+        if rule.is_some_and(|rule| rule.tenant == RoleTenant::PerTransaction) {
+            return Ok(Self {
+                values: ScopeValues::new(vec![None; engine.slots().len()]),
+                enforce,
+                set_role: rule.and_then(|rule| rule.set_role.clone()),
+                per_transaction: true,
+            });
+        }
         let mut slots = engine.slots().iter();
         let mut values = Vec::with_capacity(engine.slots().len());
         if let Some(tenant) = slots.next() {
@@ -69,6 +94,7 @@ impl Access {
             values: ScopeValues::new(values),
             enforce,
             set_role: rule.and_then(|rule| rule.set_role.clone()),
+            per_transaction: false,
         })
     }
 }

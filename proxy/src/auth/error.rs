@@ -48,14 +48,12 @@ pub enum AuthError {
     BadTenant,
     /// The `role` claim is not a text.
     BadRole,
-    /// The policy wants a token for each transaction from this role; that is not supported yet.
-    PerTransactionRole,
 }
 
 impl AuthError {
     fn is_about_tenant(self) -> bool {
         match self {
-            Self::NoTenant | Self::BadTenant | Self::BadRole | Self::PerTransactionRole => true,
+            Self::NoTenant | Self::BadTenant | Self::BadRole => true,
             Self::Missing
             | Self::TooLong
             | Self::Malformed
@@ -119,7 +117,6 @@ impl AuthError {
             Self::NoTenant => "tenant_missing",
             Self::BadTenant => "tenant_type",
             Self::BadRole => "role_type",
-            Self::PerTransactionRole => "role_per_transaction",
         }
     }
 }
@@ -146,7 +143,6 @@ impl fmt::Display for AuthError {
             Self::NoTenant => "the token has no tenant",
             Self::BadTenant => "the token's tenant has the wrong type",
             Self::BadRole => "the token's role is not a text",
-            Self::PerTransactionRole => "roles with a tenant per transaction are not supported yet",
         })
     }
 }

@@ -335,6 +335,7 @@ fn claim(engine: &Engine, slot: usize) -> String {
 
 fn effect(effect: &Effect) -> String {
     match effect {
+        Effect::RollbackTo => "the transaction goes on".to_owned(),
         Effect::SearchPath => "the search_path is asked for before the next statement".to_owned(),
         Effect::Setting(name) => format!("the setting {name:?} may be another"),
         Effect::ClaimsLost => "the claims are set again before the next statement".to_owned(),

@@ -57,6 +57,7 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         }
+        self.note_use(&statement.plan);
         let change = self
             .names
             .open_portal(bind.portal, statement, self.transaction + 1);

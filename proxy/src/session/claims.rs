@@ -7,6 +7,7 @@
 
 use pgwarden_schema::temporary;
 
+use super::judging::Judging;
 use super::queue::{Expect, Pending};
 use super::{Session, Stop};
 use crate::backend::{Forward, Outbox};
@@ -35,9 +36,19 @@ pub(super) struct Known {
     pub(super) in_transaction: bool,
     /// What was known still holds, but the schemas of the `search_path` may be others.
     confirms: bool,
+    /// The tenant may be another in the next transaction.
+    pub(super) floats: bool,
 }
 
 impl Known {
+    /// Of a server connection that nothing is known of.
+    pub(super) fn of(judging: &Judging) -> Self {
+        Self {
+            floats: judging.floats(),
+            ..Self::default()
+        }
+    }
+
     /// The catalogue has changed: the facts must be asked for again, although nothing of the
     /// session has changed them.
     pub(super) fn distrust(&mut self) {

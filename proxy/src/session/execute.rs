@@ -97,6 +97,9 @@ impl Session {
         let plan = plan.and_then(|plan| {
             permit(self.known, &plan)?;
             cursors::check_fetches(&self.names, &plan)?;
+            if let Some(given) = &statement.token {
+                self.check_given(given)?;
+            }
             Ok(plan)
         });
         let plan = match plan {
@@ -123,7 +126,8 @@ impl Session {
             self.copy = Copy::Awaited;
         }
         self.pipeline_open = true;
-        self.push(Expect::Execute, plan, change, started);
+        let given = statement.token.clone();
+        self.push_given(Expect::Execute, plan, given, change, started);
         Ok(Taken::Yes)
     }
 

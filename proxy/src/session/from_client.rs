@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgwarden_policy::{Denial, DenyReason, Effect, Plan};
+use pgwarden_policy::{Denial, DenyReason, Effect, Plan, StatementKind};
 
 use super::gate::unsettles;
+use super::given::Given;
 use super::names::Change;
 use super::queue::{Expect, Pending};
 use super::{Copy, Session, Skip, Stop, Taken};
@@ -102,15 +103,31 @@ impl Session {
         change: Option<Change>,
         started: Instant,
     ) {
+        self.push_given(expect, plan, None, change, started);
+    }
+
+    /// The same for a message that may put a token in force.
+    pub(super) fn push_given(
+        &mut self,
+        expect: Expect,
+        plan: Arc<Plan>,
+        token: Option<Arc<Given>>,
+        change: Option<Change>,
+        started: Instant,
+    ) {
         let started = self.count(&plan).then_some(started);
+        self.note_use(&plan);
         let all = plan.effects.contains(&Effect::DeallocateAll);
         self.temporaries |= self.may_make_temporaries(&plan);
         if let Some(sharing) = &mut self.sharing {
             sharing.follow(&plan);
         }
         self.queue.push(Pending {
-            unsettles: unsettles(self.known, &plan) || (self.sharing.is_some() && all),
+            unsettles: unsettles(self.known, &plan)
+                || token.is_some()
+                || (self.sharing.is_some() && all),
             plan: Some(plan),
+            token,
             change,
             started,
             transaction: self.transaction,
@@ -123,6 +140,16 @@ impl Session {
     fn may_make_temporaries(&self, plan: &Plan) -> bool {
         let unread = plan.observed.as_ref().is_some_and(|it| it.reason.is_some());
         unread || !self.judging.access().enforce || plan.effects.contains(&Effect::Temporaries)
+    }
+
+    /// A plan is bound or run: from now on the transaction is its tenant's.
+    pub(super) fn note_use(&mut self, plan: &Plan) {
+        if !matches!(
+            plan.kind,
+            StatementKind::Transaction | StatementKind::Setting | StatementKind::Empty
+        ) {
+            self.judging.note_use();
+        }
     }
 
     /// A message of the extended protocol whose body can't be read is an error like any other: the

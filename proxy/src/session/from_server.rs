@@ -1,6 +1,7 @@
 //! Messages of the server.
 
 use pgwarden_policy::copy::Guard;
+use pgwarden_policy::{Effect, Plan};
 
 use super::queue::{Expect, Pending};
 use super::{Copy, Passed, Session, Skip, Stop};
@@ -162,6 +163,14 @@ impl Session {
             self.known.lose();
         }
         self.changes_catalog |= changes_catalog(tag);
+        if (tag == b"COMMIT" || tag == b"ROLLBACK")
+            && let Some(front) = self.queue.front_mut()
+        {
+            // Among several statements nobody can tell which one the tag belongs to.
+            let goes_on =
+                |plan: &Plan| plan.statements == 1 && plan.effects.contains(&Effect::RollbackTo);
+            front.ends |= !front.plan.as_ref().is_some_and(|plan| goes_on(plan));
+        }
         if let Some(front) = self.queue.front_mut()
             && front.started.is_some()
         {
@@ -195,6 +204,12 @@ impl Session {
         if let Some(started) = pending.started {
             self.record_end(pending, started, pending.sqlstate.as_deref());
         }
+        if pending.ends {
+            self.end_tenant();
+        }
+        if let Some(given) = &pending.token {
+            self.adopt(given);
+        }
     }
 
     /// ReadyForQuery.
@@ -205,6 +220,7 @@ impl Session {
         };
         self.finished(&pending);
         if self.status == b'I' {
+            self.end_tenant();
             if std::mem::take(&mut self.changes_catalog) {
                 self.judging.database().suspect_change();
             }

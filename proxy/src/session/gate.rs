@@ -38,6 +38,10 @@ impl Session {
                 return Err(Stop::Fatal(Report::fatal("28000", message)));
             }
         }
+        self.known.floats = self.judging.floats();
+        if self.judging.expire() {
+            self.identity_changed();
+        }
         self.refresh_setup();
         if self.known.settled && !self.queue.unsettles() {
             self.nudged = false;
@@ -92,6 +96,17 @@ impl Session {
 
 /// What may not run in the session's state.
 pub(super) fn permit(known: Known, plan: &Plan) -> Result<(), Denial> {
+    let stays = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Hold(_) | Effect::Temporaries | Effect::Listen
+        )
+    };
+    if known.floats && plan.kind != StatementKind::Setting && plan.effects.iter().any(stays) {
+        let text = "what outlives the transaction (cursors WITH HOLD, temporary tables, LISTEN) is not \
+            supported for a role with a tenant per transaction";
+        return Err(Denial::new(DenyReason::UnsupportedStatement, text));
+    }
     let text = match plan.kind {
         StatementKind::Transaction | StatementKind::Empty => return Ok(()),
         // COMMIT or ROLLBACK in the middle would bring other settings back.

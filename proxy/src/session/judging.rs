@@ -2,13 +2,17 @@
 //! facts.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use pgwarden_policy::temporary::Temporaries;
 use pgwarden_policy::{
     Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
 };
 
+use super::given::Given;
 use super::names::{Basis, Statement};
+pub(super) use super::tenancy::Refusal;
+use super::tenancy::{Tenancy, Use};
 use crate::auth::{Access, AuthError, Identity};
 use crate::database::Database;
 
@@ -18,7 +22,7 @@ const LONG_TEXT_BYTES: usize = 4 << 10;
 /// What a session's verdicts depend on.
 pub(super) struct Judging {
     database: Arc<Database>,
-    identity: Identity,
+    tenancy: Tenancy,
     engine: Arc<Engine>,
     access: Access,
     facts: SessionFacts,
@@ -44,7 +48,8 @@ impl Judging {
     pub(super) fn new(database: Arc<Database>, identity: Identity) -> Result<Self, AuthError> {
         let generation = database.generation();
         let engine = Arc::clone(&database.engine());
-        let access = identity.access(&engine)?;
+        let mut tenancy = Tenancy::new(identity, &engine)?;
+        let access = tenancy.access(&engine)?;
         let facts = SessionFacts {
             search_path: Vec::new(),
             temporaries: Temporaries::default(),
@@ -52,7 +57,7 @@ impl Judging {
         };
         Ok(Self {
             database,
-            identity,
+            tenancy,
             engine,
             access,
             facts,
@@ -70,7 +75,7 @@ impl Judging {
         let current = self.database.engine();
         if !Arc::ptr_eq(&current, &self.engine) {
             let engine = Arc::clone(&current);
-            self.access = self.identity.access(&engine)?;
+            self.access = self.tenancy.access(&engine)?;
             self.facts.enforce = self.access.enforce;
             self.engine = engine;
             self.basis.engine += 1;
@@ -95,9 +100,87 @@ impl Judging {
         &self.database
     }
 
-    /// The identity.
+    /// Whose claims are in force.
     pub(super) fn identity(&self) -> &Identity {
-        &self.identity
+        self.tenancy.in_force()
+    }
+
+    /// The identity that the session stands and falls with.
+    pub(super) fn login(&self) -> &Identity {
+        self.tenancy.login()
+    }
+
+    /// Whether the tenant may be another in the next transaction.
+    pub(super) fn floats(&self) -> bool {
+        self.tenancy.floats()
+    }
+
+    /// What a token would be to the session now.
+    pub(super) fn check_token(&self, identity: &Identity) -> Result<Use, Refusal> {
+        self.tenancy.check(identity, &self.engine)
+    }
+
+    /// Puts a token in force that was checked when it was sent on.
+    pub(super) fn adopt(&mut self, given: &Given) {
+        match self.check_token(&given.identity) {
+            Ok(usage) => self.tenancy.adopt(given, usage),
+            // The policy has changed meanwhile: the client must not go on as somebody else.
+            Err(_) => self.tenancy.lose(given),
+        }
+        self.rebase();
+    }
+
+    /// A statement is run with the values in force.
+    pub(super) fn note_use(&mut self) {
+        self.tenancy.note_use(&self.access);
+    }
+
+    /// Gives whether others are in force now.
+    pub(super) fn end_transaction(&mut self) -> bool {
+        let changed = self.tenancy.end_transaction();
+        if changed {
+            self.rebase();
+        }
+        changed
+    }
+
+    /// Takes tokens out of force that are no longer good. Gives whether there was one.
+    pub(super) fn expire(&mut self) -> bool {
+        let expired = self.tenancy.expire(SystemTime::now());
+        if expired {
+            self.rebase();
+        }
+        expired
+    }
+
+    /// Others are in force: what was judged for those before was judged for them only.
+    fn rebase(&mut self) {
+        self.basis.engine += 1;
+        self.access = match self.tenancy.access(&self.engine) {
+            Ok(access) => access,
+            Err(_) => self.access.without_values(&self.engine),
+        };
+    }
+
+    /// Says what is missing where there is no tenant because no token was given.
+    pub(super) fn explain(&self, denial: Denial) -> Denial {
+        let expired = self.tenancy.is_expired();
+        if denial.reason != DenyReason::MissingClaim || !(self.floats() || expired) {
+            return denial;
+        }
+        let text = if expired {
+            "the token has expired"
+        } else {
+            "no token was given for this transaction"
+        };
+        let mut own = Denial::new(DenyReason::TokenRequired, text)
+            .hint("Send SET LOCAL pgwarden.token = '<token>' first.");
+        if expired {
+            own.sqlstate = "28000";
+        }
+        own.table = denial.table;
+        own.position = denial.position;
+        own
     }
 
     /// What the identity may do.

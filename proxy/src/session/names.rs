@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use pgwarden_policy::Plan;
 
+use super::given::Given;
 use crate::metrics::Pin;
 
 /// What a verdict was based on: changes of the engine and of the session's `search_path` so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Basis {
-    /// Engines (policies, catalogues) that the session has seen.
+    /// Engines (policies, catalogues) and tokens that the session has seen.
     pub(super) engine: u64,
     /// Search paths and temporary relations that the session has had.
     pub(super) path: u64,
@@ -35,6 +36,8 @@ pub(super) struct Statement {
     pub(super) plan: Arc<Plan>,
     /// What the verdict was based on.
     pub(super) basis: Basis,
+    /// The token that it gives; its text is a stand-in.
+    pub(super) token: Option<Arc<Given>>,
 }
 
 impl Statement {
@@ -281,6 +284,7 @@ mod tests {
                 observed: None,
             }),
             basis: Basis::default(),
+            token: None,
         })
     }
 

@@ -58,6 +58,14 @@ impl Session {
             self.refuse(not_utf8(), Expect::Parse, dropped, server);
             return Ok(Taken::Yes);
         };
+        let given = match self.given(text) {
+            Ok(given) => given,
+            Err(denial) => {
+                self.deny(denial, Expect::Parse, dropped, server);
+                return Ok(Taken::Yes);
+            }
+        };
+        let text = given.as_ref().map_or(text, |given| given.stand_in());
         let own_name = if named && self.sharing.is_none() {
             self.names.fresh()
         } else {
@@ -111,6 +119,7 @@ impl Session {
             rewritten,
             plan,
             basis,
+            token: given,
         });
         let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
         self.pipeline_open = true;

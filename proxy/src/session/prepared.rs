@@ -224,6 +224,7 @@ impl Session {
             rewritten: (cleared.text() != text).then(|| cleared.text().into()),
             plan: Arc::clone(cleared.plan()),
             basis,
+            token: None,
         }))
     }
 

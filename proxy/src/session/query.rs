@@ -7,6 +7,7 @@ use pgwarden_policy::{Effect, Plan, Protocol, StatementKind};
 
 use super::cursors;
 use super::gate::{Gate, permit};
+use super::given::Given;
 use super::names::Change;
 use super::parse::keep_text;
 use super::prepared::names_a_statement;
@@ -34,6 +35,14 @@ impl Session {
             self.refuse(not_utf8(), Expect::Query, Some(change), server);
             return Ok(Taken::Yes);
         };
+        let given = match self.given(text) {
+            Ok(given) => given,
+            Err(denial) => {
+                self.deny(denial, Expect::Query, Some(change), server);
+                return Ok(Taken::Yes);
+            }
+        };
+        let text = given.as_ref().map_or(text, |given| given.stand_in());
         let known = self.known;
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
@@ -53,14 +62,20 @@ impl Session {
             Ok(plan) if names_a_statement(&plan) => {
                 return Ok(self.query_by_name(text, &plan, change, started, server));
             }
-            Ok(plan) => self.queried(plan, change, started),
+            Ok(plan) => self.queried(plan, given, change, started),
             Err(denial) => self.deny(denial, Expect::Query, Some(change), server),
         }
         Ok(Taken::Yes)
     }
 
     /// The Query is on its way.
-    pub(super) fn queried(&mut self, plan: Arc<Plan>, mut change: Change, started: Instant) {
+    pub(super) fn queried(
+        &mut self,
+        plan: Arc<Plan>,
+        given: Option<Arc<Given>>,
+        mut change: Change,
+        started: Instant,
+    ) {
         if plan.effects.contains(&Effect::DeallocateAll) {
             change = change.and(self.names.close_all());
         }
@@ -72,7 +87,7 @@ impl Session {
         }
         self.transaction += 1;
         self.pipeline_open = false;
-        self.push(Expect::Query, plan, Some(change), started);
+        self.push_given(Expect::Query, plan, given, Some(change), started);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use pgwarden_policy::Plan;
 
+use super::given::Given;
 use super::names::{Change, Names, Statement};
 use crate::pool::Prepared;
 use crate::wire::Report;
@@ -109,6 +110,10 @@ pub(super) struct Pending {
     pub(super) plan: Option<Arc<Plan>>,
     /// The statement that it prepares.
     pub(super) statement: Option<Arc<Statement>>,
+    /// The token that it puts in force.
+    pub(super) token: Option<Arc<Given>>,
+    /// It has ended a transaction.
+    pub(super) ends: bool,
     /// The statement that the server has once this is done, or has not.
     pub(super) shared: Option<Arc<str>>,
     /// It stands in for a denied message: the server refuses it, and the client is told this.
@@ -134,6 +139,8 @@ impl Pending {
             expect,
             plan: None,
             statement: None,
+            token: None,
+            ends: false,
             shared: None,
             refused: None,
             change: None,

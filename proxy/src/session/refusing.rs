@@ -33,6 +33,7 @@ impl Session {
         change: Option<Change>,
         server: &mut Outbox,
     ) {
+        let denial = self.judging.explain(denial);
         self.record_denial(&denial);
         self.refuse(Report::from(denial), expect, change, server);
     }

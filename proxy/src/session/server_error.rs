@@ -42,6 +42,8 @@ impl Session {
         if front.expect.is_own() {
             return self.own_error(body);
         }
+        // It is not in force.
+        front.token = None;
         let sqlstate = report::field(body, b'C').unwrap_or_default();
         if front.started.is_some() {
             front.sqlstate = Some(sqlstate.into());

@@ -114,6 +114,7 @@ impl Sharing {
                 }
                 Effect::Unlisten => self.asks |= self.listens,
                 Effect::DeallocateAll
+                | Effect::RollbackTo
                 | Effect::Deallocate(_)
                 | Effect::Prepare(_)
                 | Effect::Execute(_)
