@@ -183,6 +183,24 @@ fn a_pipeline_follows_its_own_temporary_tables() {
     }
 }
 
+#[test]
+fn a_temporary_table_takes_and_gives_copies() {
+    let pooled = Pooled::new(PoolMode::Transaction, 1);
+    let mut a = pooled.session(Tenant::A);
+    a.query("CREATE TEMP TABLE leads (n int, word text)").ok();
+    a.send(b'Q', b"COPY leads FROM STDIN\0");
+    assert_eq!(a.read().unwrap().tag, b'G');
+    a.send(b'd', b"1\tone\n2\ttwo\n");
+    a.send(b'c', &[]);
+    assert_eq!(tags(&a.messages()), "CZ");
+    a.send(b'Q', b"COPY leads (word) TO STDOUT\0");
+    let messages = a.messages();
+    assert_eq!(tags(&messages), "HddcCZ");
+    assert_eq!(messages[1].body, b"one\n");
+    let own = "SELECT count(*) FROM public.leads AS l, leads AS t WHERE t.n = 1";
+    assert_ne!(value(&mut a, own), "0");
+}
+
 /// The channel and payload of the next message, which must be a notification.
 fn notification(client: &mut Client) -> String {
     let message = client.read().expect("a notification");

@@ -268,6 +268,8 @@ struct Judge<'a> {
     in_view: bool,
     /// How many queries of views the statement has so far, those inside others too.
     expanded: usize,
+    /// Inside PREPARE, whose parameters no Bind brings: a check at Bind would check nothing.
+    preparing: bool,
     /// The types that PREPARE declares for its parameters; a Parse message's are in the request.
     prepared_types: Vec<names::Ty>,
     /// What the policy wishes for a scoped relation.
@@ -295,6 +297,7 @@ impl<'a> Judge<'a> {
             views: Vec::new(),
             in_view: false,
             expanded: 0,
+            preparing: false,
             prepared_types: Vec::new(),
             wishes: HashMap::new(),
             filters: value::Filters::default(),

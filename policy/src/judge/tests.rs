@@ -361,7 +361,11 @@ fn prepare_holds_the_sessions_value() {
         ("PREPARE p AS SELECT * FROM leads WHERE org_id = $1", own),
         (
             "PREPARE p AS INSERT INTO leads (id, org_id) VALUES ($1, $2)",
-            "! unsupported_construct",
+            "VALUES ($1, CASE WHEN CASE WHEN $2 OPERATOR(pg_catalog.=) 'a0000000",
+        ),
+        (
+            "PREPARE p AS UPDATE leads SET org_id = $1",
+            "! unproven_tenant_value",
         ),
         (
             "PREPARE p AS SELECT set_config('search_path', 'x', false)",

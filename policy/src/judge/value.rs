@@ -96,7 +96,7 @@ impl Judge<'_> {
         let Ok(parameter) = u16::try_from(number) else {
             return false;
         };
-        if parameter == 0 || parameter > self.parameters {
+        if parameter == 0 || parameter > self.parameters || self.preparing {
             return false;
         }
         let declared = self
