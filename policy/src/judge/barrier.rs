@@ -22,9 +22,10 @@ use crate::{rewrite, tree};
 
 /// Where a condition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Clause {
+pub(super) enum Clause<'c> {
     Where,
-    On,
+    /// ON, with the relations whose rows it may leave out.
+    On(&'c [EntryId]),
     Having,
 }
 
@@ -36,7 +37,7 @@ impl Judge<'_> {
         clause: &mut Option<Box<Node>>,
         scope: &Scope<'_>,
         env: &super::Env<'_>,
-        place: Clause,
+        place: Clause<'_>,
     ) -> Result<Facts, Denial> {
         match clause.as_deref_mut() {
             Some(condition) => self.condition(condition, scope, env, place),
@@ -50,7 +51,7 @@ impl Judge<'_> {
         condition: &mut Node,
         scope: &Scope<'_>,
         env: &super::Env<'_>,
-        place: Clause,
+        place: Clause<'_>,
     ) -> Result<Facts, Denial> {
         if let Some(NodeEnum::BoolExpr(expr)) = condition.node.as_mut()
             && expr.boolop == BoolExprType::AndExpr as i32
@@ -69,10 +70,15 @@ impl Judge<'_> {
         conjunct: &mut Node,
         scope: &Scope<'_>,
         env: &super::Env<'_>,
-        place: Clause,
+        place: Clause<'_>,
     ) -> Result<Facts, Denial> {
-        if place != Clause::Having {
-            self.note_filter(conjunct, scope)?;
+        match place {
+            Clause::Where => {
+                let all: Vec<EntryId> = scope.items.iter().map(|item| item.entry).collect();
+                self.note_filter(conjunct, &all, scope)?;
+            }
+            Clause::On(narrowed) => self.note_filter(conjunct, narrowed, scope)?,
+            Clause::Having => {}
         }
         let begins = self.place_before_views(&*conjunct);
         let facts = self.expression(conjunct, scope, env)?;

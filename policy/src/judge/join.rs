@@ -38,9 +38,12 @@ impl Judge<'_> {
         seen.extend(lefts.iter().cloned());
         let mut rights = self.range_item(rarg, level, &seen, outer, env, visible && keep_right)?;
         let shared = self.shared_columns(join, &lefts, &rights)?;
+        let narrowed = narrowed(kind, &lefts, &rights);
         let mut items = Vec::new();
         if !shared.is_empty() {
-            items.push(self.merge_columns(&shared, &mut lefts, &mut rights)?);
+            let merged = self.merge_columns(&shared, &mut lefts, &mut rights)?;
+            self.note_merged(merged.entry, &narrowed);
+            items.push(merged);
         }
         if let Some(alias) = join.join_using_alias.as_ref() {
             refuse_reserved(&alias.aliasname)?;
@@ -66,7 +69,7 @@ impl Judge<'_> {
             items: &items,
             outer,
         };
-        let condition = self.quals(&mut join.quals, &scope, env, Clause::On)?;
+        let condition = self.quals(&mut join.quals, &scope, env, Clause::On(&narrowed))?;
         level.depends.extend(condition.reads);
         match join.alias.as_ref() {
             None => Ok(items),
@@ -211,5 +214,16 @@ impl Judge<'_> {
             kind,
         });
         Ok(Item::new(id))
+    }
+}
+
+/// The relations whose rows the condition of a join may leave out.
+fn narrowed(kind: JoinType, lefts: &[Item], rights: &[Item]) -> Vec<EntryId> {
+    let entries = |items: &[Item]| items.iter().map(|item| item.entry).collect::<Vec<_>>();
+    match kind {
+        JoinType::JoinInner => [entries(lefts), entries(rights)].concat(),
+        JoinType::JoinLeft => entries(rights),
+        JoinType::JoinRight => entries(lefts),
+        _ => Vec::new(),
     }
 }

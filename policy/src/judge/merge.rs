@@ -53,7 +53,12 @@ impl Judge<'_> {
             items: &level.items,
             outer: None,
         };
-        let mut read = self.quals(&mut merge.join_condition, &joined, &inner, Clause::On)?;
+        let mut read = self.quals(
+            &mut merge.join_condition,
+            &joined,
+            &inner,
+            Clause::On(&[target]),
+        )?;
         for clause in &mut merge.merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(when)) = clause.node.as_mut() else {
                 return Err(unsupported("this kind of WHEN"));
@@ -68,7 +73,7 @@ impl Judge<'_> {
             self.action(when, target, scope, &inner)?;
         }
         self.refuse_unread_target(target, &read.reads)?;
-        self.refuse_unfiltered(&level.relations)?;
+        self.demand_filters(&level.relations);
         self.fence(source, &level);
         let predicates = self.predicate(target)?;
         rewrite::prepend(&mut merge.join_condition, predicates);

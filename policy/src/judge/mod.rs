@@ -28,6 +28,7 @@ mod compare;
 mod copy;
 mod cursor;
 mod expression;
+mod filter;
 mod from;
 mod insert;
 mod insert_select;
@@ -178,6 +179,7 @@ fn walk<'a>(
         };
         judge.refuse_stale_facts(statement)?;
         kinds.push(each(&mut judge, statement)?);
+        judge.refuse_unfiltered()?;
     }
     judge.keep_names();
     judge.claim_fences(0, 0);
@@ -274,8 +276,8 @@ struct Judge<'a> {
     prepared_types: Vec<names::Ty>,
     /// What the policy wishes for a scoped relation.
     wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
-    /// Equalities that carry the tenant along, for `missing_filter = "reject"`.
-    filters: value::Filters,
+    /// What the client's own conditions say, for `missing_filter = "reject"`.
+    filters: filter::Filters,
     /// What became of relations that the client named without their schema.
     named: Named,
     /// Where scoped relations and derived tables stand in the client's text.
@@ -300,7 +302,7 @@ impl<'a> Judge<'a> {
             preparing: false,
             prepared_types: Vec::new(),
             wishes: HashMap::new(),
-            filters: value::Filters::default(),
+            filters: filter::Filters::default(),
             named: Named::None,
             places: HashMap::new(),
             findings: Findings {

@@ -31,7 +31,7 @@ impl Judge<'_> {
         self.assignments(&mut update.target_list, target, &scope, &inner)?;
         self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
         let output = self.returning(update.returning_clause.as_mut(), &scope, &inner)?;
-        self.refuse_unfiltered(&level.relations)?;
+        self.demand_filters(&level.relations);
         self.fence(&mut update.from_clause, &level);
         self.guard_where(&mut update.where_clause, &level)?;
         self.fence_ctes(with.as_mut(), &inner);
@@ -59,7 +59,7 @@ impl Judge<'_> {
         };
         self.quals(&mut delete.where_clause, &scope, &inner, Clause::Where)?;
         let output = self.returning(delete.returning_clause.as_mut(), &scope, &inner)?;
-        self.refuse_unfiltered(&level.relations)?;
+        self.demand_filters(&level.relations);
         self.fence(&mut delete.using_clause, &level);
         self.guard_where(&mut delete.where_clause, &level)?;
         self.fence_ctes(with.as_mut(), &inner);

@@ -95,7 +95,7 @@ impl Judge<'_> {
         let mut output = self.targets(&mut select.target_list, &scope, env)?;
         let mut aggregate = output.columns.iter().any(|column| column.sealed);
         let filter = self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
-        self.refuse_unfiltered(&level.relations)?;
+        self.demand_filters(&level.relations);
 
         let by_output = self.output_scope(&output);
         let names = [Item::new(by_output)];

@@ -1,5 +1,6 @@
 //! Statements and what becomes of them.
 
+mod filters;
 mod kinds;
 
 use std::sync::Arc;
