@@ -114,7 +114,7 @@ impl Judge<'_> {
                 self.json_table_columns(&mut table.columns, &mut columns, &lateral, env)?;
                 self.json_behavior(table.on_error.as_deref_mut(), &lateral, env)?;
                 note_lateral(level, &facts.reads);
-                let id = self.function_entry(table.alias.as_ref(), columns, false)?;
+                let id = self.function_entry(table.alias.as_ref(), "json_table", columns, false)?;
                 Ok(vec![Item::new(id)])
             }
             Some(NodeEnum::JoinExpr(join)) => self.join(join, level, left, outer, env, in_where),
@@ -289,6 +289,16 @@ impl Judge<'_> {
             )
             .table(shown())
         };
+        if write && relation.redirects_writes {
+            let why = "has a rule or an INSTEAD OF trigger, whose own statements are not judged";
+            let denial = Denial::new(
+                DenyReason::OpaqueRelation,
+                format!("relation \"{}\" {why}", shown()),
+            );
+            return Err(denial
+                .table(shown())
+                .hint("Make the rule an AFTER trigger."));
+        }
         match guard {
             Guard::Keys(keys) => {
                 let names: Vec<String> = keys.iter().map(Key::shown).collect();

@@ -164,7 +164,7 @@ impl Judge<'_> {
             });
         }
         note_lateral(level, &facts.reads);
-        self.function_entry(range.alias.as_ref(), columns, false)
+        self.function_entry(range.alias.as_ref(), "xmltable", columns, false)
     }
 
     pub(super) fn json_table_columns(
@@ -197,10 +197,11 @@ impl Judge<'_> {
     pub(super) fn function_entry(
         &mut self,
         alias: Option<&Alias>,
+        own_name: &str,
         mut columns: Vec<Column>,
         open: bool,
     ) -> Result<EntryId, Denial> {
-        let name = alias_name(alias, "")?;
+        let name = alias_name(alias, own_name)?;
         rename(&mut columns, alias)?;
         let kind = EntryKind::Free { writable: true };
         Ok(self.add_entry(Entry {
