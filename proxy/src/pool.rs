@@ -48,6 +48,9 @@ pub(crate) use statements::{Need, Prepared, name_of};
 /// Start-up parameters whose greeting is remembered, at most.
 const GREETINGS_MAX: usize = 64;
 
+/// How long to wait before a server that is down is asked again.
+const CONNECT_AGAIN: Duration = Duration::from_millis(100);
+
 /// How often unused connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -207,10 +210,35 @@ impl Pool {
             Some(held) => held,
             None => {
                 self.make_room();
-                self.connect(&parameters).await?
+                let patience = match setup {
+                    Some(_) => self
+                        .settings
+                        .checkout_timeout
+                        .saturating_sub(started.elapsed()),
+                    None => Duration::ZERO,
+                };
+                self.connect_within(patience, &parameters).await?
             }
         };
         Ok(self.lease(held, permit))
+    }
+
+    /// A new connection. A server that is down is asked again for so long: who has a session
+    /// already need not notice that the server was started anew.
+    async fn connect_within(
+        &self,
+        patience: Duration,
+        parameters: &Arc<StartupParameters>,
+    ) -> Result<Box<Held>, ConnectError> {
+        let started = Instant::now();
+        loop {
+            match self.connect(parameters).await {
+                Err(error) if error.is_passing() && started.elapsed() < patience => {
+                    tokio::time::sleep(CONNECT_AGAIN).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// A connection that is still alive: the freshest that carries the setup; else the one that

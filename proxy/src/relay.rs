@@ -152,7 +152,10 @@ impl Relay {
     /// Relays until one side ends the session.
     pub(crate) async fn run(mut self, mut drain: watch::Receiver<Drain>) {
         let stop = self.relay(&mut drain).await;
-        if let Some(Stop::Fatal(report)) = &stop {
+        // Behind half of a message nothing can be said: it would be read as the other half.
+        if let Some(Stop::Fatal(report)) = &stop
+            && self.passing == 0
+        {
             self.session.say_goodbye(report);
         }
         if stop.is_some() {

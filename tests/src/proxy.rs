@@ -59,16 +59,26 @@ pub fn settings(more: &str) -> Settings {
 fn settings_with(more: &str, arenas: std::ops::Range<usize>) -> Settings {
     let port = server().address().port();
     let mode = std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned());
-    let mut text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-         [pool]\nmode = \"{mode}\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
-         [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n{more}\n"
-    );
+    let mut text = head(&mode) + more + "\n";
     for arena in arenas {
         text += &format!(
             "[databases.plain_{arena}]\nurl = \"postgres://{ROLE}@127.0.0.1:{port}/plain_{arena}?sslmode=disable\"\nmax_server_connections = 40\n"
         );
     }
+    settings_of(&text)
+}
+
+/// What every proxy of the suites is started with.
+pub(crate) fn head(mode: &str) -> String {
+    format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [pool]\nmode = \"{mode}\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
+         [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n"
+    )
+}
+
+/// Settings from their text.
+pub(crate) fn settings_of(text: &str) -> Settings {
     let environment =
         Environment::from_iter([("PGWARDEN_SUITES_SECRET".to_owned(), SECRET.to_owned())]);
     let file = File::new("warden.toml", text);

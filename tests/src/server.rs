@@ -3,7 +3,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use pgwarden::demo::postgres::Postgres;
 
@@ -39,6 +42,39 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.postgres.address()
+    }
+
+    /// Stops it (`fast` ends the sessions with 57P01, `immediate` is a crash) and starts it again.
+    pub fn restart(&self, mode: &str) {
+        self.control(&["restart", "--mode", mode]);
+    }
+
+    /// Stops it.
+    pub fn stop(&self, mode: &str) {
+        self.control(&["stop", "--mode", mode]);
+    }
+
+    /// Starts it again.
+    pub fn start_again(&self) {
+        self.control(&["start"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let owner = fs::metadata(&self.data).expect("it has a directory");
+        let started = fs::read_to_string(self.data.join("postmaster.opts"));
+        let started = started.expect("it has been started");
+        let postgres = Path::new(started.split(' ').next().unwrap_or_default());
+        let mut command = Command::new(postgres.with_file_name("pg_ctl"));
+        command
+            .args(arguments)
+            .args(["--wait", "--silent", "--pgdata"]);
+        command.arg(&self.data).current_dir(&self.data);
+        if arguments.first() != Some(&"stop") {
+            command.arg("--log").arg(self.data.join("restarts.log"));
+        }
+        command.uid(owner.uid()).gid(owner.gid());
+        let status = command.stdin(Stdio::null()).status();
+        assert!(status.expect("pg_ctl runs").success(), "{arguments:?}");
     }
 
     /// Its data directory, where its unix socket is, too.

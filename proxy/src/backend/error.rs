@@ -58,6 +58,21 @@ impl ConnectError {
         }
     }
 
+    /// Whether the server is down, or on its way down or up: a moment later it may answer.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Server(error) => ["57P01", "57P02", "57P03"].contains(&error.sqlstate.as_str()),
+            Self::Tls(_)
+            | Self::NoTls
+            | Self::Protocol(_)
+            | Self::Scram(_)
+            | Self::NoPassword
+            | Self::PoolFull
+            | Self::Catalogue(_) => false,
+        }
+    }
+
     /// What a client that waits for its session is told. A failed login of pgwarden's own is
     /// nothing that it can do anything about; the log says more.
     pub fn refusal(&self) -> Refusal {

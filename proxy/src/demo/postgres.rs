@@ -31,7 +31,8 @@ const LOCALE: &str = if cfg!(target_os = "linux") {
 };
 
 /// Arguments: the binaries, the directory. The standard input is the pipe; a line on it says that
-/// all is prepared.
+/// all is prepared. The server that is stopped at the end is the one of the lock file: it may have
+/// been restarted.
 const KEEPER: &str = r#"
 read -r prepared || { rm -rf "$2"; exit; }
 "$1/postgres" -D "$2/data" >"$2/log" 2>&1 &
@@ -41,6 +42,8 @@ exec 3<&0
 wait "$server"
 : >"$2/stopped"
 wait
+server=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null) && kill -INT "$server" 2>/dev/null
+while [ -n "$server" ] && kill -0 "$server" 2>/dev/null; do sleep 0.05; done
 rm -rf "$2"
 "#;
 

@@ -312,7 +312,7 @@ impl Session {
                 "pgwarden: no server connection became free within checkout_timeout",
             ),
             _ => Report::error(
-                "57P03",
+                "08006",
                 "pgwarden: the database server can't be reached now",
             ),
         };
