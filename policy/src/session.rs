@@ -21,6 +21,8 @@ pub struct SessionFacts {
     pub temporaries: Temporaries,
     /// `false` for a break-glass role: statements are not scoped, but the identity guards stay.
     pub enforce: bool,
+    /// Whether other sessions use its server connection between its transactions.
+    pub shared: bool,
 }
 
 impl Default for SessionFacts {
@@ -29,6 +31,7 @@ impl Default for SessionFacts {
             search_path: vec!["public".to_owned()],
             temporaries: Temporaries::default(),
             enforce: true,
+            shared: false,
         }
     }
 }

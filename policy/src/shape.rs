@@ -23,6 +23,7 @@ pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
         Protocol::Extended => b'x',
     });
     key.push(u8::from(request.facts.enforce));
+    key.push(u8::from(request.facts.shared));
     write_count(key, request.values.iter().count());
     key.extend(request.values.iter().map(|value| u8::from(value.is_some())));
     write_count(key, request.facts.search_path.len());

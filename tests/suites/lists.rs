@@ -12,6 +12,7 @@ use pgwarden_tests::engine::Judged;
 use pgwarden_tests::fixture::{Arena, Tenant, major_version, script, server, superuser};
 
 const GENERATOR: &str = include_str!("../../policy/src/builtin/functions.sql");
+const SETS: &str = include_str!("../../policy/src/builtin/functions.rs");
 const FUNCTIONS: &str = include_str!("../../policy/src/builtin/functions.txt");
 
 /// What psql 15 sends for `\d` and its relatives (`psql -E`), with oids of another database.
@@ -43,6 +44,28 @@ fn the_list_of_functions_is_what_the_server_has() {
         .find(|(live, listed)| live != listed);
     assert_eq!(differs, None, "run functions.sql again");
     assert_eq!(live.len(), listed.len());
+}
+
+/// What may be called and gives several rows in the select list.
+#[test]
+fn the_functions_that_give_several_rows_are_known() {
+    let mut admin = superuser(server().address(), "postgres");
+    let sql = "SELECT DISTINCT proname FROM pg_proc WHERE proretset AND pronamespace = 'pg_catalog'::regnamespace";
+    let reply = script(&mut admin, sql);
+    let denied: Vec<&str> = FUNCTIONS
+        .lines()
+        .filter_map(|it| it.strip_prefix("d "))
+        .collect();
+    let listed: Vec<&str> = FUNCTIONS.lines().filter_map(|it| it.get(2..)).collect();
+    let rows = reply.results.last().map_or(&[][..], |result| &result.rows);
+    let live = rows
+        .iter()
+        .map(|row| str::from_utf8(row[0].as_deref().unwrap()).unwrap());
+    let missing: Vec<&str> = live
+        .filter(|name| listed.contains(name) && !denied.contains(name))
+        .filter(|name| !SETS.contains(format!("\"{name}\",").as_str()))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
 }
 
 #[test]

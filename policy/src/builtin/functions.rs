@@ -92,6 +92,59 @@ const RUN_SQL: &[&str] = &[
     "cron_schedule",
 ];
 
+/// Advisory locks that end with their transaction. All tenants share their numbers, so a policy must
+/// list them; those of a session would stay on a server connection that others use.
+const SHARED_LOCKS: &[&str] = &[
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared",
+];
+
+/// Functions of pg_catalog that may give several rows, of those that may be called.
+pub(crate) const SETS: &[&str] = &[
+    "aclexplode",
+    "generate_series",
+    "generate_subscripts",
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_each",
+    "json_each_text",
+    "json_object_keys",
+    "json_populate_recordset",
+    "json_to_recordset",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+    "jsonb_path_query",
+    "jsonb_path_query_tz",
+    "jsonb_populate_recordset",
+    "jsonb_to_recordset",
+    "pg_get_keywords",
+    "pg_partition_ancestors",
+    "pg_partition_tree",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+    "ts_debug",
+    "ts_parse",
+    "ts_token_type",
+    "txid_snapshot_xip",
+    "unnest",
+];
+
+/// Whether a policy may allow a function that is denied otherwise.
+pub(crate) fn is_shared_lock(name: &str) -> bool {
+    SHARED_LOCKS.contains(&name)
+}
+
+/// Whether a function of pg_catalog may give several rows.
+pub(crate) fn returns_set(name: &str) -> bool {
+    SETS.contains(&name)
+}
+
 /// What is known of a function of pg_catalog; `None` means nothing.
 pub(crate) fn class(name: &str) -> Option<Class> {
     static CLASSES: OnceLock<HashMap<&'static str, Class>> = OnceLock::new();
@@ -141,8 +194,6 @@ mod tests {
             "pg_ls_dir",
             "pg_stat_file",
             "pg_logical_emit_message",
-            "currval",
-            "lastval",
             "setval",
             "pg_cancel_backend",
             "pg_terminate_backend",

@@ -20,7 +20,7 @@ WITH named AS (
   FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace GROUP BY proname
 )
 SELECT CASE
-    WHEN name IN ('set_config', 'nextval', 'ts_rewrite', 'current_setting', 'pg_notify') THEN 'c'
+    WHEN name IN ('set_config', 'nextval', 'currval', 'lastval', 'ts_rewrite', 'current_setting', 'pg_notify') THEN 'c'
     WHEN aggregate THEN 'g'
     WHEN machinery AND name NOT IN ('text', 'varchar', 'bpchar', 'name', 'timestamp') THEN 'd'
     WHEN name IN ('clock_timestamp', 'gen_random_uuid', 'random', 'setseed', 'timeofday',

@@ -93,7 +93,8 @@ impl Judge<'_> {
             name: name.to_owned(),
         };
         let rules = &self.bound.policy.functions;
-        if class == Class::Denied || rules.deny.contains(&qualified) {
+        let listed = functions::is_shared_lock(name) && rules.allow.contains(&qualified);
+        if class == Class::Denied && !listed || rules.deny.contains(&qualified) {
             return Err(denied(name));
         }
         Ok(Called {
@@ -137,7 +138,11 @@ impl Judge<'_> {
             "ts_rewrite" if call.args.len() == 2 => Err(denied(name)
                 .hint("The form with a query runs SQL; use the one with three arguments.")),
             "ts_rewrite" => Ok(()),
-            "nextval" => self.nextval(call),
+            "nextval" => self.sequence(name, call),
+            "currval" => self
+                .last_value(name)
+                .and_then(|()| self.sequence(name, call)),
+            "lastval" => self.last_value(name),
             "current_setting" => self.current_setting(call),
             "pg_notify" => self.notify_call(call),
             _ => Err(denied(name)),
@@ -170,12 +175,34 @@ impl Judge<'_> {
         settings::check_read(&name)
     }
 
+    /// What the server connection took from sequences last. Where other sessions use it in between,
+    /// that may be theirs.
+    fn last_value(&self, function: &str) -> Result<(), Denial> {
+        if self.request.facts.shared {
+            let hint = "In transaction mode the server connection is not the session's own: use RETURNING.";
+            return Err(denied(function).hint(hint));
+        }
+        Ok(())
+    }
+
+    /// Whether a call may give several rows.
+    pub(super) fn returns_set(&self, call: &FuncCall) -> bool {
+        let Some(name) = strings(&call.funcname)
+            .ok()
+            .and_then(|parts| parts.last().copied())
+        else {
+            return true;
+        };
+        let mut users = self.bound.catalog.functions_named(name);
+        functions::returns_set(name) || users.any(|function| function.returns_set)
+    }
+
     /// A sequence that belongs to a table which the client may write: `nextval('t_id_seq')`. The
     /// snapshot does not tell the owner, so the schema must be one that the policy discovers.
-    fn nextval(&mut self, call: &FuncCall) -> Result<(), Denial> {
+    fn sequence(&mut self, function: &str, call: &FuncCall) -> Result<(), Denial> {
         let name = call.args.first().and_then(|arg| self.pinned_text(arg));
         let Some(name) = name else {
-            return Err(denied("nextval"));
+            return Err(denied(function).hint("Write the sequence's name as a literal."));
         };
         let (schema, name) = match name.split_once('.') {
             Some((schema, name)) => (schema.to_owned(), name.to_owned()),
@@ -190,11 +217,7 @@ impl Judge<'_> {
                 .defaults
                 .discover
                 .contains(&relation.schema);
-        if known {
-            Ok(())
-        } else {
-            Err(denied("nextval"))
-        }
+        if known { Ok(()) } else { Err(denied(function)) }
     }
 
     /// The text of a string literal, perhaps cast, whose value becomes part of the verdict.

@@ -304,8 +304,12 @@ impl Judge<'_> {
             // An aggregate over columns of an outer query belongs to that one: it does not keep a
             // HAVING condition of this query from being moved into WHERE.
             let own = |entry: &EntryId| scope.items.iter().any(|item| item.entry == *entry);
+            let aggregate = call.agg_star || facts.reads.iter().any(own);
+            if !aggregate && call.over.is_none() {
+                self.forget_aggregated(&mut facts, scope);
+            }
             return Ok(Facts {
-                aggregate: call.agg_star || facts.reads.iter().any(own),
+                aggregate,
                 sealed: true,
                 reads: facts.reads,
                 leaky: facts.leaky,
@@ -317,6 +321,27 @@ impl Judge<'_> {
             leaky,
             ..computed(facts)
         })
+    }
+
+    /// An aggregate of an outer query is one value for all rows of a group there, made when that query
+    /// has admitted and grouped them: it reads none of them any more, and a barrier could not name
+    /// their columns. Whose aggregate it is shows only where every column that a query in between
+    /// has counts as read.
+    fn forget_aggregated(&self, facts: &mut Facts, scope: &Scope<'_>) {
+        let mut level = Some(scope);
+        while let Some(current) = level {
+            let own = |entry: &EntryId| current.items.iter().any(|item| item.entry == *entry);
+            if facts.reads.iter().any(own) {
+                facts.reads.retain(|entry| !own(entry));
+                return;
+            }
+            let unseen = |entry: &super::Entry| entry.columns.iter().any(|column| column.sealed);
+            let mut entries = current.items.iter().filter_map(|it| self.entry(it.entry));
+            if entries.any(unseen) {
+                return;
+            }
+            level = current.outer;
+        }
     }
 
     /// ORDER BY items.

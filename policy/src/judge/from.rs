@@ -166,7 +166,8 @@ impl Judge<'_> {
             && range.schemaname.is_empty()
             && let Some(cte) = env.find(&range.relname)
         {
-            return self.cte_reference(range, cte, level);
+            let nested = env.ctes.iter().all(|(name, _)| *name != range.relname);
+            return self.cte_reference(range, (cte, nested), level);
         }
         if self.in_view && range.schemaname.is_empty() {
             // What a stored query leaves out is what no path needs to name.
@@ -184,7 +185,7 @@ impl Judge<'_> {
     fn cte_reference(
         &mut self,
         range: &RangeVar,
-        cte: super::CteId,
+        (cte, nested): (super::CteId, bool),
         level: &mut Level,
     ) -> Result<EntryId, Denial> {
         self.decide(range.location, Decision::Cte);
@@ -193,7 +194,11 @@ impl Judge<'_> {
         };
         let (mut columns, open, risky) = (found.columns.clone(), found.open, found.risky);
         let name = alias_name(range.alias.as_ref(), &range.relname)?;
-        columns.iter_mut().for_each(|column| column.tenant = None);
+        for column in &mut columns {
+            column.tenant = None;
+            // `*` has the columns of SEARCH and CYCLE only beside the WITH itself.
+            column.unstarred &= nested;
+        }
         rename(&mut columns, range.alias.as_ref())?;
         let kind = EntryKind::Cte { cte };
         let id = self.add_entry(Entry {
@@ -451,6 +456,7 @@ fn base_column(column: &crate::catalog::Column, keys: &[Key], hidden: &[&str]) -
         sealed: false,
         tenant: key.filter(|key| key.via.is_none()).map(|key| key.slot),
         hidden: hidden.contains(&column.name.as_str()),
+        unstarred: false,
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A column that the client left out is appended to the select list. One that it gave is left alone
 //! where it is shown to be the session's; elsewhere it is looked at when the row is made, and a row
-//! of another tenant raises, as WITH CHECK does under row level security.
+//! of another tenant raises, as WITH CHECK does under row level security. Where the select list is not
+//! yet the rows that are written (INTERSECT and EXCEPT leave some out, a function makes several of
+//! one) the query is wrapped first, and what comes out of it is looked at.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
@@ -10,7 +12,7 @@ use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
 use super::expression::Facts;
 use super::insert::{column_target, list_columns};
 use super::labels::figured_name;
-use super::names::Scope;
+use super::names::{Scope, Ty};
 use super::select::Output;
 use super::{EntryId, Judge, unsupported, value, via};
 use crate::bind::Key;
@@ -53,10 +55,21 @@ impl Judge<'_> {
         else {
             return Err(unsupported("this kind of INSERT"));
         };
-        for key in given {
+        let places = given.into_iter().map(|key| {
             let at = columns.iter().position(|column| *column == key.column);
             let at = at.ok_or_else(|| value::unproven(key, table))?;
-            self.given_tenant(select, output, &Given { key, at, table })?;
+            Ok(Given { key, at, table })
+        });
+        let given = places.collect::<Result<Vec<Given<'_>>, Denial>>()?;
+        if given
+            .iter()
+            .any(|given| self.gives_other_rows(select, given.at))
+        {
+            self.given_by_wrapped(select, output, &given)?;
+        } else {
+            for given in &given {
+                self.given_tenant(select, output, given)?;
+            }
         }
         for key in missing {
             self.may_fill(target, key, table)?;
@@ -64,6 +77,73 @@ impl Judge<'_> {
             insert.cols.push(column_target(&key.column));
         }
         self.rewritten();
+        Ok(())
+    }
+
+    /// Whether the rows that are written are others than those that the select list is computed for.
+    fn gives_other_rows(&self, select: &SelectStmt, at: usize) -> bool {
+        if select.op == SetOperation::SetopUnion as i32 {
+            let arms = [select.larg.as_deref(), select.rarg.as_deref()];
+            let mut arms = arms.into_iter().flatten();
+            return arms.any(|arm| self.gives_other_rows(arm, at));
+        }
+        if select.op != SetOperation::SetopNone as i32 {
+            return true;
+        }
+        let item = select.target_list.get(at).and_then(item_value);
+        is_plain(select) && !has_star(select) && item.is_some_and(|item| self.may_be_set(item))
+    }
+
+    /// Whether an expression may have several values for one row.
+    fn may_be_set(&self, value: &NodeEnum) -> bool {
+        let any = |nodes: &[Node]| {
+            let mut nodes = nodes.iter().filter_map(|node| node.node.as_ref());
+            nodes.any(|node| self.may_be_set(node))
+        };
+        let one = |node: Option<&Node>| {
+            let node = node.and_then(|node| node.node.as_ref());
+            node.is_some_and(|node| self.may_be_set(node))
+        };
+        match value {
+            NodeEnum::FuncCall(call) => self.returns_set(call) || any(&call.args),
+            NodeEnum::TypeCast(cast) => one(cast.arg.as_deref()),
+            NodeEnum::CollateClause(collate) => one(collate.arg.as_deref()),
+            NodeEnum::AIndirection(steps) => one(steps.arg.as_deref()),
+            NodeEnum::AExpr(expr) => one(expr.lexpr.as_deref()) || one(expr.rexpr.as_deref()),
+            NodeEnum::AArrayExpr(array) => any(&array.elements),
+            NodeEnum::MinMaxExpr(expr) => any(&expr.args),
+            NodeEnum::RowExpr(row) => any(&row.args),
+            NodeEnum::NamedArgExpr(argument) => one(argument.arg.as_deref()),
+            // Elsewhere the server refuses such a function, or it is a query's of its own.
+            _ => false,
+        }
+    }
+
+    /// What the query gives is written only where its outputs hold.
+    fn given_by_wrapped(
+        &mut self,
+        select: &mut SelectStmt,
+        output: &Output,
+        given: &[Given<'_>],
+    ) -> Result<(), Denial> {
+        if let Some(given) = given.iter().find(|given| given.key.via.is_some()) {
+            return Err(via::unproven_reference(given.key, given.table));
+        }
+        // Behind a subquery's border a literal has the type text, whatever column it goes to; a set
+        // operation has given it one before.
+        let untyped = output.columns.iter().any(|it| it.ty == Ty::Adaptable);
+        if untyped && select.op == SetOperation::SetopNone as i32 {
+            let what = "INSERT … SELECT with a literal beside a function of several rows";
+            return Err(unsupported(what).hint("Cast the literal to the type of its column."));
+        }
+        rewrite::wrap_columns(select, output.columns.len());
+        for given in given {
+            let column = output.columns.get(given.at);
+            if column.is_none_or(|column| column.ty == Ty::Adaptable) {
+                return Err(given.unproven());
+            }
+            self.check_item(select, given)?;
+        }
         Ok(())
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Column {
     pub(super) tenant: Option<usize>,
     /// It may not be read (a statistic in a system relation).
     pub(super) hidden: bool,
+    /// `*` leaves it out.
+    pub(super) unstarred: bool,
 }
 
 impl Column {
@@ -49,6 +51,7 @@ impl Column {
             sealed: false,
             tenant: None,
             hidden: false,
+            unstarred: false,
         }
     }
 }
@@ -386,7 +389,7 @@ impl Judge<'_> {
             };
             open |= entry.open;
             for column in &entry.columns {
-                if item.merged.contains(&column.name) {
+                if item.merged.contains(&column.name) || column.unstarred {
                     continue;
                 }
                 self.reading(item.entry, column)?;

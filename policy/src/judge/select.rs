@@ -204,6 +204,7 @@ impl Judge<'_> {
                 sealed: facts.sealed,
                 tenant: facts.tenant,
                 hidden: false,
+                unstarred: false,
             });
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod filters;
 mod kinds;
+mod queries;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! WITH: common table expressions, their scope and their fences.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CteMaterialize, SelectStmt, WithClause};
+use pg_query::protobuf::{CommonTableExpr, CteMaterialize, SelectStmt, WithClause};
 
 use super::names::{Column, Item, Scope, strings};
 use super::select::{Output, combine};
@@ -44,9 +44,7 @@ impl Judge<'_> {
                 return Err(unsupported("this kind of WITH"));
             };
             refuse_reserved(&cte.ctename)?;
-            if cte.search_clause.is_some() || cte.cycle_clause.is_some() {
-                return Err(unsupported("SEARCH and CYCLE"));
-            }
+            let added = self.added_columns(cte)?;
             let names: Vec<String> = strings(&cte.aliascolnames)?
                 .into_iter()
                 .map(str::to_owned)
@@ -59,13 +57,14 @@ impl Judge<'_> {
             let modifying = !matches!(query, NodeEnum::SelectStmt(_));
             let output = match (known, &mut *query) {
                 (Some(id), NodeEnum::SelectStmt(select)) if select.larg.is_some() => {
-                    self.recursive(select, id, &names, outer, &inner)?
+                    self.recursive(select, (id, &added), &names, outer, &inner)?
                 }
                 _ => self.query(query, outer, &inner)?,
             };
             let materialized = cte.ctematerialized == CteMaterialize::Always as i32;
             let mut columns = output.columns;
             name_columns(&mut columns, &names);
+            columns.extend(added);
             let sealed = modifying || materialized || known.is_some() || output.sealed;
             if sealed {
                 for column in &mut columns {
@@ -94,7 +93,7 @@ impl Judge<'_> {
     fn recursive(
         &mut self,
         select: &mut SelectStmt,
-        id: CteId,
+        (id, added): (CteId, &[Column]),
         names: &[String],
         outer: Option<&Scope<'_>>,
         env: &Env<'_>,
@@ -115,6 +114,7 @@ impl Judge<'_> {
             })
             .collect();
         name_columns(&mut columns, names);
+        columns.extend_from_slice(added);
         if let Some(place) = self.ctes.get_mut(id) {
             place.columns = columns;
             place.open = left.open;
@@ -135,6 +135,40 @@ impl Judge<'_> {
         self.fence_ctes(with.as_mut(), &inner);
         select.with_clause = with;
         Ok(output)
+    }
+
+    /// The columns that SEARCH and CYCLE add, in their order.
+    fn added_columns(&mut self, cte: &mut CommonTableExpr) -> Result<Vec<Column>, Denial> {
+        let mut added = Vec::new();
+        let mut add = |name: &str| {
+            refuse_reserved(name)?;
+            added.push(Column {
+                unstarred: true,
+                ..Column::opaque(name)
+            });
+            Ok::<(), Denial>(())
+        };
+        if let Some(search) = cte.search_clause.as_ref() {
+            strings(&search.search_col_list)?;
+            add(&search.search_seq_column)?;
+        }
+        let Some(cycle) = cte.cycle_clause.as_mut() else {
+            return Ok(added);
+        };
+        strings(&cycle.cycle_col_list)?;
+        add(&cycle.cycle_mark_column)?;
+        add(&cycle.cycle_path_column)?;
+        let (nothing, env) = (
+            Scope {
+                items: &[],
+                outer: None,
+            },
+            Env::default(),
+        );
+        for value in [&mut cycle.cycle_mark_value, &mut cycle.cycle_mark_default] {
+            self.optional(value.as_mut(), &nothing, &env)?;
+        }
+        Ok(added)
     }
 
     fn add_cte(&mut self, cte: Cte) -> CteId {

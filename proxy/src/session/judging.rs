@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use pgwarden_config::settings::PoolMode;
 use pgwarden_policy::temporary::Temporaries;
 use pgwarden_policy::{
     Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
@@ -54,6 +55,7 @@ impl Judging {
             search_path: Vec::new(),
             temporaries: Temporaries::default(),
             enforce: access.enforce,
+            shared: database.pool().mode() == PoolMode::Transaction,
         };
         Ok(Self {
             database,

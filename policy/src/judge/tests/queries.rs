@@ -1,0 +1,78 @@
+//! Recursive queries, sequences and locks.
+
+use std::sync::Arc;
+
+use super::check;
+use crate::rules::QualifiedName;
+use crate::{Engine, Protocol, Request, Scratch, SessionFacts, testing};
+
+#[test]
+fn search_and_cycle_add_columns() {
+    let t = "WITH RECURSIVE t(id) AS (SELECT amount FROM leads UNION ALL SELECT id FROM t) SEARCH \
+             DEPTH FIRST BY id SET o CYCLE id SET c USING p";
+    for (query, wanted) in [
+        ("SELECT id, o, c, p FROM t", "SELECT id, o, c, p FROM t"),
+        ("SELECT nope FROM t", "! ambiguous_column"),
+        // Below the WITH's own level, `*` is `id` alone.
+        ("SELECT s.x FROM (SELECT * FROM t) s(x)", "SELECT s.x FROM"),
+        ("SELECT s.o FROM (SELECT * FROM t) s", "! ambiguous_column"),
+        ("SELECT s.o FROM t AS s(a)", "SELECT s.o FROM"),
+    ] {
+        check(&[(&format!("{t} {query}"), wanted)]);
+    }
+}
+
+/// The answer of a session whose server connection others may use, under a policy that lists functions.
+fn judge(sql: &str, shared: bool, listed: &[&str]) -> String {
+    let mut policy = testing::policy();
+    let named = |name: &&str| QualifiedName {
+        schema: "pg_catalog".to_owned(),
+        name: (*name).to_owned(),
+    };
+    policy.functions.allow = listed.iter().map(named).collect();
+    let catalog = Arc::new(testing::catalog());
+    let engine = Engine::new(Arc::new(policy), catalog, crate::engine::Limits::default());
+    let facts = SessionFacts {
+        shared,
+        ..SessionFacts::default()
+    };
+    let request = Request {
+        text: sql,
+        protocol: Protocol::Simple,
+        declared: &[],
+        facts: &facts,
+        values: &testing::values(),
+    };
+    let engine = engine.expect("the policy fits");
+    match engine.judge(request, &mut Scratch::default()) {
+        Ok(_) => "passed".to_owned(),
+        Err(denial) => denial.reason.code().to_owned(),
+    }
+}
+
+#[test]
+fn what_a_sequence_gave_last_is_the_connections() {
+    assert_eq!(judge("SELECT lastval()", false, &[]), "passed");
+    assert_eq!(judge("SELECT lastval()", true, &[]), "function_denied");
+    assert_eq!(
+        judge("SELECT ('leads').currval", false, &[]),
+        "unsupported_construct"
+    );
+}
+
+#[test]
+fn locks_of_a_transaction_are_lent_by_the_policy() {
+    let lock = "pg_advisory_xact_lock";
+    let sql = format!("SELECT {lock}(1)");
+    assert_eq!(judge(&sql, true, &[lock]), "passed");
+    assert_eq!(judge(&sql, true, &[]), "function_denied");
+    for denied in [
+        "pg_advisory_lock",
+        "pg_try_advisory_lock",
+        "pg_sleep",
+        "query_to_xml",
+    ] {
+        let sql = format!("SELECT {denied}(1)");
+        assert_eq!(judge(&sql, false, &[denied]), "function_denied", "{denied}");
+    }
+}
