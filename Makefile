@@ -1,6 +1,6 @@
 # The commands of every day. Each installs what it needs (scripts/setup.sh).
 
-.PHONY: help setup build demo test oracle regress fuzz lint bench
+.PHONY: help setup build demo test oracle regress soak fuzz lint bench
 
 help:                   ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
@@ -17,12 +17,16 @@ demo: build             ## A throwaway PostgreSQL, two organisations, the proxy,
 
 test: setup             ## All suites, on a real PostgreSQL with real clients
 	cargo test --workspace
+	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended
 
 oracle: setup           ## Only the comparison with row level security: case files, random statements
 	cargo test -p pgwarden-tests --test cases --test generator
 
 regress: setup          ## PostgreSQL's own regression SQL, statement by statement
 	@scripts/regress.sh
+
+soak: setup             ## Many clients, faults all the time, TIME seconds (600)
+	PGWARDEN_SOAK_SECONDS=$(or $(TIME),600) cargo test -p pgwarden-tests --test soak -- --nocapture
 
 fuzz: setup             ## The fuzz targets, TIME seconds each (300)
 	@scripts/fuzz.sh $(TIME)

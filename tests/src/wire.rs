@@ -171,6 +171,8 @@ pub struct Client {
     input: Vec<u8>,
     at: usize,
     markers: Vec<Vec<u8>>,
+    /// A read has waited in vain.
+    pub timed_out: bool,
     /// ParameterStatus values as they came.
     pub parameters: Vec<(String, String)>,
     /// BackendKeyData: process id and key.
@@ -188,6 +190,7 @@ impl Client {
             input: Vec::new(),
             at: 0,
             markers: Vec::new(),
+            timed_out: false,
             parameters: Vec::new(),
             key: (0, Vec::new()),
         })
@@ -335,7 +338,13 @@ impl Client {
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
         let mut chunk = [0_u8; 16384];
         while self.input.len() - self.at < wanted {
-            let got = self.stream.read(&mut chunk)?;
+            let got = match self.stream.read(&mut chunk) {
+                Ok(got) => got,
+                Err(error) => {
+                    self.timed_out |= error.kind() == io::ErrorKind::WouldBlock;
+                    return Err(error);
+                }
+            };
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -434,6 +443,17 @@ impl Client {
         }
         messages
     }
+}
+
+/// Sends a CancelRequest and waits for the end of its connection. Where nobody listens, none goes.
+pub fn cancel(address: SocketAddr, (pid, secret): &(u32, Vec<u8>)) {
+    let Ok(mut client) = Client::raw(address) else {
+        return;
+    };
+    let length = u32::try_from(12 + secret.len()).unwrap();
+    let head = [length, 80_877_102, *pid].map(u32::to_be_bytes).concat();
+    client.send_bytes(&[&head[..], secret].concat());
+    client.read_to_end();
 }
 
 impl Drop for Client {

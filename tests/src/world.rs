@@ -70,8 +70,6 @@ impl World {
         });
         let mut admin = superuser(server.address(), "postgres");
         script(&mut admin, &format!("CREATE ROLE {ROLE} LOGIN"));
-        script(&mut admin, "CREATE DATABASE world");
-        let mut admin = superuser(server.address(), "world");
         script(&mut admin, SCHEMA);
         script(
             &mut admin,
@@ -86,7 +84,7 @@ impl World {
         }
         let at = through(server.address());
         let text = format!(
-            "{}[databases.world]\nurl = \"postgres://{ROLE}@{at}/world?sslmode=disable\"\n\
+            "{}[databases.world]\nurl = \"postgres://{ROLE}@{at}/postgres?sslmode=disable\"\n\
              max_server_connections = 10\n",
             proxy::head(mode)
         );
@@ -113,7 +111,7 @@ impl World {
 
     /// A superuser's session, past the proxy.
     pub fn superuser(&self) -> Client {
-        superuser(self.server.address(), "world")
+        superuser(self.server.address(), "postgres")
     }
 
     /// A session of a tenant.
@@ -141,6 +139,32 @@ impl World {
         );
         let reply = self.superuser().query(&sql).ok();
         reply.value().expect("a count")
+    }
+}
+
+impl World {
+    /// Every mark whose writing was acknowledged (by writer) is there, none that was taken back
+    /// (the negative ones), and each is its writer's: writer `n` is of tenant `n % TENANTS`.
+    pub fn check_marks(&self, acknowledged: &[Vec<u64>]) {
+        let mut admin = self.superuser();
+        let mut none = |what: &str, sql: &str| {
+            let count = admin.query(sql).ok().value();
+            assert_eq!(count.as_deref(), Some("0"), "{what}");
+        };
+        for (writer, acknowledged) in acknowledged.iter().enumerate() {
+            let numbers: Vec<String> = acknowledged.iter().map(u64::to_string).collect();
+            let missing = format!(
+                "SELECT count(*) FROM unnest('{{{}}}'::bigint[]) AS a (n) WHERE NOT EXISTS \
+                 (SELECT FROM marks AS m WHERE m.writer = {writer} AND m.n = a.n)",
+                numbers.join(",")
+            );
+            none(&format!("lost writes of {writer}"), &missing);
+        }
+        none("taken back", "SELECT count(*) FROM marks WHERE n < 0");
+        let foreign = format!(
+            "SELECT count(*) FROM marks WHERE right(org_id::text, 3)::int <> writer % {TENANTS}"
+        );
+        none("written for another tenant", &foreign);
     }
 }
 

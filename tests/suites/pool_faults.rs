@@ -55,6 +55,7 @@ impl Work {
             };
             n += 1;
             if self.step(open, writer, n, &mut acknowledged).is_none() {
+                assert!(!open.timed_out, "writer {writer} was left waiting");
                 // What goes on is not half dead: it must answer in the end, or have been closed.
                 if open.query("ROLLBACK").status == 0 {
                     client = None;
@@ -126,20 +127,7 @@ fn while_clients_work(world: &World, clients: usize, times: usize, mut harm: imp
         work.over.store(true, Ordering::Relaxed);
         clients.into_iter().map(|it| it.join().unwrap()).collect()
     });
-    let mut admin = world.superuser();
-    for (writer, acknowledged) in acknowledged.iter().enumerate() {
-        let numbers: Vec<String> = acknowledged.iter().map(u64::to_string).collect();
-        let missing = format!(
-            "SELECT count(*) FROM unnest('{{{}}}'::bigint[]) AS a (n) WHERE NOT EXISTS \
-             (SELECT FROM marks AS m WHERE m.writer = {writer} AND m.n = a.n)",
-            numbers.join(",")
-        );
-        assert_eq!(value(&mut admin, &missing), "0", "lost writes of {writer}");
-    }
-    let foreign = format!(
-        "SELECT count(*) FROM marks WHERE right(org_id::text, 3)::int <> writer % {TENANTS}"
-    );
-    assert_eq!(value(&mut admin, &foreign), "0");
+    world.check_marks(&acknowledged);
 }
 
 #[test]

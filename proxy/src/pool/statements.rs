@@ -1,7 +1,7 @@
 //! The prepared statements of a server connection in transaction mode.
 //!
 //! A statement's name there says what it is: a keyed hash of its text and types, and of the
-//! `search_path` that it was judged under. So all clients that prepare the same share one statement,
+//! `search_path` and the state of the catalogue that it was judged under. So all clients that prepare the same share one statement,
 //! whatever they call it; the tenant is a parameter. The least recently used are closed.
 
 use std::collections::HashMap;
@@ -97,17 +97,21 @@ impl Prepared {
 
 /// The name of a statement, which nobody outside can find another statement for; `whose` is set for
 /// one that is not to be shared.
+///
+/// Who prepares it after DDL gets another than who did before: what the latter may not see (`cached
+/// plan must not change result type`) is right for the former.
 pub(crate) fn name_of(
     text: &str,
     types: &[u32],
     search_path: &[String],
+    generation: u64,
     whose: Option<(u64, u64)>,
 ) -> Box<str> {
     static KEYS: LazyLock<[RandomState; 2]> =
         LazyLock::new(|| [RandomState::new(), RandomState::new()]);
     let [first, second] = KEYS
         .each_ref()
-        .map(|keys| keys.hash_one((text, types, search_path, whose)));
+        .map(|keys| keys.hash_one((text, types, search_path, generation, whose)));
     format!("pgwarden_{first:016x}{second:016x}").into_boxed_str()
 }
 
@@ -118,11 +122,12 @@ mod tests {
     #[test]
     fn a_name_is_what_the_statement_is() {
         let path = vec!["public".to_owned()];
-        let name = name_of("SELECT $1", &[25], &path, None);
-        assert_eq!(name, name_of("SELECT $1", &[25], &path, None));
-        assert_ne!(name, name_of("SELECT $1", &[23], &path, None));
-        assert_ne!(name, name_of("SELECT $2", &[25], &path, None));
-        assert_ne!(name, name_of("SELECT $1", &[25], &[], None));
+        let name = name_of("SELECT $1", &[25], &path, 1, None);
+        assert_eq!(name, name_of("SELECT $1", &[25], &path, 1, None));
+        assert_ne!(name, name_of("SELECT $1", &[23], &path, 1, None));
+        assert_ne!(name, name_of("SELECT $2", &[25], &path, 1, None));
+        assert_ne!(name, name_of("SELECT $1", &[25], &[], 1, None));
+        assert_ne!(name, name_of("SELECT $1", &[25], &path, 2, None));
     }
 
     #[test]

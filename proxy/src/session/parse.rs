@@ -75,6 +75,7 @@ impl Session {
         let whose = (self.who.session, basis.path);
         let failed = self.status == b'E';
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
+        let generation = self.judging.generation();
         let started = Instant::now();
         let judged = self.judging.judge(text, Protocol::Extended, types);
         let judged = judged.and_then(|cleared| {
@@ -84,7 +85,8 @@ impl Session {
             let mut expect = Expect::Parse;
             let mut server_name = own_name;
             if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
-                server_name = pool::name_of(cleared.text(), types, path, own_tables(plan, whose));
+                let whose = own_tables(plan, whose);
+                server_name = pool::name_of(cleared.text(), types, path, generation, whose);
                 let prepared = &mut sharing.prepared;
                 if failed && plan.kind != StatementKind::Transaction {
                     // It is refused as it is due, and nothing may say that it went well.
