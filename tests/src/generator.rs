@@ -5,11 +5,22 @@
 //! the joined rows. Expressions that blow up on organisation b's rows are sprinkled everywhere;
 //! on the own rows none of them fails, so any error they raise is a leak of evaluation order.
 
+mod class;
+mod copy;
+mod cursor;
 mod expression;
 mod merge;
+mod prepared;
 mod query;
+mod script;
 mod tables;
+mod temporary;
+mod views;
 mod write;
+
+pub use class::{class_of, features_of};
+pub use copy::Copied;
+pub use script::Step;
 
 use crate::fixture::Tenant;
 use crate::random::Random;
@@ -78,21 +89,31 @@ pub struct Generator {
     aliases: usize,
     /// CTEs in scope: name and columns.
     ctes: Vec<Relation>,
+    /// Temporary tables of the script so far.
+    temporaries: Vec<Relation>,
+    /// The types of the parameters so far, while a statement may have some.
+    parameters: Option<Vec<Kind>>,
     hostile: bool,
 }
 
 impl Generator {
-    /// The generator of one statement: number `index` of a seed's sequence, as a tenant would
-    /// write it. Any single statement can be made again without those before it.
-    pub fn statement(seed: u64, index: u64, tenant: Tenant) -> Statement {
+    fn new(seed: u64, index: u64, tenant: Tenant) -> Self {
         let mut mixer = Random::new(seed ^ index.wrapping_mul(0x5851_f42d_4c95_7f2d));
-        let mut generator = Self {
+        Self {
             random: Random::new(mixer.bits()),
             tenant,
             aliases: 0,
             ctes: Vec::new(),
+            temporaries: Vec::new(),
+            parameters: None,
             hostile: false,
-        };
+        }
+    }
+
+    /// The generator of one statement: number `index` of a seed's sequence, as a tenant would
+    /// write it. Any single statement can be made again without those before it.
+    pub fn statement(seed: u64, index: u64, tenant: Tenant) -> Statement {
+        let mut generator = Self::new(seed, index, tenant);
         let writes = generator.random.chance(25);
         let sql = if writes {
             generator.write()

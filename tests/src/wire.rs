@@ -132,6 +132,8 @@ pub struct Reply {
     pub results: Vec<ResultSet>,
     /// The error that ended it.
     pub error: Option<ServerError>,
+    /// What COPY TO gave, a message for each row.
+    pub copied: Vec<Vec<u8>>,
     /// Notices on the way.
     pub notices: Vec<ServerError>,
     /// The status byte of ReadyForQuery; 0 when the connection ended instead.
@@ -355,6 +357,12 @@ impl Client {
 
     /// Reads up to ReadyForQuery, or to the connection's end.
     pub fn reply(&mut self) -> Reply {
+        self.reply_to(None)
+    }
+
+    /// The same, and answers COPY FROM with data. In the extended protocol the Sync that came before
+    /// them was for nothing: another one is needed.
+    fn reply_to(&mut self, data: Option<(&[u8], bool)>) -> Reply {
         let mut reply = Reply::default();
         let mut current = ResultSet::default();
         loop {
@@ -382,9 +390,19 @@ impl Client {
                     reply.status = message.body[0];
                     return reply;
                 }
+                b'd' => reply.copied.push(message.body),
                 // ParseComplete, BindComplete, CloseComplete, NoData, ParameterDescription, notifications, COPY.
-                b'1' | b'2' | b'3' | b'n' | b't' | b'A' | b'd' | b'c' | b'H' => {}
-                b'G' => self.send(b'f', b"the suites send no data\0"),
+                b'1' | b'2' | b'3' | b'n' | b't' | b'A' | b'c' | b'H' => {}
+                b'G' => match data {
+                    Some((data, sync)) => {
+                        self.send(b'd', data);
+                        self.send(b'c', b"");
+                        if sync {
+                            self.send(b'S', b"");
+                        }
+                    }
+                    None => self.send(b'f', b"the suites send no data\0"),
+                },
                 other => panic!("unexpected message {:?}", other as char),
             }
         }
@@ -409,6 +427,18 @@ impl Client {
     pub fn query(&mut self, sql: &str) -> Reply {
         self.send_query(sql);
         self.reply()
+    }
+
+    /// The simple protocol, with the rows of a COPY FROM.
+    pub fn query_with(&mut self, sql: &str, data: &[u8]) -> Reply {
+        self.send_query(sql);
+        self.reply_to(Some((data, false)))
+    }
+
+    /// The extended protocol, with the rows of a COPY FROM.
+    pub fn extended_with(&mut self, sql: &str, data: &[u8]) -> Reply {
+        self.send_extended(sql, &[]);
+        self.reply_to(Some((data, true)))
     }
 
     /// Sends Parse, Bind, Describe, Execute, Sync (unnamed, text format) without waiting.

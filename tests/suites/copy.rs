@@ -7,7 +7,9 @@
     clippy::indexing_slicing
 )]
 
+use pgwarden_tests::fixture::{Arena, Tenant};
 use pgwarden_tests::frames::{Frames, Twins};
+use pgwarden_tests::proxy::session;
 
 fn same(twins: &mut Twins, sql: &str) {
     let messages = twins.same(&Frames::new().query(sql));
@@ -190,4 +192,20 @@ fn d7_copy_from_refuses_foreign_rows() {
         "(FORMAT binary)",
         b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
     );
+}
+
+/// libpq sends Sync right behind Execute and once more behind the rows.
+#[test]
+fn d7_copy_from_in_the_extended_protocol() {
+    let arena = Arena::take();
+    let mut client = session(&arena.plain(), Tenant::A);
+    client.set_timeout(std::time::Duration::from_secs(5));
+    for (tenant, code) in [(A, ""), (B, "42501"), (A, "23505")] {
+        let row = format!("n1\t{tenant}\t5\n");
+        let sql = "COPY coupons (code, org_id, percent) FROM STDIN";
+        let reply = client.extended_with(sql, row.as_bytes());
+        assert_eq!((reply.code(), reply.status), (code, b'I'));
+        assert_eq!(client.query("SELECT 1").value().as_deref(), Some("1"));
+    }
+    arena.restore();
 }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use pgwarden_tests::duel::{Report, through_the_engine, through_the_proxy};
+use pgwarden_tests::duel::{Report, scripts, through_the_engine, through_the_proxy};
 use pgwarden_tests::fixture::{Arena, Tenant};
 use pgwarden_tests::generator::Generator;
 
@@ -87,6 +87,23 @@ fn what_the_proxy_lets_through_is_what_row_security_gives() {
     let mut report = through_the_proxy(seed() + 1, indexes(200), false);
     report.add(through_the_proxy(seed() + 2, indexes(200), true));
     check(&report, 5.0, 5.0);
+}
+
+#[test]
+fn scripts_through_the_proxy_give_what_row_security_gives() {
+    let report = scripts(
+        seed() + 3,
+        match number("PGWARDEN_ONLY") {
+            Some(only) => only..only + 1,
+            None => 0..number("PGWARDEN_SCRIPTS").unwrap_or(150),
+        },
+    );
+    println!("seed {}: {report}", seed() + 3);
+    assert!(
+        report.different.is_empty(),
+        "{} statements differ from the oracle",
+        report.different.len()
+    );
 }
 
 #[test]

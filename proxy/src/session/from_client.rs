@@ -76,6 +76,14 @@ impl Session {
             b'c' => match self.rows.finish() {
                 Ok(()) => {
                     server.forward(Forward::CopyDone, body);
+                    if self
+                        .queue
+                        .front()
+                        .is_some_and(|it| it.expect == Expect::Execute)
+                    {
+                        // As in `execute`: the Sync behind it waits for the answer.
+                        server.forward(Forward::Flush, &[]);
+                    }
                     self.copy = Copy::Awaited;
                 }
                 Err(denial) => self.fail_copy(denial, server),

@@ -7,6 +7,9 @@ const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 impl Generator {
     /// A constant.
     pub(crate) fn literal(&mut self, kind: Kind) -> String {
+        if let Some(parameter) = self.parameter(kind) {
+            return parameter;
+        }
         let number = self.random.below(13);
         if self.random.chance(4) {
             return format!("NULL::{}", type_name(kind));

@@ -1,6 +1,7 @@
 //! SELECT: FROM with every join, subqueries, CTEs, set operations, aggregates, windows, LATERAL.
 
-use super::tables::TABLES;
+use super::tables::{TABLES, Table};
+use super::views::{ARMED, VIEWS};
 use super::{Column, Generator, Kind, Relation};
 
 /// What a FROM clause gives.
@@ -34,7 +35,7 @@ impl Generator {
         format!("{with}{body}")
     }
 
-    fn output_kind(&mut self) -> Kind {
+    pub(super) fn output_kind(&mut self) -> Kind {
         *self.random.pick(&[
             Kind::Int,
             Kind::Int,
@@ -146,7 +147,7 @@ impl Generator {
         }
     }
 
-    fn plain(&mut self, kinds: &[Kind], outer: &[Relation], depth: usize) -> String {
+    pub(super) fn plain(&mut self, kinds: &[Kind], outer: &[Relation], depth: usize) -> String {
         let from = self.from(outer, depth, 3);
         let scope = joined(&from.scope, outer);
         let values: Vec<_> = kinds
@@ -532,7 +533,10 @@ impl Generator {
     }
 
     fn table(&mut self) -> From {
-        let table = self.random.pick(TABLES);
+        if !self.temporaries.is_empty() && self.random.chance(40) {
+            return self.temporary();
+        }
+        let table = self.readable();
         let hidden = self.ctes.iter().any(|cte| cte.alias == table.name);
         let schema = if hidden || self.random.chance(30) {
             "public."
@@ -560,6 +564,7 @@ impl Generator {
             for (column, name) in scope.iter_mut().zip(&names) {
                 column.name.clone_from(name);
             }
+            names.truncate(scope.len());
             list = format!(" ({})", names.join(", "));
         }
         From {
@@ -571,12 +576,35 @@ impl Generator {
         }
     }
 
+    /// A table or a view.
+    pub(crate) fn readable(&mut self) -> &'static Table {
+        if self.random.chance(20) {
+            // Some are bombs themselves, among organisation b's own rows.
+            let armed = if self.bombs() { 0 } else { ARMED };
+            return self.random.pick(&VIEWS[armed..]);
+        }
+        self.random.pick(TABLES)
+    }
+
+    /// A temporary table of the script.
+    fn temporary(&mut self) -> From {
+        let table = self.random.pick(&self.temporaries).clone();
+        let alias = self.alias();
+        From {
+            text: format!("{} AS {alias}", table.alias),
+            scope: vec![Relation {
+                alias,
+                columns: table.columns,
+            }],
+        }
+    }
+
     fn derived(&mut self, outer: &[Relation], depth: usize, lateral: bool) -> From {
         let alias = self.alias();
         let prefix = if lateral { "LATERAL " } else { "" };
         if self.random.chance(35) {
             // A table's own columns under their names: bombs pass through.
-            let table = self.random.pick(TABLES);
+            let table = self.readable();
             let inner = self.alias();
             let scope = vec![Relation {
                 alias: inner.clone(),
@@ -620,7 +648,7 @@ impl Generator {
     }
 }
 
-fn columns(names: &[String], kinds: &[Kind]) -> Vec<Column> {
+pub(super) fn columns(names: &[String], kinds: &[Kind]) -> Vec<Column> {
     names
         .iter()
         .zip(kinds)

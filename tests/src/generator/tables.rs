@@ -4,6 +4,7 @@ use super::Kind::{Bool, Date, Int, Json, Numeric, Status, Tags, Text, Time, Uuid
 use super::{Bomb, Column, Kind};
 
 /// A table.
+#[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) columns: &'static [(&'static str, Kind)],
@@ -236,6 +237,15 @@ pub(crate) const TABLES: &[Table] = &[
     },
     Table {
         name: "events_2025",
+        columns: &[("id", Int), ("org_id", Uuid), ("at", Date), ("kind", Text)],
+        bombs: &[],
+        tenant: Some("org_id"),
+        key: None,
+        free: &["kind"],
+        conflict: None,
+    },
+    Table {
+        name: "events_2026",
         columns: &[("id", Int), ("org_id", Uuid), ("at", Date), ("kind", Text)],
         bombs: &[],
         tenant: Some("org_id"),

@@ -236,7 +236,7 @@ impl Generator {
         if !self.random.chance(25) {
             return (String::new(), target.to_vec());
         }
-        let table = self.random.pick(TABLES);
+        let table = self.readable();
         let alias = self.alias();
         let mut all = target.to_vec();
         all.push(Relation {

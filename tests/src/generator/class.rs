@@ -1,0 +1,68 @@
+//! What kind of statement a text is, for the summary's counts.
+
+use super::views::VIEWS;
+
+/// The class of a statement, by its first words.
+pub fn class_of(sql: &str) -> &'static str {
+    let sql = sql.trim_start_matches('(');
+    let first = sql.split([' ', '(']).next().unwrap_or_default();
+    match first {
+        "WITH" if is_write(sql) => "WITH … UPDATE, DELETE",
+        "WITH" => "WITH … SELECT",
+        "SELECT" | "VALUES" | "TABLE" if sql.contains(" INTO TEMP ") => "SELECT INTO",
+        "SELECT" | "VALUES" | "TABLE" => "SELECT",
+        "INSERT" => "INSERT",
+        "UPDATE" => "UPDATE",
+        "DELETE" => "DELETE",
+        "MERGE" => "MERGE",
+        "COPY" if sql.contains(" FROM STDIN") => "COPY FROM",
+        "COPY" if sql.starts_with("COPY (") => "COPY (query) TO",
+        "COPY" => "COPY TO",
+        "DECLARE" => "DECLARE",
+        "FETCH" | "MOVE" => "FETCH, MOVE",
+        "CLOSE" => "CLOSE",
+        "PREPARE" => "PREPARE",
+        "EXECUTE" => "EXECUTE",
+        "DEALLOCATE" => "DEALLOCATE",
+        "CREATE" if sql.contains(" AS ") => "CREATE TEMP TABLE AS",
+        "CREATE" => "CREATE TEMP TABLE",
+        "DROP" => "DROP TABLE",
+        "SAVEPOINT" | "RELEASE" => "SAVEPOINT",
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "SET" => "transaction",
+        _ => "other",
+    }
+}
+
+fn is_write(sql: &str) -> bool {
+    sql.starts_with("WITH x AS (UPDATE") || sql.starts_with("WITH x AS (DELETE")
+}
+
+/// What is special about the relations of a statement.
+pub fn features_of(sql: &str) -> Vec<&'static str> {
+    let names = |list: &[&str]| list.iter().any(|name| mentions(sql, name));
+    let mut found = Vec::new();
+    if VIEWS.iter().any(|view| mentions(sql, view.name)) {
+        found.push("over a view");
+    }
+    if names(&["events", "events_2025", "events_2026"]) {
+        found.push("over partitions");
+    }
+    if names(&["notes", "notes_old"]) {
+        found.push("over inheritance");
+    }
+    if names(&["knowledge_base_chunks"]) {
+        found.push("over a table by its parent");
+    }
+    if sql.contains("temp_") {
+        found.push("over a temporary table");
+    }
+    found
+}
+
+/// Whether a text has that word.
+fn mentions(sql: &str, name: &str) -> bool {
+    let part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || it == '_');
+    sql.match_indices(name).any(|(at, _)| {
+        !part(sql[..at].chars().next_back()) && !part(sql[at + name.len()..].chars().next())
+    })
+}

@@ -1,0 +1,166 @@
+//! Scripts: statements in a row that depend on those before them. Transactions and savepoints stand around
+//! cursors, temporary tables, prepared statements, COPY and everything that `statement` writes.
+
+use super::copy::Copied;
+use super::cursor::Cursor;
+use super::prepared::Prepared;
+use super::{Generator, Relation};
+use crate::fixture::Tenant;
+
+/// A statement of a script.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The text.
+    pub sql: String,
+    /// Whether it writes to tables that stay.
+    pub writes: bool,
+    /// Whether it carries another organisation's value on purpose.
+    pub hostile: bool,
+    /// What follows, if it is COPY FROM.
+    pub copied: Option<Copied>,
+}
+
+/// A script in the making.
+pub(super) struct Script {
+    pub(super) generator: Generator,
+    pub(super) steps: Vec<Step>,
+    /// A transaction block is open.
+    pub(super) open: bool,
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) prepared: Vec<Prepared>,
+    savepoints: Vec<String>,
+    /// The temporary tables when the block began.
+    before: Vec<Relation>,
+    numbers: usize,
+}
+
+impl Generator {
+    /// Script number `index` of a seed's sequence.
+    pub fn script(seed: u64, index: u64, tenant: Tenant) -> Vec<Step> {
+        let mut script = Script {
+            generator: Self::new(seed, index, tenant),
+            steps: Vec::new(),
+            open: false,
+            cursors: Vec::new(),
+            prepared: Vec::new(),
+            savepoints: Vec::new(),
+            before: Vec::new(),
+            numbers: 0,
+        };
+        if script.generator.random.chance(70) {
+            script.begin();
+        }
+        let length = 4 + script.generator.random.below(9);
+        while script.steps.len() < length {
+            script.next();
+        }
+        if script.open {
+            script.end();
+        }
+        script.steps
+    }
+}
+
+impl Script {
+    fn next(&mut self) {
+        match self.generator.random.below(24) {
+            0..2 => self.declare(),
+            2..6 => self.fetch(),
+            6..8 => self.copy_to(),
+            8..10 => self.copy_from(),
+            10..12 => self.make_temporary(),
+            12..15 => self.change_temporary(),
+            15 => self.prepare(),
+            16..18 => self.execute(),
+            18..20 => self.transaction(),
+            20 => self.write(),
+            _ => {
+                let sql = self.generator.top_select();
+                self.plain(sql);
+            }
+        }
+    }
+
+    /// A number that no name of the script has yet.
+    pub(super) fn number(&mut self) -> usize {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(super) fn step(&mut self, sql: String, writes: bool) {
+        self.steps.push(Step {
+            sql,
+            writes,
+            hostile: false,
+            copied: None,
+        });
+    }
+
+    /// A step that writes to no table that stays.
+    pub(super) fn plain(&mut self, sql: String) {
+        self.step(sql, false);
+    }
+
+    fn write(&mut self) {
+        self.generator.hostile = false;
+        let sql = self.generator.write();
+        self.step(sql, true);
+        let hostile = self.generator.hostile;
+        if let Some(step) = self.steps.last_mut() {
+            step.hostile = hostile;
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.open = true;
+        self.before.clone_from(&self.generator.temporaries);
+        self.plain("BEGIN".to_owned());
+        let how = match self.generator.random.below(12) {
+            0 => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            1 => "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE",
+            2 => "SET TRANSACTION READ ONLY",
+            _ => return,
+        };
+        self.plain(how.to_owned());
+    }
+
+    fn end(&mut self) {
+        self.open = false;
+        self.cursors.clear();
+        self.savepoints.clear();
+        if self.generator.random.chance(50) {
+            self.plain("COMMIT".to_owned());
+            return;
+        }
+        self.plain("ROLLBACK".to_owned());
+        // Sometimes what was undone is used all the same.
+        if self.generator.random.chance(80) {
+            self.generator.temporaries = std::mem::take(&mut self.before);
+        }
+    }
+
+    fn transaction(&mut self) {
+        if !self.open {
+            return self.begin();
+        }
+        match self.generator.random.below(6) {
+            0 => self.end(),
+            1..4 => {
+                let name = format!("savepoint_{}", self.number());
+                self.plain(format!("SAVEPOINT {name}"));
+                self.savepoints.push(name);
+            }
+            _ => {
+                let Some(name) = self.savepoints.last().cloned() else {
+                    return;
+                };
+                if self.generator.random.chance(60) {
+                    self.plain(format!("ROLLBACK TO {name}"));
+                } else {
+                    self.savepoints.pop();
+                    self.plain(format!("RELEASE {name}"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Temporary tables: made empty or from a query, filled from scoped tables, changed, dropped, and undone
+//! by rollbacks. Some take the name of a scoped table.
+
+use super::query::columns;
+use super::script::Script;
+use super::tables::TABLES;
+use super::{Generator, Kind, Relation};
+
+impl Script {
+    pub(super) fn make_temporary(&mut self) {
+        match self.generator.random.below(5) {
+            0 => self.make_empty(),
+            1 => self.make_shadow(),
+            2 => self.select_into(),
+            _ => self.make_as(),
+        }
+    }
+
+    fn make_empty(&mut self) {
+        let name = format!("temp_{}", self.number());
+        let drop = if self.open {
+            ["", "", " ON COMMIT DROP", " ON COMMIT DELETE ROWS"][self.generator.random.below(4)]
+        } else {
+            ""
+        };
+        self.plain(format!(
+            "CREATE TEMP TABLE {name} (id int, org_id uuid, name text DEFAULT 'none'){drop}"
+        ));
+        let names = ["id", "org_id", "name"].map(str::to_owned);
+        self.keep(name, &names, &[Kind::Int, Kind::Uuid, Kind::Text]);
+    }
+
+    /// A table that stands before a scoped one of the same columns.
+    fn make_shadow(&mut self) {
+        let scoped = *self
+            .generator
+            .random
+            .pick(&["notes", "knowledge_base_documents"]);
+        let table = TABLES.iter().find(|table| table.name == scoped);
+        let table = table.expect("it is in the list");
+        let rows = self.generator.condition(
+            &[Relation {
+                alias: "s".to_owned(),
+                columns: table.scope(),
+            }],
+            1,
+        );
+        self.plain(format!(
+            "CREATE TEMP TABLE {scoped} AS SELECT * FROM public.{scoped} AS s WHERE {rows}"
+        ));
+    }
+
+    fn make_as(&mut self) {
+        let (name, names, kinds, query) = self.temporary_query();
+        let exists = if self.generator.random.chance(15) {
+            "IF NOT EXISTS "
+        } else {
+            ""
+        };
+        let data = if self.generator.random.chance(8) {
+            " WITH NO DATA"
+        } else {
+            ""
+        };
+        self.plain(format!(
+            "CREATE TEMP TABLE {exists}{name} ({}) AS {query}{data}",
+            names.join(", ")
+        ));
+        self.keep(name, &names, &kinds);
+    }
+
+    fn select_into(&mut self) {
+        let (name, names, kinds, query) = self.temporary_query();
+        self.plain(format!(
+            "SELECT * INTO TEMP {name} FROM ({query}) AS q ({})",
+            names.join(", ")
+        ));
+        self.keep(name, &names, &kinds);
+    }
+
+    fn temporary_query(&mut self) -> (String, Vec<String>, Vec<Kind>, String) {
+        let name = format!("temp_{}", self.number());
+        let generator = &mut self.generator;
+        let kinds: Vec<_> = (0..=generator.random.below(3))
+            .map(|_| generator.common_kind())
+            .collect();
+        let names: Vec<_> = (0..kinds.len()).map(|at| format!("c{at}")).collect();
+        let query = generator.subquery(&kinds, &[], 2);
+        (name, names, kinds, query)
+    }
+
+    fn keep(&mut self, name: String, names: &[String], kinds: &[Kind]) {
+        self.generator.temporaries.push(Relation {
+            alias: name,
+            columns: columns(names, kinds),
+        });
+    }
+
+    /// Something that changes a temporary table.
+    pub(super) fn change_temporary(&mut self) {
+        if self.generator.temporaries.is_empty() {
+            return self.make_temporary();
+        }
+        let at = self
+            .generator
+            .random
+            .below(self.generator.temporaries.len());
+        if self.generator.random.chance(12) {
+            let name = self.generator.temporaries.remove(at).alias;
+            return self.plain(format!("DROP TABLE {name}"));
+        }
+        let table = self.generator.temporaries[at].clone();
+        let sql = self.generator.temporary_write(&table);
+        self.plain(sql);
+    }
+}
+
+impl Generator {
+    fn temporary_write(&mut self, table: &Relation) -> String {
+        let name = &table.alias;
+        let scope = std::slice::from_ref(table);
+        let names: Vec<_> = table.columns.iter().map(|it| it.name.clone()).collect();
+        let kinds: Vec<_> = table.columns.iter().map(|it| it.kind).collect();
+        match self.random.below(5) {
+            0 | 1 => {
+                let query = self.subquery(&kinds, &[], 1);
+                format!("INSERT INTO {name} ({}) {query}", names.join(", "))
+            }
+            2 => {
+                let values: Vec<_> = kinds.iter().map(|kind| self.literal(*kind)).collect();
+                format!(
+                    "INSERT INTO {name} VALUES ({}) RETURNING *",
+                    values.join(", ")
+                )
+            }
+            3 => {
+                let column = self.random.pick(&table.columns).clone();
+                let value = self.expression(column.kind, scope, 2);
+                let filter = self.condition(scope, 2);
+                format!(
+                    "UPDATE {name} SET {} = {value} WHERE {filter} RETURNING *",
+                    column.name
+                )
+            }
+            _ => format!("DELETE FROM {name} WHERE {}", self.condition(scope, 2)),
+        }
+    }
+}
