@@ -36,6 +36,7 @@ mod server_error;
 mod setup;
 mod shared;
 mod sharing;
+mod startup;
 mod tenancy;
 
 use std::sync::Arc;
@@ -49,7 +50,7 @@ use crate::audit;
 use crate::auth::Identity;
 use crate::frontend::{self, Visit};
 use crate::listener::Client;
-use crate::pool::Setup;
+use crate::pool::{Settings, Setup};
 use crate::proxy::Proxy;
 use crate::wire::Report;
 use crate::wire::client::Spans;
@@ -207,13 +208,19 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    fn new(proxy: Arc<Proxy>, who: Arc<audit::Session>, judging: Judging) -> Self {
+    /// `startup` are settings of the start-up packet that the session puts in force itself.
+    fn new(
+        proxy: Arc<Proxy>,
+        who: Arc<audit::Session>,
+        judging: Judging,
+        startup: Settings,
+    ) -> Self {
         let expires = end_of(judging.login());
         let pool = judging.database().pool();
         let sharing = (pool.mode() == PoolMode::Transaction).then(|| {
             let role = judging.access().set_role.as_deref();
             let claims = judging.identity().claims_json();
-            Box::new(Sharing::new(Setup::new(claims, role, Vec::new())))
+            Box::new(Sharing::new(Setup::new(claims, role, startup)))
         });
         let known = Known::of(&judging);
         Self {

@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Session;
 use super::judging::Judging;
+use super::{Session, startup};
+use pgwarden_config::settings::PoolMode;
+
 use crate::audit::{self, Event, EventKind};
 use crate::auth::{AuthError, Identity};
 use crate::backend::{BackendFacts, CancelRegistration, StartupParameters};
@@ -58,11 +60,16 @@ pub(super) async fn open(
     proxy.metrics().auth(AuthOutcome::Ok);
     let engine = judging.engine();
     let parameters = match requested.allowed(engine.policy()) {
-        Ok(parameters) => Arc::new(parameters),
+        Ok(parameters) => parameters,
         Err(error) => return Err(frontend::refuse(stream, &error.report()).await),
     };
     let pool = Arc::clone(judging.database().pool());
-    let session = Session::new(Arc::clone(proxy), Arc::new(who), judging);
+    let (startup, parameters) = match pool.mode() {
+        PoolMode::Transaction => startup::split(parameters),
+        PoolMode::Session => (Vec::new(), parameters),
+    };
+    let parameters = Arc::new(parameters);
+    let session = Session::new(Arc::clone(proxy), Arc::new(who), judging, startup);
     let connected = connect(&pool, &parameters, &session, minor, proxy).await;
     let (server, cancel) = match connected {
         Ok(connected) => connected,
@@ -174,7 +181,11 @@ impl Session {
     pub(crate) fn write_greeting(&mut self, facts: &BackendFacts, cancel: &CancelRegistration) {
         let mut out = bytes::BytesMut::new();
         answer::authentication_ok(&mut out);
+        let startup = self.sharing.as_ref().map(|it| it.startup.as_slice());
         for (name, value) in &facts.parameters {
+            let own = startup.unwrap_or_default().iter();
+            let own = { own }.find(|(own, _)| own == name);
+            let value = own.map_or(value, |(_, value)| value);
             answer::parameter_status(&mut out, name, value);
         }
         for notice in &facts.notices {

@@ -25,13 +25,14 @@ const SWEEP: &str = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN
 const REPLAY: &str = "SELECT pg_catalog.count(pg_catalog.set_config(key, value, false)) \
     FROM pg_catalog.json_each_text($1::pg_catalog.json)";
 
-/// The settings of these names that are not those of the start-up, and whether there are cursors and
+/// The settings of these names that were set since the start-up, and whether there are cursors and
 /// channels.
 /// Settings with a dot may be unknown to `pg_settings`.
 const ASK: &str = "SELECT (SELECT pg_catalog.json_object_agg(it.name, it.value) FROM (\
     SELECT asked.name, CASE WHEN s.name IS NULL \
     THEN pg_catalog.current_setting(asked.name, true) \
-    WHEN s.setting IS DISTINCT FROM s.reset_val THEN s.setting END AS value \
+    WHEN s.setting IS DISTINCT FROM s.reset_val OR s.source OPERATOR(pg_catalog.=) 'session' \
+    THEN s.setting END AS value \
     FROM pg_catalog.json_array_elements_text($1::pg_catalog.json) AS asked (name) \
     LEFT JOIN pg_catalog.pg_settings AS s \
     ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower(asked.name)) AS it \
@@ -46,7 +47,9 @@ impl Session {
             return;
         };
         if !std::mem::replace(&mut sharing.placed, true) {
-            if std::mem::take(&mut sharing.unswept) {
+            // A session's own traces stay when only a RESET of its is followed.
+            let restores = std::mem::take(&mut sharing.restores);
+            if !restores && std::mem::take(&mut sharing.unswept) {
                 server.own_query(SWEEP);
                 self.transaction += 1;
                 self.queue.push(Pending {
@@ -60,7 +63,7 @@ impl Session {
                 let settings = serde_json::to_string(&settings).unwrap_or_default();
                 claims::own_statement(server, REPLAY, &[&settings]);
                 sharing.unswept = true;
-                sharing.muted = true;
+                sharing.muted |= !restores;
                 self.owe(Expect::OwnReplay);
             }
         }
@@ -119,6 +122,9 @@ impl Session {
         let told = told(row).ok_or_else(Stop::desynchronised)?;
         if let Some(sharing) = &mut self.sharing {
             sharing.learn(told);
+            if sharing.restores {
+                self.known.lose();
+            }
         }
         Ok(())
     }

@@ -44,6 +44,10 @@ pub(super) struct Sharing {
     pub(super) holds: bool,
     /// Notifications are listened to, or may be.
     pub(super) listens: bool,
+    /// Settings of the start-up packet: part of the setup, and what RESET goes back to.
+    pub(super) startup: Settings,
+    /// The setup is put in force again, since a RESET went further back than it does here.
+    pub(super) restores: bool,
     /// What the server says of its settings is no news to the client.
     pub(super) muted: bool,
     /// Cancels that have hit the question for settings in a row.
@@ -64,8 +68,11 @@ pub(super) struct Told {
 }
 
 impl Sharing {
+    /// Of a session that begins: its setup holds the settings of its start-up packet.
     pub(super) fn new(setup: Arc<Setup>) -> Self {
         Self {
+            startup: setup.settings.clone(),
+            restores: false,
             setup,
             search_path: Arc::default(),
             attached: false,
@@ -142,10 +149,20 @@ impl Sharing {
     /// The server has told them.
     pub(super) fn learn(&mut self, told: Told) {
         let Told {
-            settings,
+            mut settings,
             holds,
             listens,
         } = told;
+        let told = settings.len();
+        for (name, value) in &self.startup {
+            if !settings.iter().any(|(known, _)| known == name) {
+                settings.push((name.clone(), value.clone()));
+            }
+        }
+        if settings.len() > told {
+            settings.sort_unstable();
+            (self.restores, self.placed) = (true, false);
+        }
         if self.setup.settings != settings {
             let role = self.setup.role.as_deref();
             self.setup = Setup::new(&self.setup.claims, role, settings);
@@ -179,6 +196,7 @@ impl Session {
         };
         sharing.attached = true;
         sharing.unswept = carried.unswept;
+        sharing.restores = false;
         sharing.prepared = std::mem::take(&mut carried.prepared);
         self.known.lose();
         // What it carries was asked for before the catalogue has changed, or it was not.
@@ -299,6 +317,7 @@ impl Session {
             let settings = sharing.setup.settings.clone();
             sharing.setup = Setup::new(&sharing.setup.claims, role, settings);
             sharing.unswept = true;
+            sharing.restores = false;
             sharing.placed = false;
             self.known.lose();
         }
