@@ -25,6 +25,7 @@ pub mod session;
 pub mod tls;
 pub mod wire;
 
+mod descriptors;
 mod frontend;
 mod random;
 mod relay;

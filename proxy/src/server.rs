@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::audit::{Event, EventKind};
+use crate::descriptors;
 use crate::listener::Listener;
 use crate::log;
 use crate::proxy::{Drain, Proxy, StartError};
@@ -71,6 +72,7 @@ pub fn serve(load: &Load) -> Result<(), StartError> {
     let inputs = load().map_err(StartError::Settings)?;
     let log = log::install(&inputs.settings.log).map_err(StartError::Settings)?;
     log::install_panic_hook();
+    descriptors::raise(&inputs.settings);
     let threads = inputs.settings.limits.worker_threads;
     let runtime = runtime(threads).map_err(|error| StartError::Settings(error.to_string()))?;
     let served = runtime.block_on(async {
