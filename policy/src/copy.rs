@@ -7,6 +7,7 @@
 //! reader is refused, and a refusal ends the whole COPY.
 
 mod binary;
+mod fill;
 mod lines;
 
 use crate::deny::{Denial, DenyReason};
@@ -20,10 +21,21 @@ pub struct Rows {
     pub table: String,
     /// The format.
     pub format: Format,
-    /// How many columns the server is told of.
+    /// How many columns the client writes.
     pub columns: usize,
-    /// The keys.
+    /// The keys among them.
     pub keys: Vec<KeyColumn>,
+    /// The keys behind them, which the client left out.
+    pub fills: Vec<Fill>,
+}
+
+/// A key that every row is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// Whose value it holds.
+    pub slot: usize,
+    /// The oid of its column's type, which the binary format depends on.
+    pub type_oid: u32,
 }
 
 /// A key among the columns.
@@ -70,7 +82,7 @@ impl Checked<'_> {
     }
 }
 
-/// Checks the data of one COPY; by default, of none that needs it.
+/// Checks and fills the data of one COPY; by default, of none that needs it.
 #[derive(Debug, Default)]
 pub struct Guard(Option<Scoped>);
 
@@ -78,6 +90,10 @@ pub struct Guard(Option<Scoped>);
 struct Scoped {
     table: String,
     reader: Reader,
+    /// Whether rows get more than the client wrote.
+    fills: bool,
+    /// The data as the server is to see it, where they do.
+    filled: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -103,46 +119,64 @@ impl Guard {
             };
             keys.push((key.column, value.clone()));
         }
+        let mut fills = Vec::with_capacity(rows.fills.len());
+        for fill in &rows.fills {
+            let Some(value) = values.get(fill.slot) else {
+                let text = "the token lacks the claim that scopes the table";
+                return Err(Denial::new(DenyReason::MissingClaim, text).table(&rows.table));
+            };
+            fills.push((value, fill.type_oid));
+        }
+        let row_end = fill::row_end(&rows.format, &fills).map_err(|bad| bad.denial(&rows.table))?;
         let reader = match &rows.format {
-            Format::Text(style) => Reader::Lines(lines::Lines::text(style, keys)),
-            Format::Csv(style) => Reader::Lines(lines::Lines::csv(style, keys)),
-            Format::Binary => Reader::Binary(binary::Binary::new(rows.columns, keys)),
+            Format::Text(style) => Reader::Lines(lines::Lines::text(style, keys, row_end)),
+            Format::Csv(style) => Reader::Lines(lines::Lines::csv(style, keys, row_end)),
+            Format::Binary => {
+                let added = fills.len();
+                Reader::Binary(binary::Binary::new(rows.columns, keys, (added, row_end)))
+            }
         };
         Ok(Self(Some(Scoped {
             table: rows.table.clone(),
             reader,
+            fills: !fills.is_empty(),
+            filled: Vec::new(),
         })))
     }
 
-    /// Checks the next piece of the data.
+    /// Checks the next piece of the data, and fills its rows.
     ///
     /// # Errors
     /// A row may hold a value that is not the session's. Nothing of the piece may go on, and the
     /// COPY must be failed.
-    pub fn take<'d>(&mut self, data: &'d [u8]) -> Result<Checked<'d>, Denial> {
-        if let Some(scoped) = &mut self.0 {
-            let taken = match &mut scoped.reader {
-                Reader::Lines(lines) => lines.take(data),
-                Reader::Binary(binary) => binary.take(data),
-            };
-            taken.map_err(|bad| bad.denial(&scoped.table))?;
-        }
-        Ok(Checked(data))
+    pub fn take<'d>(&'d mut self, data: &'d [u8]) -> Result<Checked<'d>, Denial> {
+        let Some(scoped) = &mut self.0 else {
+            return Ok(Checked(data));
+        };
+        scoped.filled.clear();
+        let taken = match &mut scoped.reader {
+            Reader::Lines(lines) => lines.take(data, &mut scoped.filled),
+            Reader::Binary(binary) => binary.take(data, &mut scoped.filled),
+        };
+        taken.map_err(|bad| bad.denial(&scoped.table))?;
+        Ok(Checked(if scoped.fills { &scoped.filled } else { data }))
     }
 
-    /// Checks that the data ends where it may.
+    /// Checks that the data ends where it may; gives what the last row still lacks.
     ///
     /// # Errors
     /// As [`Self::take`].
-    pub fn finish(&mut self) -> Result<(), Denial> {
+    pub fn finish(&mut self) -> Result<Checked<'_>, Denial> {
         let Some(scoped) = &mut self.0 else {
-            return Ok(());
+            return Ok(Checked(&[]));
         };
+        scoped.filled.clear();
         let ended = match &mut scoped.reader {
-            Reader::Lines(lines) => lines.finish(),
+            Reader::Lines(lines) => lines.finish(&mut scoped.filled),
             Reader::Binary(binary) => binary.finish(),
         };
-        ended.map_err(|bad| bad.denial(&scoped.table))
+        ended.map_err(|bad| bad.denial(&scoped.table))?;
+        Ok(Checked(&scoped.filled))
     }
 }
 

@@ -209,3 +209,100 @@ fn d7_copy_from_in_the_extended_protocol() {
     }
     arena.restore();
 }
+
+/// The rows that a COPY without the tenant column stores are those of one with it.
+fn fills(twins: &mut Twins, options: &str, (without, with): (&[u8], &[u8])) {
+    let stored = |twins: &mut Twins, columns: &str, data: &[u8], cut: bool| {
+        twins.proxied(&Frames::new().query("BEGIN"));
+        let sql = format!("COPY coupons ({columns}) FROM STDIN {options}");
+        let messages = twins.proxied(&copy_in(&sql, data, cut));
+        let shown = pgwarden_tests::frames::shown(&messages);
+        let response = messages.iter().find(|it| it.tag == b'G').expect("a COPY");
+        assert_eq!(usize::from(response.body[2]), columns.split(',').count());
+        assert!(
+            messages.iter().any(|it| it.tag == b'C'),
+            "refused: {shown:?}"
+        );
+        let rows = twins.proxied(&Frames::new().query(STORED));
+        twins.proxied(&Frames::new().query("ROLLBACK"));
+        pgwarden_tests::frames::shown(&rows)
+    };
+    let wanted = stored(twins, "code, percent, org_id", with, false);
+    for cut in [false, true] {
+        assert_eq!(
+            stored(twins, "code, percent", without, cut),
+            wanted,
+            "{options}"
+        );
+    }
+}
+
+#[test]
+fn d7_copy_from_fills_the_tenant_column() {
+    let mut twins = Twins::new();
+    let both = |text: &str| {
+        let with = text.replace('@', A);
+        let without = ["\t@", "|@", ",\"@\"", "-{@}"];
+        let without = without
+            .iter()
+            .fold(text.to_owned(), |text, it| text.replace(it, ""));
+        (without.into_bytes(), with.into_bytes())
+    };
+    for (options, text) in [
+        ("", "n1\t5\t@\nn\\t2\t\\N\t@\n\\.\n"),
+        ("", "n1\t5\t@\r\nn2\t6\t@"),
+        ("(DELIMITER '|', NULL '-')", "n1|5|@\nn2|-|@"),
+        (
+            "(FORMAT csv, HEADER)",
+            "code,percent\n\"x\nn1\",5,\"@\"\ny,,\"@\"\n",
+        ),
+    ] {
+        let (without, with) = both(text);
+        fills(&mut twins, options, (&without, &with));
+    }
+    let field = |bytes: &[u8]| {
+        [
+            &u32::try_from(bytes.len()).unwrap().to_be_bytes()[..],
+            bytes,
+        ]
+        .concat()
+    };
+    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let (code, percent) = (field(b"n1"), field(&5_u32.to_be_bytes()));
+    let own: Vec<u8> = A.bytes().filter(|it| *it != b'-').collect();
+    let own: Vec<u8> = own
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    let without = [&header[..], &[0, 2], &code, &percent, &[0xff, 0xff]].concat();
+    let with = [
+        &header[..],
+        &[0, 3],
+        &code,
+        &percent,
+        &field(&own),
+        &[0xff, 0xff],
+    ]
+    .concat();
+    fills(&mut twins, "(FORMAT binary)", (&without, &with));
+}
+
+/// A row with a column too many or too few fails as it does at the server.
+#[test]
+fn d7_copy_from_fills_no_row_of_another_width() {
+    let mut twins = Twins::new();
+    for data in [
+        &b"n1\n"[..],
+        b"n1\t5\tx\n",
+        b"n1\t5\ta0000000-0000-0000-0000-000000000001\n",
+    ] {
+        let messages = twins.proxied(&copy_in(
+            "COPY coupons (code, percent) FROM STDIN",
+            data,
+            false,
+        ));
+        let error = messages.iter().find(|it| it.tag == b'E').expect("an error");
+        // The value may stand where a column is missing, and be none of its type.
+        assert!(matches!(error.error().code(), "22P02" | "22P04"));
+    }
+}

@@ -25,10 +25,12 @@ pub(super) struct Binary {
     field: usize,
     /// The bytes of the number, the header or the key that is being read.
     gathered: Vec<u8>,
+    /// How many fields every row gets, and their bytes.
+    fills: (usize, Vec<u8>),
 }
 
 impl Binary {
-    pub(super) fn new(columns: usize, keys: Keys) -> Self {
+    pub(super) fn new(columns: usize, keys: Keys, fills: (usize, Vec<u8>)) -> Self {
         Self {
             columns,
             keys,
@@ -36,10 +38,12 @@ impl Binary {
             row: 1,
             field: 0,
             gathered: Vec::new(),
+            fills,
         }
     }
 
-    pub(super) fn take(&mut self, mut data: &[u8]) -> Result<(), Bad> {
+    /// Reads a piece; `filled` gets it with its rows filled, if they are.
+    pub(super) fn take(&mut self, mut data: &[u8], filled: &mut Vec<u8>) -> Result<(), Bad> {
         while !data.is_empty() {
             let wanted = match self.at {
                 At::Header => HEADER - self.gathered.len(),
@@ -53,14 +57,20 @@ impl Binary {
             };
             data = rest;
             let whole = piece.len() == wanted;
+            let row = self.row;
             if let At::Value { left } = self.at {
+                filled.extend_from_slice(piece);
                 self.value(piece, left - piece.len())?;
             } else {
                 self.gathered.extend_from_slice(piece);
                 if whole {
+                    self.write_number(filled);
                     self.number()?;
                     self.gathered.clear();
                 }
+            }
+            if self.row > row {
+                filled.extend_from_slice(&self.fills.1);
             }
         }
         Ok(())
@@ -72,6 +82,18 @@ impl Binary {
             // Older servers take the end of the data between two rows for the end.
             At::Count if self.gathered.is_empty() => Ok(()),
             At::Header | At::Count | At::Length | At::Value { .. } => self.unclear("it has no end"),
+        }
+    }
+
+    /// A complete number goes on; a count with what is added.
+    fn write_number(&self, filled: &mut Vec<u8>) {
+        match (self.at, self.gathered.as_slice()) {
+            (At::Count, [high, low]) if [*high, *low] != [0xff, 0xff] => {
+                let count = u16::from_be_bytes([*high, *low]);
+                let added = u16::try_from(self.fills.0).unwrap_or_default();
+                filled.extend_from_slice(&count.saturating_add(added).to_be_bytes());
+            }
+            (_, number) => filled.extend_from_slice(number),
         }
     }
 
@@ -200,10 +222,12 @@ mod tests {
     /// The row of the refusal, the same wherever the data is cut.
     fn refused(data: &[u8]) -> Option<u64> {
         let run = |cut: usize| {
-            let mut reader = Binary::new(2, vec![(1, ScopeValue::Bigint(7))]);
+            let mut reader = Binary::new(2, vec![(1, ScopeValue::Bigint(7))], (0, Vec::new()));
             let (one, two) = data.split_at(cut);
-            reader.take(one)?;
-            reader.take(two)?;
+            let mut filled = Vec::new();
+            reader.take(one, &mut filled)?;
+            reader.take(two, &mut filled)?;
+            assert!(reader.finish().is_err() || filled == data);
             reader.finish()
         };
         let whole = run(0);
@@ -211,6 +235,26 @@ mod tests {
             assert_eq!(run(cut), whole, "cut at {cut}");
         }
         whole.err().map(|bad| bad.row)
+    }
+
+    #[test]
+    fn rows_are_filled_at_their_ends() {
+        let end = [0xff, 0xff];
+        let given = data(&[&[Some(b"a"), None], &[Some(b""), Some(b"b")]], &end);
+        let wanted: &[&[Option<&[u8]>]] = &[
+            &[Some(b"a"), None, Some(b"7")],
+            &[Some(b""), Some(b"b"), Some(b"7")],
+        ];
+        let wanted = data(wanted, &end);
+        for cut in 0..=given.len() {
+            let fill = (1, b"\0\0\0\x017".to_vec());
+            let (mut reader, mut filled) = (Binary::new(2, Vec::new(), fill), Vec::new());
+            let (one, two) = given.split_at(cut);
+            reader.take(one, &mut filled).unwrap();
+            reader.take(two, &mut filled).unwrap();
+            reader.finish().unwrap();
+            assert_eq!(filled, wanted, "cut at {cut}");
+        }
     }
 
     #[test]

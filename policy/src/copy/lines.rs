@@ -1,7 +1,8 @@
 //! Rows as lines: the formats text and csv, read as `CopyReadLineText` and `CopyReadAttributes…` do.
 //!
 //! Refused, because servers differ or the end of a line would depend on what came before: the end
-//! marker `\.`, a carriage return that no line feed follows, an escape in a key.
+//! marker `\.` but as the last line of text, a carriage return that no line feed follows, an escape
+//! in a key.
 
 use super::{Bad, Keys, Style, What, gather};
 
@@ -17,6 +18,10 @@ enum At {
     Quote,
     /// Behind a carriage return that has ended a row.
     Return,
+    /// Text: behind `\.` alone on its line.
+    Marker,
+    /// Behind the end marker: nothing may follow.
+    End,
 }
 
 /// What may become `\.` at the start of a line.
@@ -46,18 +51,22 @@ pub(super) struct Lines {
     value: Vec<u8>,
     /// How many keys of the row were found good.
     good: usize,
+    /// What every row gets at its end.
+    row_end: Vec<u8>,
+    /// Whether the last byte has ended a row.
+    ended: bool,
 }
 
 impl Lines {
-    pub(super) fn text(style: &Style, keys: Keys) -> Self {
-        Self::new(style, None, keys)
+    pub(super) fn text(style: &Style, keys: Keys, row_end: Vec<u8>) -> Self {
+        Self::new(style, None, keys, row_end)
     }
 
-    pub(super) fn csv(style: &Style, keys: Keys) -> Self {
-        Self::new(style, Some(style.quote), keys)
+    pub(super) fn csv(style: &Style, keys: Keys, row_end: Vec<u8>) -> Self {
+        Self::new(style, Some(style.quote), keys, row_end)
     }
 
-    fn new(style: &Style, quote: Option<u8>, keys: Keys) -> Self {
+    fn new(style: &Style, quote: Option<u8>, keys: Keys, row_end: Vec<u8>) -> Self {
         Self {
             delimiter: style.delimiter,
             quote,
@@ -71,23 +80,47 @@ impl Lines {
             empty: true,
             value: Vec::new(),
             good: 0,
+            row_end,
+            ended: false,
         }
     }
 
-    pub(super) fn take(&mut self, data: &[u8]) -> Result<(), Bad> {
-        data.iter().try_for_each(|byte| self.byte(*byte))
+    /// Reads a piece; `filled` gets it with its rows filled, if they are.
+    pub(super) fn take(&mut self, data: &[u8], filled: &mut Vec<u8>) -> Result<(), Bad> {
+        if self.row_end.is_empty() {
+            return data.iter().try_for_each(|byte| self.byte(*byte));
+        }
+        for byte in data {
+            self.byte(*byte)?;
+            self.fill(filled);
+            filled.push(*byte);
+        }
+        Ok(())
     }
 
-    pub(super) fn finish(&mut self) -> Result<(), Bad> {
+    fn fill(&mut self, filled: &mut Vec<u8>) {
+        if std::mem::take(&mut self.ended) {
+            filled.extend_from_slice(&self.row_end);
+        }
+    }
+
+    pub(super) fn finish(&mut self, filled: &mut Vec<u8>) -> Result<(), Bad> {
         match self.at {
             At::Field | At::Quote if self.empty => Ok(()),
-            At::Field | At::Quote => self.end_row(),
-            At::Escape | At::Quoted | At::Return => self.unclear("it has no end"),
+            At::Field | At::Quote => {
+                self.end_row()?;
+                self.fill(filled);
+                Ok(())
+            }
+            At::End => Ok(()),
+            At::Escape | At::Quoted | At::Return | At::Marker => self.unclear("it has no end"),
         }
     }
 
     fn byte(&mut self, byte: u8) -> Result<(), Bad> {
-        self.refuse_end_marker(byte)?;
+        if self.ends(byte)? {
+            return Ok(());
+        }
         if byte == 0 {
             return self.unclear("it holds a NUL byte");
         }
@@ -119,6 +152,7 @@ impl Lines {
                 Ok(())
             }
             At::Return => self.unclear("it ends with a carriage return alone"),
+            At::Marker | At::End => self.unclear("it follows an end marker"),
         }
     }
 
@@ -187,21 +221,39 @@ impl Lines {
         if !self.header && self.good != self.keys.len() {
             return self.unclear("it lacks the tenant column");
         }
-        self.header = false;
+        self.ended = !std::mem::take(&mut self.header);
         (self.field, self.good, self.empty) = (0, 0, true);
         self.row += 1;
         Ok(())
     }
 
-    /// Some servers take it for the end of the data even inside of quotes.
-    fn refuse_end_marker(&mut self, byte: u8) -> Result<(), Bad> {
+    /// Reads the end marker: the last line of text. Some servers take it for the end of csv, too,
+    /// even inside of quotes.
+    fn ends(&mut self, byte: u8) -> Result<bool, Bad> {
+        if self.at == At::Marker {
+            self.at = match byte {
+                b'\n' => At::End,
+                _ => At::Marker,
+            };
+            return match self.at {
+                At::End => Ok(true),
+                _ => self.unclear("it holds an end marker").map(|()| true),
+            };
+        }
+        let marks = self.start == Start::Backslash && byte == b'.';
         self.start = match (self.start, byte) {
-            (Start::Backslash, b'.') => return self.unclear("it holds an end marker"),
             (_, b'\n' | b'\r') => Start::Line,
             (Start::Line, b'\\') => Start::Backslash,
             _ => Start::Past,
         };
-        Ok(())
+        if !marks {
+            return Ok(false);
+        }
+        if self.quote.is_some() || self.at != At::Escape {
+            return self.unclear("it holds an end marker").map(|()| true);
+        }
+        self.at = At::Marker;
+        Ok(true)
     }
 
     fn unclear(&self, what: &'static str) -> Result<(), Bad> {
@@ -233,19 +285,51 @@ mod tests {
         };
         let keys = vec![(1, ScopeValue::Bigint(7))];
         if csv {
-            Lines::csv(&style, keys)
+            Lines::csv(&style, keys, Vec::new())
         } else {
-            Lines::text(&style, keys)
+            Lines::text(&style, keys, Vec::new())
         }
+    }
+
+    /// What the server sees of rows that are filled, the same wherever the data is cut.
+    fn filled(csv: bool, header: bool, data: &[u8]) -> String {
+        let run = |cut: usize| {
+            let mut reader = lines(csv, header, "-");
+            (reader.keys, reader.row_end) = (Vec::new(), b"<7>".to_vec());
+            let (one, two) = data.split_at(cut);
+            let mut filled = Vec::new();
+            reader.take(one, &mut filled).unwrap();
+            reader.take(two, &mut filled).unwrap();
+            reader.finish(&mut filled).unwrap();
+            String::from_utf8(filled).unwrap()
+        };
+        let whole = run(0);
+        for cut in 1..=data.len() {
+            assert_eq!(run(cut), whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    #[test]
+    fn rows_are_filled_at_their_ends() {
+        assert_eq!(filled(false, false, b"a\tb\nc"), "a\tb<7>\nc<7>");
+        assert_eq!(filled(false, false, b"a\\\nb\r\n\n"), "a\\\nb<7>\r\n<7>\n");
+        assert_eq!(filled(false, false, b"a\n\\.\n"), "a<7>\n\\.\n");
+        assert_eq!(
+            filled(true, true, b"h,\"\n\"\na,\"b\n\"\n"),
+            "h,\"\n\"\na,\"b\n\"<7>\n"
+        );
+        assert_eq!(filled(true, false, b""), "");
     }
 
     /// The outcome, the same wherever the data is cut.
     fn outcome(make: impl Fn() -> Lines, data: &[u8]) -> Result<(), Bad> {
         let run = |cut: usize| {
             let (mut reader, (one, two)) = (make(), data.split_at(cut));
-            reader.take(one)?;
-            reader.take(two)?;
-            reader.finish()
+            let mut filled = Vec::new();
+            reader.take(one, &mut filled)?;
+            reader.take(two, &mut filled)?;
+            reader.finish(&mut filled)
         };
         let whole = run(0);
         for cut in 1..=data.len() {
@@ -273,6 +357,8 @@ mod tests {
             "\\\\\t7\n",
             "\\x37\t7\n",
             "\\N\t7\t\\N\n",
+            "\\.\n",
+            "a\t7\n\\.\n",
         ] {
             assert_eq!(text(good), None, "{good:?}");
         }
@@ -288,7 +374,9 @@ mod tests {
             ("a\\\t7\n", 1),
             ("a\\\\\t8\n", 1),
             ("a\\\n\t8\n", 1),
-            ("\\.\n", 1),
+            ("\\.", 1),
+            ("\\.\r\n", 1),
+            ("\\.x\n", 1),
             ("a\t7\n\\.\nb\t8\n", 2),
             ("a\t7\\.\n", 1),
             ("a\\.\t7\n", 1),

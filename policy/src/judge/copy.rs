@@ -11,7 +11,7 @@ use super::statement::refused;
 use super::{EntryId, EntryKind, Judge, unsupported};
 use crate::bind::Guard;
 use crate::catalog::{Relation, RelationKind};
-use crate::copy::{Format, KeyColumn, Rows, Style};
+use crate::copy::{Fill, Format, KeyColumn, Rows, Style};
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
 use crate::rewrite;
@@ -77,12 +77,18 @@ impl Judge<'_> {
             return Err(refused("COPY FROM into this kind of relation"));
         }
         let named = names::strings(&copy.attlist)?;
-        let columns: Vec<String> = column_names(relation, &named)?
+        let mut columns: Vec<String> = column_names(relation, &named)?
             .into_iter()
             .map(str::to_owned)
             .collect();
+        let written = columns.len();
+        let types: Vec<Option<u32>> = keys
+            .iter()
+            .map(|key| relation.column(&key.column).map(|column| column.type_oid))
+            .collect();
+        let mut fills = Vec::new();
         let mut places = Vec::with_capacity(keys.len());
-        for key in &keys {
+        for (key, type_oid) in keys.iter().zip(types) {
             if key.via.is_some() {
                 return Err(
                     unsupported("COPY FROM into a table that is reached through a parent")
@@ -90,27 +96,35 @@ impl Judge<'_> {
                         .hint("Write INSERT."),
                 );
             }
-            let Some(column) = columns.iter().position(|name| *name == key.column) else {
-                return Err(Denial::new(
-                    DenyReason::MissingValue,
-                    format!("COPY FROM must list column \"{}\"", key.column),
-                )
-                .table(&table));
-            };
             if self.request.values.get(key.slot).is_none() {
                 let text = "the token lacks the claim that scopes this table";
                 return Err(Denial::new(DenyReason::MissingClaim, text).table(&table));
             }
-            places.push(KeyColumn {
-                column,
-                slot: key.slot,
-            });
+            let given = columns.iter().position(|name| *name == key.column);
+            match (given, type_oid) {
+                (Some(column), _) => places.push(KeyColumn {
+                    column,
+                    slot: key.slot,
+                }),
+                (None, Some(type_oid)) if self.may_fill(id, key, &table).is_ok() => {
+                    columns.push(key.column.clone());
+                    fills.push(Fill {
+                        slot: key.slot,
+                        type_oid,
+                    });
+                }
+                (None, _) => {
+                    let text = format!("COPY FROM must list column \"{}\"", key.column);
+                    return Err(Denial::new(DenyReason::MissingValue, text).table(&table));
+                }
+            }
         }
         self.findings.rows = Some(Rows {
             table,
             format: format(&copy.options)?,
-            columns: columns.len(),
+            columns: written,
             keys: places,
+            fills,
         });
         copy.attlist = columns.iter().map(|name| rewrite::string(name)).collect();
         self.rewritten();

@@ -4,6 +4,7 @@
 use super::{Gap, Step, Walk, need};
 use crate::catalog::{Relation, RelationKind};
 use crate::copy::{Format, Style};
+use crate::judge::Key;
 use crate::tree::{Node, Value};
 
 /// `SETOP_NONE` and `LIMIT_OPTION_DEFAULT`.
@@ -77,25 +78,36 @@ impl<'a> Walk<'a> {
             .iter()
             .map(Value::as_name)
             .collect();
+        let written = written.ok_or(Gap("not a column's name"))?;
+        let (given, filled) = written
+            .split_at_checked(columns.len())
+            .ok_or(Gap("COPY lacks a column"))?;
         need(
-            written.as_deref() == Some(columns.as_slice()) && rows.columns == columns.len(),
+            given == columns.as_slice()
+                && rows.columns == columns.len()
+                && rows.fills.len() == filled.len(),
             "COPY is of other columns",
         )?;
-        let checked = keys.iter().all(|key| {
-            let mut named = columns
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| **name == key.column);
-            match (named.next(), named.next()) {
-                (Some((at, _)), None) if key.via.is_none() => rows
+        let once = |name: &str| written.iter().filter(|it| **it == name).count() == 1;
+        let holds = |key: &Key| {
+            if key.via.is_some() || !once(&key.column) {
+                return false;
+            }
+            let is_key = |name: &&str| **name == *key.column;
+            match (
+                given.iter().position(is_key),
+                filled.iter().position(is_key),
+            ) {
+                (Some(at), None) => rows
                     .keys
                     .iter()
                     .any(|it| it.column == at && it.slot == key.slot),
+                (None, Some(at)) => rows.fills.get(at).is_some_and(|it| it.slot == key.slot),
                 _ => false,
             }
-        });
+        };
         need(
-            checked && rows.keys.len() == keys.len(),
+            keys.iter().all(holds) && rows.keys.len() + rows.fills.len() == keys.len(),
             "a key is not checked",
         )?;
         need(

@@ -586,7 +586,7 @@ fn a_copied_table_becomes_a_query_over_its_own_rows() {
 
 #[test]
 fn copied_rows_are_checked_where_the_keys_stand() {
-    use crate::copy::{Format, KeyColumn, Rows, Style};
+    use crate::copy::{Fill, Format, KeyColumn, Rows, Style};
     let rows = |column: usize, columns: usize, delimiter: u8| Rows {
         table: "public.leads".to_owned(),
         format: Format::Text(Style {
@@ -597,6 +597,18 @@ fn copied_rows_are_checked_where_the_keys_stand() {
         }),
         columns,
         keys: vec![KeyColumn { column, slot: 0 }],
+        fills: Vec::new(),
+    };
+    let filled = |columns: usize, slots: &[usize]| Rows {
+        keys: Vec::new(),
+        fills: slots
+            .iter()
+            .map(|slot| Fill {
+                slot: *slot,
+                type_oid: 2950,
+            })
+            .collect(),
+        ..rows(0, columns, b'|')
     };
     let try_with = |client: &str, list: &str, rows: Rows| {
         let there = format!("COPY public.leads ({list}) FROM STDIN (DELIMITER '|')");
@@ -613,6 +625,20 @@ fn copied_rows_are_checked_where_the_keys_stand() {
     assert!(try_with(client, "name, org_id", rows(1, 2, b'|')));
     let client = "COPY leads (org_id, org_id) FROM STDIN (DELIMITER '|')";
     assert!(!try_with(client, "org_id, org_id", rows(1, 2, b'|')));
+    let client = "COPY leads (name, id) FROM STDIN (DELIMITER '|')";
+    assert!(try_with(client, "name, id, org_id", filled(2, &[0])));
+    assert!(!try_with(client, "name, id, org_id", filled(2, &[1])));
+    assert!(!try_with(client, "name, id, org_id", filled(3, &[0])));
+    assert!(!try_with(client, "name, id, org_id", filled(2, &[])));
+    assert!(!try_with(client, "name, org_id, id", filled(2, &[0])));
+    assert!(!try_with(client, "name, id", filled(2, &[0])));
+    assert!(!try_with(
+        client,
+        "name, id, org_id, org_id",
+        filled(2, &[0, 0])
+    ));
+    let client = "COPY leads (org_id, id) FROM STDIN (DELIMITER '|')";
+    assert!(!try_with(client, "org_id, id, org_id", filled(2, &[0])));
 }
 
 #[test]

@@ -74,7 +74,10 @@ impl Session {
                 Err(denial) => self.fail_copy(denial, server),
             },
             b'c' => match self.rows.finish() {
-                Ok(()) => {
+                Ok(rest) => {
+                    if !rest.bytes().is_empty() {
+                        server.copy_data(&rest);
+                    }
                     server.forward(Forward::CopyDone, body);
                     if self
                         .queue

@@ -25,7 +25,7 @@ impl Session {
             })
         };
         match tag {
-            b't' | b'E' | b'N' | b'Z' | b'C' | b'S' => true,
+            b't' | b'E' | b'N' | b'Z' | b'C' | b'S' | b'G' => true,
             _ => own(),
         }
     }
@@ -58,7 +58,7 @@ impl Session {
             (b'D' | b'd' | b'c', Expect::Query | Expect::Execute) => Ok(Passed::AsIs),
             (b'T' | b'I' | b'H', Expect::Query) => Ok(Passed::AsIs),
             (b'H', Expect::Execute) => Ok(Passed::AsIs),
-            (b'G', Expect::Query | Expect::Execute) => self.copy_in(),
+            (b'G', Expect::Query | Expect::Execute) => self.copy_in(body),
             (b'C', Expect::Query | Expect::Execute) => self.complete(expect, body),
             (b'1', Expect::Parse)
             | (b'2', Expect::Bind)
@@ -134,7 +134,7 @@ impl Session {
         Ok(Passed::Done)
     }
 
-    fn copy_in(&mut self) -> Result<Passed, Stop> {
+    fn copy_in(&mut self, body: &[u8]) -> Result<Passed, Stop> {
         if self.copy != Copy::Awaited {
             // Messages sent since would be read as data.
             return Err(Stop::desynchronised());
@@ -142,12 +142,18 @@ impl Session {
         let Some(plan) = self.queue.front().and_then(|front| front.plan.as_ref()) else {
             return Err(Stop::desynchronised());
         };
+        let added = plan.rows.as_ref().map_or(0, |rows| rows.fills.len());
         self.rows = match Guard::new(plan, &self.judging.access().values) {
             Ok(guard) => guard,
             Err(denial) => return Err(Stop::Fatal(Report::from(denial))),
         };
         self.copy = Copy::In;
-        Ok(Passed::AsIs)
+        if added == 0 {
+            return Ok(Passed::AsIs);
+        }
+        answer::copy_in_response(&mut self.to_client, body, added)
+            .ok_or_else(Stop::desynchronised)?;
+        Ok(Passed::Done)
     }
 
     /// CommandComplete.

@@ -67,6 +67,21 @@ pub fn command_complete(out: &mut BytesMut, tag: &str) {
     message(out, b'C', |out| string(out, tag.as_bytes()));
 }
 
+/// A CopyInResponse without the last `added` columns, which the client knows nothing of.
+pub fn copy_in_response(out: &mut BytesMut, body: &[u8], added: usize) -> Option<()> {
+    let (format, rest) = body.split_first()?;
+    let (count, formats) = rest.split_at_checked(2)?;
+    let count = usize::from(u16::from_be_bytes(count.try_into().ok()?));
+    let own = count.checked_sub(added)?;
+    let formats = formats.get(..own * 2)?;
+    message(out, b'G', |out| {
+        out.put_u8(*format);
+        out.put_u16(u16::try_from(own).unwrap_or(u16::MAX));
+        out.put_slice(formats);
+    });
+    Some(())
+}
+
 /// The server's ParameterDescription without its last `hidden` types; `None` when there are not so
 /// many.
 pub fn parameter_description(out: &mut BytesMut, body: &[u8], hidden: usize) -> Option<()> {
