@@ -297,6 +297,65 @@ fn a_second_type_of_the_tenant_claim_is_possible() {
 }
 
 #[test]
+fn a_table_is_scoped_by_several_columns() {
+    let own = |column: &str| ScopeKey {
+        column: column.to_owned(),
+        claim: ClaimPath(vec!["app_metadata".to_owned(), "org_id".to_owned()]),
+        value_type: ValueType::Uuid,
+    };
+    let by = |column: &str, claim: &str, value_type| ScopeKey {
+        column: column.to_owned(),
+        claim: ClaimPath(vec![claim.to_owned()]),
+        value_type,
+    };
+    let policy = policy(
+        "[[table]]\nname = 'a.drafts'\nalso = [{ column = 'user_id', claim = 'sub' }]\n\
+         [[table]]\nname = 'a.desks'\ncolumn = 'org'\n\
+         [[table.also]]\ncolumn = 'region'\nclaim = 'region'\ntype = 'text'\n\
+         [[table.also]]\ncolumn = 'team'\nclaim = 'team'\ntype = 'bigint'\n",
+    );
+    let drafts = [own("org_id"), by("user_id", "sub", ValueType::Uuid)];
+    assert_eq!(*table(&policy, "a.drafts"), Scope::Keys(drafts.into()));
+    let desks = [
+        own("org"),
+        by("region", "region", ValueType::Text),
+        by("team", "team", ValueType::Bigint),
+    ];
+    assert_eq!(*table(&policy, "a.desks"), Scope::Keys(desks.into()));
+}
+
+#[test]
+fn problems_of_further_columns_are_shown_where_they_stand() {
+    let text = r#"
+[[table]]
+name = "a.one"
+also = [{ column = "org_id", claim = "sub" }, { column = "u", claim = "sub" }, { column = "u", claim = "sub" }]
+[[table]]
+name = "a.two"
+also = [{ column = "user_id" }]
+[[table]]
+name = "a.three"
+scope = "global"
+also = [{ column = "u", claim = "user_metadata.u", typ = "text" }]
+[[table]]
+name = "a.four"
+also = "user_id"
+"#;
+    let shown = problems_of(text);
+    let starts = |start: &str| {
+        let found = shown.lines().any(|line| line.starts_with(start));
+        assert!(found, "{start}\n{shown}");
+    };
+    starts("policy.toml:5:20: column \"org_id\" scopes the table already");
+    starts("policy.toml:5:91: column \"u\" scopes the table already");
+    starts("policy.toml:8:9: key \"claim\" is missing in [[table.also]]");
+    starts("policy.toml:12:1: \"also\" can't stand beside \"scope\"");
+    starts("policy.toml:12:33: claim path goes through \"user_metadata\"");
+    starts("policy.toml:12:52: unknown key \"typ\" in [[table.also]]");
+    starts("policy.toml:15:1: \"also\" is a string, not an array");
+}
+
+#[test]
 fn problems_of_the_catalogue_are_shown_at_the_line_that_names_the_object() {
     let loaded = read("version = 1\n[[table]]\nname = 'public.lead'\n").unwrap();
     let problem = |object: &str| BindingProblem {

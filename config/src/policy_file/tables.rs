@@ -21,6 +21,7 @@ struct Written {
     column: Option<String>,
     claim: Option<ClaimPath>,
     value_type: Option<ValueType>,
+    also: Vec<ScopeKey>,
     via: Option<Scope>,
     global: bool,
     access: Option<Access>,
@@ -33,7 +34,7 @@ impl Reader {
     pub(super) fn tables(&mut self, root: &mut Section<'_>, tenant: &TenantRule) -> Vec<TableRule> {
         let mut tables: Vec<TableRule> = Vec::new();
         for section in root.sections(&mut self.report, "table") {
-            let written = self.table(section);
+            let written = self.table(section, tenant);
             let scope = written.scope(tenant);
             for (name, origin) in written.names {
                 let known = self.index.get(&format!("{name}"));
@@ -73,9 +74,10 @@ impl Reader {
         );
     }
 
-    fn table(&mut self, mut section: Section<'_>) -> Written {
+    fn table(&mut self, mut section: Section<'_>, tenant: &TenantRule) -> Written {
         let names = self.table_names(&mut section);
         self.refuse_conflicts(&mut section);
+        let also = self.also(&mut section, tenant);
         let via = section.section(&mut self.report, "via");
         let report = &mut self.report;
         let written = Written {
@@ -88,6 +90,7 @@ impl Reader {
             missing_filter: section.optional(report, "missing_filter", choice(MISSING_FILTERS)),
             missing_value: section.optional(report, "missing_value", choice(MISSING_VALUES)),
             mode: section.optional(report, "mode", choice(MODES)),
+            also,
             via: None,
         };
         section.finish(report);
@@ -131,12 +134,13 @@ impl Reader {
                     "column",
                     "claim",
                     "type",
+                    "also",
                     "via",
                     "missing_filter",
                     "missing_value",
                 ],
             ),
-            ("via", &["column", "claim", "type"]),
+            ("via", &["column", "claim", "type", "also"]),
         ];
         for (key, others) in rules {
             if section.take(key).is_none() {
@@ -178,6 +182,39 @@ impl Reader {
         }
     }
 
+    /// Further columns that must match, each with its claim. A column is named once.
+    fn also(&mut self, section: &mut Section<'_>, tenant: &TenantRule) -> Vec<ScopeKey> {
+        let first = section.take("column");
+        let first = first.and_then(|entry| names::column(&entry.node).ok());
+        let mut taken = vec![first.unwrap_or_else(|| tenant.column.clone())];
+        let mut keys = Vec::new();
+        for mut also in section.sections(&mut self.report, "also") {
+            let written = also.take("column").map(|entry| entry.node.origin.clone());
+            let report = &mut self.report;
+            let column = also.required(report, "column", names::column);
+            let claim = also.required(report, "claim", claim::path);
+            let value_type = also.or(report, "type", value_type, tenant.value_type);
+            also.finish(report);
+            let (Some(column), Some(claim), Some(written)) = (column, claim, written) else {
+                continue;
+            };
+            if taken.contains(&column) {
+                let message = format!("column \"{column}\" scopes the table already");
+                let complaint =
+                    Complaint::new(message).help("name another column, or leave it out");
+                self.report.complain(&written, complaint);
+                continue;
+            }
+            taken.push(column.clone());
+            keys.push(ScopeKey {
+                column,
+                claim,
+                value_type,
+            });
+        }
+        keys
+    }
+
     fn via(&mut self, mut section: Section<'_>) -> Option<Scope> {
         let report = &mut self.report;
         let column = section.required(report, "column", names::column);
@@ -200,13 +237,14 @@ impl Written {
         if let Some(via) = &self.via {
             return via.clone();
         }
-        match &self.column {
-            Some(column) => Scope::Keys(vec![ScopeKey {
-                column: column.clone(),
-                claim: self.claim.clone().unwrap_or_else(|| tenant.claim.clone()),
-                value_type: self.value_type.unwrap_or(tenant.value_type),
-            }]),
-            None => Scope::Discovered,
+        if self.column.is_none() && self.also.is_empty() {
+            return Scope::Discovered;
         }
+        let own = ScopeKey {
+            column: self.column.as_ref().unwrap_or(&tenant.column).clone(),
+            claim: self.claim.as_ref().unwrap_or(&tenant.claim).clone(),
+            value_type: self.value_type.unwrap_or(tenant.value_type),
+        };
+        Scope::Keys([own].into_iter().chain(self.also.clone()).collect())
     }
 }
