@@ -13,6 +13,7 @@ pub mod settings;
 
 mod database_url;
 mod document;
+mod migration_file;
 mod policy_file;
 mod reader;
 mod suggest;
@@ -23,6 +24,7 @@ mod warden;
 
 pub use diagnostic::{File, Place, Problem, Problems};
 pub use environment::Environment;
+pub use migration_file::{LoadedMigration, load_migration, read_migration};
 pub use policy_file::{LoadedPolicy, PolicySource, load_policy, read_policy};
 pub use secret::Secret;
 pub use settings::Settings;

@@ -18,9 +18,9 @@ use crate::values::{self, choice, text};
 
 mod cases;
 mod claim;
-mod names;
+pub(crate) mod names;
 mod roles;
-mod source;
+pub(crate) mod source;
 mod tables;
 
 pub use source::PolicySource;

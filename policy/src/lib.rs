@@ -21,6 +21,7 @@ pub mod deny;
 pub mod engine;
 mod judge;
 mod limits;
+pub mod migration;
 mod observe;
 mod parse;
 pub mod plan;

@@ -16,6 +16,7 @@ mod demo;
 mod explain;
 mod failure;
 mod input;
+mod migrate;
 mod output;
 mod place;
 mod policy_check;
@@ -58,6 +59,9 @@ enum Command {
     Check(check::Arguments),
     /// Find what a live database lacks to keep tenants apart.
     Audit(audit::Arguments),
+    /// Bring a live database to the tenancy model, in phases.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Write the catalogue snapshot of a database, which offline commands read.
     Catalog(catalog::Arguments),
     /// Make and look at development tokens.
@@ -102,6 +106,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Migrate(command) => migrate::run(&command),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Token(Token::Mint(arguments)) => token_mint::run(&arguments),
         Command::Token(Token::Inspect(arguments)) => token_inspect::run(&arguments),

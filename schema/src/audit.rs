@@ -9,11 +9,11 @@
 mod counts;
 mod expectations;
 mod expression;
-mod facts;
+pub(crate) mod facts;
 mod finding;
-mod lints;
-mod scoping;
-mod snapshot;
+pub(crate) mod lints;
+pub(crate) mod scoping;
+pub(crate) mod snapshot;
 mod sources;
 mod suppression;
 
@@ -82,14 +82,23 @@ pub async fn audit(client: &Client, options: &Options) -> Result<Report, Error> 
     Ok(report(&read?, options))
 }
 
-async fn read_facts(
+/// The facts that need no count: the snapshot and how it is scoped. In the client's transaction.
+pub(crate) async fn read_model(
     client: &Client,
     options: &Options,
     catalog: &Arc<pgwarden_policy::Catalog>,
 ) -> Result<Facts, Error> {
     let snapshot = snapshot::read(client).await?;
     let scoping = scoping::resolve(options, &snapshot, catalog);
-    let mut facts = Facts::new(snapshot, scoping, options.proxy_role.clone());
+    Ok(Facts::new(snapshot, scoping, options.proxy_role.clone()))
+}
+
+async fn read_facts(
+    client: &Client,
+    options: &Options,
+    catalog: &Arc<pgwarden_policy::Catalog>,
+) -> Result<Facts, Error> {
+    let mut facts = read_model(client, options, catalog).await?;
     facts.counts = counts::read(client, &facts).await?;
     facts.missing = expectations::missing(&options.scripts, catalog, &facts.scoping.policy);
     Ok(facts)

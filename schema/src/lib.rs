@@ -8,6 +8,7 @@
 //! understood (a new kind of type, say) is left out, and what is left out is denied.
 
 pub mod audit;
+pub mod migrate;
 
 mod error;
 mod fingerprint;

@@ -10,7 +10,7 @@ use crate::values::word;
 const NAME_BYTES_MAX: usize = 63;
 
 /// `schema.name`.
-pub(super) fn qualified(node: &Node) -> Result<QualifiedName, Complaint> {
+pub(crate) fn qualified(node: &Node) -> Result<QualifiedName, Complaint> {
     let written = word(node)?;
     let mut parts = parts(&written)?.into_iter();
     match (parts.next(), parts.next(), parts.next()) {
@@ -26,17 +26,17 @@ pub(super) fn qualified(node: &Node) -> Result<QualifiedName, Complaint> {
 }
 
 /// One name, such as a schema's.
-pub(super) fn schema(node: &Node) -> Result<String, Complaint> {
+pub(crate) fn schema(node: &Node) -> Result<String, Complaint> {
     single(node, "schema")
 }
 
 /// A column's name.
-pub(super) fn column(node: &Node) -> Result<String, Complaint> {
+pub(crate) fn column(node: &Node) -> Result<String, Complaint> {
     single(node, "column")
 }
 
 /// A role's name.
-pub(super) fn role(node: &Node) -> Result<String, Complaint> {
+pub(crate) fn role(node: &Node) -> Result<String, Complaint> {
     single(node, "role")
 }
 

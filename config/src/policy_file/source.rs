@@ -12,20 +12,20 @@ use crate::document::Origin;
 
 /// Object names and their places.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     spans: HashMap<String, Range<usize>>,
 }
 
 impl Index {
     /// Remembers the first place of an object.
-    pub(super) fn add(&mut self, object: String, origin: &Origin) {
+    pub(crate) fn add(&mut self, object: String, origin: &Origin) {
         if let Origin::Span(span) = origin {
             self.spans.entry(object).or_insert_with(|| span.clone());
         }
     }
 
     /// The place of an object.
-    pub(super) fn get(&self, object: &str) -> Option<Range<usize>> {
+    pub(crate) fn get(&self, object: &str) -> Option<Range<usize>> {
         self.spans.get(object).cloned()
     }
 }
@@ -38,7 +38,7 @@ pub struct PolicySource {
 }
 
 impl PolicySource {
-    pub(super) fn new(file: Arc<File>, index: Index) -> Self {
+    pub(crate) fn new(file: Arc<File>, index: Index) -> Self {
         Self { file, index }
     }
 

@@ -230,6 +230,16 @@ fn tenant_key_sql(facts: &Facts, it: TenantColumn<'_>, old: Option<&str>) -> Opt
     ))
 }
 
+/// Whether an index leads with the tenant's column.
+pub(crate) fn has_tenant_index(it: &TenantColumn<'_>) -> bool {
+    IndexUse::of(it) == IndexUse::Leading
+}
+
+/// Whether a trigger keeps the row's tenant.
+pub(crate) fn keeps_tenant(facts: &Facts, it: &TenantColumn<'_>) -> bool {
+    matches!(guard::Guard::of(facts, it), guard::Guard::Effective)
+}
+
 /// What indexes do for the filter by tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IndexUse {
@@ -289,7 +299,7 @@ fn revoke_sql(relation: &Relation, what: &str) -> Option<String> {
 }
 
 /// A name that is not from the server, as SQL.
-fn ident(name: &str) -> String {
+pub(crate) fn ident(name: &str) -> String {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
     match name.chars().all(plain) && !name.starts_with(|it: char| it.is_ascii_digit()) {
         true => name.to_owned(),

@@ -31,7 +31,7 @@ pub(crate) struct Scoping {
     pub(crate) notes: Vec<String>,
 }
 
-pub(super) fn resolve(options: &Options, snapshot: &Snapshot, catalog: &Arc<Catalog>) -> Scoping {
+pub(crate) fn resolve(options: &Options, snapshot: &Snapshot, catalog: &Arc<Catalog>) -> Scoping {
     let mut notes = Vec::new();
     let policy = match &options.policy {
         Some(policy) => Arc::clone(policy),

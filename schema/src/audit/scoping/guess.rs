@@ -52,6 +52,7 @@ const FOREIGN_SCHEMAS: &[&str] = &[
     "cron",
     "net",
     "pgwarden",
+    "pgwarden_migrate",
 ];
 
 /// A policy that says what the guess is.

@@ -1,0 +1,69 @@
+//! `pgwarden migrate plan`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use pgwarden_config::load_migration;
+use pgwarden_schema::migrate::{PlanOptions, plan};
+
+use super::{Failure, folder, input, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It reads only. The files say what is done, by which locks, on how many rows, and how to undo it;
+they are all that `migrate apply` runs.")]
+pub(crate) struct Arguments {
+    /// The database: postgres://user@host:5432/database (the password also from PGPASSWORD)
+    #[arg(long, value_name = "URL")]
+    dsn: String,
+    /// The policy that says which tables are scoped; without one it is guessed
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Without a policy: the column that will hold the tenant
+    #[arg(long, value_name = "NAME", conflicts_with = "policy")]
+    tenant_column: Option<String>,
+    /// Where rows get their tenant from: users' tenants, parents, exceptions
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
+    /// The folder for the files
+    #[arg(long, value_name = "FOLDER", default_value = "migration")]
+    plan: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let policy = arguments.policy.as_deref().map(input::policy).transpose()?;
+    let mapping = arguments
+        .mapping
+        .as_deref()
+        .map(load_migration)
+        .transpose()?;
+    let options = PlanOptions {
+        policy: policy.map(|loaded| Arc::clone(&loaded.policy)),
+        tenant_column: arguments.tenant_column.clone(),
+        migration: mapping
+            .as_ref()
+            .map(|it| it.migration.clone())
+            .unwrap_or_default(),
+    };
+    let planned = input::on_server(&arguments.dsn, async |client| plan(client, &options).await)?;
+    let planned = planned.map_err(|problems| match &mapping {
+        Some(mapping) => Failure::from(mapping.source.locate_all(&problems)),
+        None => Failure::usage(
+            problems
+                .iter()
+                .map(|it| format!("{}: {}\n", it.object, it.message))
+                .collect::<String>(),
+        ),
+    })?;
+    folder::write(&arguments.plan, &planned.files)?;
+    let mut text = String::new();
+    for note in &planned.notes {
+        output::wrap(&mut text, 0, &format!("note: {note}"));
+    }
+    text += &match planned.files.len() {
+        0 => "nothing to do\n".to_owned(),
+        steps => format!("{steps} steps in {}\n", arguments.plan.display()),
+    };
+    output::write(&text)
+}

@@ -1,0 +1,50 @@
+//! The function that gives the session's tenant: the claim of the verified token, or NULL.
+
+use crate::migrate::file::{Run, Step};
+use crate::migrate::model::Model;
+use crate::migrate::names::literal;
+use crate::migrate::phase::Phase;
+
+/// Roles that a platform gives its tokens.
+const ROLES: [&str; 2] = ["authenticated", "service_role"];
+
+pub(super) fn step(model: &Model<'_>) -> Option<Step> {
+    let function = &model.function;
+    let (schema, name) = function.rsplit_once('.')?;
+    let bare = |it: &str| it.trim_matches('"').to_owned();
+    let there = model
+        .facts
+        .snapshot
+        .functions
+        .iter()
+        .any(|it| it.schema == bare(schema) && it.name == bare(name));
+    if there {
+        return None;
+    }
+    let path = model.facts.scoping.policy.tenant.claim.0.join(",");
+    let path = literal(&format!("{{{path}}}"));
+    let mut up = format!(
+        "CREATE FUNCTION {function}() RETURNS {} LANGUAGE sql STABLE AS $$\n  \
+         SELECT nullif(nullif(current_setting('request.jwt.claims', true), '')::jsonb #>> {path}, '')::{}\n$$;\n",
+        model.type_name, model.type_name
+    );
+    for role in ROLES {
+        if model.facts.snapshot.roles.iter().any(|it| it.name == role) {
+            up += &format!("GRANT EXECUTE ON FUNCTION {function}() TO {role};\n");
+        }
+    }
+    Some(Step {
+        phase: Phase::Expand,
+        slug: "session_tenant".to_owned(),
+        title: format!("{function}(): the session's tenant"),
+        run: Run::Transaction,
+        lock: "none that others hold".to_owned(),
+        rows: 0,
+        rate: 0,
+        reversible: "yes".to_owned(),
+        look_at: vec!["the claim is the one that policy.toml names".to_owned()],
+        up,
+        verify: Vec::new(),
+        down: format!("DROP FUNCTION {function}();"),
+    })
+}

@@ -1,0 +1,62 @@
+//! Older rows are checked, too: readers and writers go on meanwhile.
+
+use crate::migrate::file::{Run, Step};
+use crate::migrate::model::Model;
+use crate::migrate::phase::Phase;
+use crate::migrate::targets::Target;
+
+use super::constraints::{check_name, key_name, lacks_key};
+
+pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
+    let (table, column) = (&target.table.sql, &target.sql);
+    let mut lines = Vec::new();
+    if target.may_lack() {
+        // What a transaction that was open all the while has added since the backfill.
+        lines.push(format!(
+            "UPDATE {table} t SET {column} = {} WHERE t.{column} IS NULL;",
+            target.origins.expression("t")
+        ));
+        lines.push(format!(
+            "ALTER TABLE {table} VALIDATE CONSTRAINT {};",
+            check_name(target)
+        ));
+    }
+    if lacks_key(model, target) {
+        if !target.partitioned() {
+            lines.push(format!(
+                "ALTER TABLE {table} VALIDATE CONSTRAINT {};",
+                key_name(target)
+            ));
+        }
+    } else {
+        let open = target.table.foreign_keys().filter(|it| {
+            !it.validated && matches!(it.columns.as_slice(), [only] if *only == target.column)
+        });
+        lines.extend(open.map(|it| format!("ALTER TABLE {table} VALIDATE CONSTRAINT {};", it.sql)));
+    }
+    if lines.is_empty() {
+        return None;
+    }
+    let orphans = format!(
+        "SELECT count(*) FROM {table} c WHERE NOT EXISTS (SELECT FROM {} p WHERE p.{} = c.{column});",
+        model.tenants.sql, model.tenants.key
+    );
+    Some(Step {
+        phase: Phase::Constrain,
+        slug: format!("{}_checked", target.slug()),
+        title: format!(
+            "all rows of {} have a tenant that exists",
+            target.table.full_name()
+        ),
+        run: Run::Transaction,
+        lock: "SHARE UPDATE EXCLUSIVE on the table (no other DDL) while all rows are read"
+            .to_owned(),
+        rows: target.rows,
+        rate: super::READ_RATE,
+        reversible: "nothing to undo".to_owned(),
+        look_at: Vec::new(),
+        up: lines.join("\n"),
+        verify: vec![orphans],
+        down: String::new(),
+    })
+}

@@ -1,0 +1,380 @@
+//! Which tables get a tenant, and where their rows' tenants come from.
+//!
+//! A table is one of them if the policy scopes it by the tenant, if it has the tenant's column, if
+//! its rows name a user, or if they refer to such a table. What the policy guards by something
+//! else, calls global or reaches through a parent stays as it is.
+
+use std::collections::{HashMap, HashSet};
+
+use pgwarden_policy::catalog::Oid;
+use pgwarden_policy::engine::BindingProblem;
+use pgwarden_policy::migration::{Migration, Orphans, TableMigration};
+use pgwarden_policy::rules::{QualifiedName, Scope};
+
+use crate::audit::facts::Facts;
+use crate::audit::lints::ident;
+use crate::audit::scoping::{is_about, type_of};
+use crate::audit::snapshot::{Column, Relation};
+
+use super::model::Tenants;
+use super::sources::{Origin, Origins};
+
+/// A table that gets a tenant.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) table: &'a Relation,
+    /// The tenant's column.
+    pub(super) column: String,
+    /// The same as SQL.
+    pub(super) sql: String,
+    pub(super) existing: Option<&'a Column>,
+    pub(super) origins: Origins,
+    /// Triggers to hold off, as SQL.
+    pub(super) hold: Vec<String>,
+    /// Estimated.
+    pub(super) rows: i64,
+}
+
+impl Target<'_> {
+    /// Whether rows may lack a tenant.
+    pub(super) fn may_lack(&self) -> bool {
+        self.existing.is_none_or(|it| !it.not_null)
+    }
+
+    /// Its name in files' names.
+    pub(super) fn slug(&self) -> String {
+        slug(self.table)
+    }
+
+    pub(super) fn partitioned(&self) -> bool {
+        self.table.kind == 'p'
+    }
+}
+
+/// A table's name in files' names.
+pub(super) fn slug(table: &Relation) -> String {
+    let kept = |it: char| if it.is_alphanumeric() { it } else { '_' };
+    format!("{}_{}", table.schema, table.name)
+        .chars()
+        .map(kept)
+        .collect()
+}
+
+/// Who is looked for, and what is wrong.
+struct Finder<'a, 'b> {
+    facts: &'a Facts,
+    migration: &'b Migration,
+    tenants: &'b Tenants<'a>,
+    columns: HashMap<Oid, String>,
+    problems: Vec<BindingProblem>,
+    notes: Vec<String>,
+}
+
+/// The targets, parents before their children.
+pub(super) fn find<'a>(
+    facts: &'a Facts,
+    migration: &Migration,
+    tenants: &Tenants<'a>,
+    rows: &HashMap<Oid, i64>,
+) -> Result<(Vec<Target<'a>>, Vec<String>), Vec<BindingProblem>> {
+    let mut finder = Finder {
+        facts,
+        migration,
+        tenants,
+        columns: HashMap::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+    };
+    finder.names_must_exist();
+    finder.choose();
+    let ordered = finder.ordered();
+    let mut targets = Vec::new();
+    for (at, table) in ordered.iter().enumerate() {
+        let before: HashSet<Oid> = ordered.iter().take(at).map(|it| it.oid).collect();
+        if let Some(target) = finder.target(table, &before, rows) {
+            targets.push(target);
+        }
+    }
+    match finder.problems.is_empty() {
+        true => Ok((targets, finder.notes)),
+        false => Err(finder.problems),
+    }
+}
+
+impl<'a> Finder<'a, '_> {
+    fn problem(&mut self, object: impl ToString, message: impl Into<String>) {
+        self.problems.push(BindingProblem {
+            object: object.to_string(),
+            message: message.into(),
+            suggestion: None,
+        });
+    }
+
+    fn relation(&self, name: &QualifiedName) -> Option<&'a Relation> {
+        let tables = self.facts.snapshot.relations.iter();
+        tables
+            .filter(|it| matches!(it.kind, 'r' | 'p' | 'v'))
+            .find(|it| it.schema == name.schema && it.name == name.name)
+    }
+
+    /// The table, if it and its columns exist.
+    fn with_columns(&mut self, name: &QualifiedName, columns: &[&str]) -> Option<&'a Relation> {
+        let Some(table) = self.relation(name) else {
+            self.problem(name, "there is no such table");
+            return None;
+        };
+        for column in columns {
+            if table.column(column).is_none() {
+                self.problem(name, format!("the table has no column {column}"));
+            }
+        }
+        Some(table)
+    }
+
+    fn names_must_exist(&mut self) {
+        for name in &self.migration.exclude {
+            self.with_columns(name, &[]);
+        }
+        if let Some(users) = &self.migration.users {
+            self.with_columns(&users.table, &[&users.user, &users.tenant]);
+        }
+        for entry in &self.migration.tables {
+            let own = [
+                entry.user.as_deref(),
+                entry.parent.as_ref().map(|it| it.column.as_str()),
+            ];
+            let own: Vec<&str> = own.into_iter().flatten().collect();
+            let table = self.with_columns(&entry.name, &own);
+            if let Some(parent) = &entry.parent {
+                self.with_columns(&parent.table, &[&parent.key]);
+            }
+            for name in &entry.hold {
+                if let Some(table) = table
+                    && !table.triggers.iter().any(|it| it.name == *name)
+                {
+                    self.problem(&entry.name, format!("the table has no trigger {name}"));
+                }
+            }
+        }
+    }
+
+    fn entry(&self, table: &Relation) -> Option<&TableMigration> {
+        self.migration.table(&table.schema, &table.name)
+    }
+
+    /// The tenant's column of a table, if the policy does not guard it otherwise.
+    fn column_of(&self, table: &Relation) -> Option<(String, bool)> {
+        let tenant = &self.facts.scoping.policy.tenant;
+        let rules = &self.facts.scoping.policy.tables;
+        match rules
+            .iter()
+            .find(|it| is_about(it, table))
+            .map(|it| &it.scope)
+        {
+            None => Some((tenant.column.clone(), false)),
+            Some(Scope::Discovered) => Some((tenant.column.clone(), true)),
+            Some(Scope::Keys(keys)) => {
+                let key = keys.iter().find(|key| key.claim == tenant.claim)?;
+                Some((key.column.clone(), true))
+            }
+            Some(Scope::Via { .. } | Scope::Global(_)) => None,
+        }
+    }
+
+    fn stays(&self, table: &Relation) -> bool {
+        let is_mapping = self.migration.users.as_ref().is_some_and(|it| {
+            it.table.schema == table.schema
+                && it.table.name == table.name
+                && table
+                    .column(&self.facts.scoping.policy.tenant.column)
+                    .is_none()
+        });
+        is_mapping
+            || table.partition
+            || self.tenants.table.map(|it| it.oid) == Some(table.oid)
+            || self.migration.excludes(&table.schema, &table.name)
+    }
+
+    fn choose(&mut self) {
+        let tables: Vec<&Relation> = self.facts.tables().filter(|it| !self.stays(it)).collect();
+        let user = &self.migration.user_column;
+        for table in &tables {
+            let Some((column, listed)) = self.column_of(table) else {
+                continue;
+            };
+            let belongs = listed
+                || self.entry(table).is_some()
+                || table.column(&column).is_some()
+                || table.column(user).is_some();
+            if belongs {
+                self.columns.insert(table.oid, column);
+            }
+        }
+        // Whoever refers to them belongs to them, through any number of steps.
+        loop {
+            let found = tables.iter().find_map(|table| {
+                let known = self.columns.contains_key(&table.oid);
+                let (column, _) = self.column_of(table).filter(|_| !known)?;
+                let mut keys = table.foreign_keys();
+                let refers = keys.any(|it| self.columns.contains_key(&it.target));
+                refers.then_some((table.oid, column))
+            });
+            match found {
+                Some((oid, column)) => self.columns.insert(oid, column),
+                None => break,
+            };
+        }
+        let left = tables
+            .iter()
+            .filter(|it| !self.columns.contains_key(&it.oid));
+        let left: Vec<String> = left.map(|it| it.full_name()).collect();
+        if !left.is_empty() {
+            self.notes
+                .push(format!("left as they are: {}", left.join(", ")));
+        }
+    }
+
+    /// The tables that a table's rows get their tenant from, with the columns that refer to them.
+    fn parents(&self, table: &Relation) -> Vec<(&'a Relation, String, String)> {
+        if let Some(parent) = self.entry(table).and_then(|it| it.parent.as_ref()) {
+            let found = self.relation(&parent.table);
+            let found = found.map(|it| (it, parent.column.clone(), parent.key.clone()));
+            return found.into_iter().collect();
+        }
+        let keys = table.foreign_keys().filter_map(|key| {
+            let ([column], [target]) = (key.columns.as_slice(), key.target_columns.as_slice())
+            else {
+                return None;
+            };
+            let usable = key.target != table.oid && self.columns.contains_key(&key.target);
+            let parent = self.facts.relation(key.target).filter(|_| usable)?;
+            Some((parent, column.clone(), target.clone()))
+        });
+        let mut keys: Vec<_> = keys.collect();
+        // A reference that every row has comes first.
+        keys.sort_by_key(|(_, column, _)| !table.column(column).is_some_and(|it| it.not_null));
+        keys
+    }
+
+    /// The chosen tables, by name, parents first; a circle is entered at its first name.
+    fn ordered(&self) -> Vec<&'a Relation> {
+        let chosen = self.facts.tables();
+        let chosen = chosen.filter(|it| self.columns.contains_key(&it.oid));
+        let mut ordered = Vec::new();
+        let mut seen = HashSet::new();
+        for table in chosen {
+            self.visit(table, &mut seen, &mut ordered);
+        }
+        ordered
+    }
+
+    fn visit(&self, table: &'a Relation, seen: &mut HashSet<Oid>, ordered: &mut Vec<&'a Relation>) {
+        // A stack of its own: a chain of references may be long.
+        let mut stack = vec![(table, false)];
+        while let Some((table, finished)) = stack.pop() {
+            if finished {
+                ordered.push(table);
+            } else if seen.insert(table.oid) {
+                stack.push((table, true));
+                for (parent, _, _) in self.parents(table).into_iter().rev() {
+                    if !seen.contains(&parent.oid) && self.columns.contains_key(&parent.oid) {
+                        stack.push((parent, false));
+                    }
+                }
+            }
+        }
+    }
+
+    fn target(
+        &mut self,
+        table: &'a Relation,
+        before: &HashSet<Oid>,
+        rows: &HashMap<Oid, i64>,
+    ) -> Option<Target<'a>> {
+        let column = self.columns.get(&table.oid)?.clone();
+        let existing = table.column(&column);
+        let wanted = self.facts.scoping.policy.tenant.value_type;
+        if let Some(existing) = existing
+            && type_of(existing.type_oid) != Some(wanted)
+        {
+            let message = format!(
+                "{column} is {}, which the policy's type does not compare with; convert it first",
+                existing.type_name
+            );
+            self.problem(table.full_name(), message);
+        }
+        let origins = self.origins(table, before);
+        let held = self.entry(table).map(|it| it.hold.as_slice());
+        let held = held.unwrap_or_default().iter();
+        Some(Target {
+            sql: ident(&column),
+            column,
+            existing,
+            origins,
+            hold: held.map(|it| ident(it)).collect(),
+            rows: rows.get(&table.oid).copied().unwrap_or(0),
+            table,
+        })
+    }
+
+    fn origins(&mut self, table: &'a Relation, before: &HashSet<Oid>) -> Origins {
+        let mut ways = Vec::new();
+        let entry = self.entry(table);
+        let orphans = entry
+            .and_then(|it| it.orphans)
+            .unwrap_or(self.migration.orphans);
+        let user = entry.and_then(|it| it.user.as_deref());
+        let user = table.column(user.unwrap_or(&self.migration.user_column));
+        if let (Some(users), Some(column)) = (&self.migration.users, user) {
+            ways.push(Origin::User {
+                column: column.sql.clone(),
+                mapping: format!(
+                    "{}.{}",
+                    ident(&users.table.schema),
+                    ident(&users.table.name)
+                ),
+                user: ident(&users.user),
+                tenant: ident(&users.tenant),
+            });
+        }
+        let explicit = entry.is_some_and(|it| it.parent.is_some());
+        for (parent, column, key) in self.parents(table) {
+            let tenant = self.columns.get(&parent.oid).cloned();
+            let tenant = tenant.or_else(|| {
+                let own = &self.facts.scoping.policy.tenant.column;
+                parent.column(own).map(|it| it.name.clone())
+            });
+            let Some(tenant) = tenant else {
+                self.problem(table.full_name(), "its parent has no tenant");
+                continue;
+            };
+            if self.columns.contains_key(&parent.oid) && !before.contains(&parent.oid) {
+                self.notes.push(format!(
+                    "{} and {} refer to each other: rows of the first don't get their tenant through {column}",
+                    table.full_name(),
+                    parent.full_name()
+                ));
+                continue;
+            }
+            let way = Origin::Parent {
+                column: ident(&column),
+                table: parent.sql.clone(),
+                key: ident(&key),
+                tenant: ident(&tenant),
+            };
+            match explicit {
+                true => ways.insert(0, way),
+                false => ways.push(way),
+            }
+        }
+        let nobodys = match orphans {
+            Orphans::Default => Some(&self.tenants.default),
+            Orphans::Quarantine => self.tenants.quarantine.as_ref(),
+        };
+        Origins {
+            ways,
+            orphans,
+            nobodys: nobodys.unwrap_or(&self.tenants.default).clone(),
+        }
+    }
+}
