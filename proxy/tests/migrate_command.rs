@@ -8,10 +8,17 @@
 )]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use pgwarden_config::{Environment, File, read_policy, read_settings};
 use pgwarden_tests::fixture::{script, superuser};
+use pgwarden_tests::proxy::{SECRET, now, sign, start};
 use pgwarden_tests::server::Server;
+use pgwarden_tests::wire::Client;
+use serde_json::json;
 
 const LEGACY: &str = include_str!("migrate/legacy.sql");
 const POLICY: &str = include_str!("migrate/policy.toml");
@@ -55,6 +62,89 @@ impl Place {
         let files = ["--policy", "policy.toml", "--mapping", "mapping.toml"];
         let plan = ["--plan", folder];
         self.run(&[&["migrate", "plan"], &files[..], &plan].concat(), 0)
+    }
+}
+
+/// The only value of the only row.
+#[track_caller]
+fn one(client: &mut Client, sql: &str) -> String {
+    let reply = script(client, sql);
+    let value = reply.results.last().unwrap().rows[0][0].clone();
+    String::from_utf8(value.unwrap_or_default()).unwrap()
+}
+
+/// The sums of all rows of these tables that were there at first, without the tenant.
+fn sums(client: &mut Client) -> Vec<String> {
+    let tables = [
+        "profiles",
+        "plans",
+        "user_credits",
+        "leads",
+        "campaigns",
+        "call_logs",
+        "campaign_leads",
+        "user_phone_numbers",
+        "notes",
+    ];
+    let sum = |table: &str| {
+        format!(
+            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended((to_jsonb(t) - 'org_id')::text, 0)::numeric), 0) \
+             FROM {table} t WHERE to_jsonb(t) ->> 'phone' IS DISTINCT FROM 'new' AND to_jsonb(t) ->> 'seconds' IS DISTINCT FROM '-1'"
+        )
+    };
+    tables
+        .iter()
+        .map(|it| format!("{it} {}", one(client, &sum(it))))
+        .collect()
+}
+
+/// An application that knows no tenants and is not stopped.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    fn start(server: &Server) -> Self {
+        let (stop, written) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let address = server.address();
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&written));
+        let thread = std::thread::spawn(move || {
+            let mut client = Client::connect(address, "legacy_app", "postgres", &[], None).unwrap();
+            while !stopped.load(Ordering::Relaxed) {
+                // A parent and its child, the oldest lead's child, and a change.
+                let user = format!(
+                    "00000000-0000-0000-0000-{:012}",
+                    count.load(Ordering::Relaxed) % 43 + 1
+                );
+                script(
+                    &mut client,
+                    &format!(
+                        "BEGIN; INSERT INTO leads (user_id, phone) VALUES ('{user}', 'new'); \
+                         INSERT INTO call_logs (lead_id, seconds) SELECT id, -1 FROM leads WHERE phone = 'new' AND user_id = '{user}' LIMIT 1; \
+                         INSERT INTO call_logs (lead_id, seconds) SELECT id, -1 FROM leads ORDER BY created_at, id LIMIT 1; \
+                         UPDATE leads SET note = '{{\"changed\": true}}' WHERE phone = 'new' AND user_id = '{user}'; COMMIT"
+                    ),
+                );
+                count.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self {
+            stop,
+            written,
+            thread: Some(thread),
+        }
+    }
+
+    fn stop(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        self.written.load(Ordering::Relaxed)
     }
 }
 
@@ -149,4 +239,209 @@ fn mistakes_in_the_mapping_are_shown_where_they_stand() {
         said.contains("wrong.toml:3:8") && said.contains("wrong.toml:5:8"),
         "{said}"
     );
+}
+
+/// How often a run is killed. More with PGWARDEN_KILLS.
+fn kills() -> u64 {
+    let wanted = std::env::var("PGWARDEN_KILLS").ok();
+    wanted.and_then(|it| it.parse().ok()).unwrap_or(12)
+}
+
+#[test]
+fn a_migration_is_killed_resumed_audited_and_served() {
+    let place = Place::new();
+    let mut admin = superuser(place.server.address(), "postgres");
+    place.plan("migration");
+    let before = sums(&mut admin);
+    let writer = Writer::start(&place.server);
+    for at in 0..kills() {
+        let mut command = place.command(&["migrate", "apply", "--pause", "15ms"]);
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        // From the start of the process to the middle of the work, in uneven steps.
+        std::thread::sleep(Duration::from_millis(40 + at * 977 % 700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let said = place.run(&["migrate", "apply"], 0);
+    let again = place.run(&["migrate", "apply"], 0);
+    assert_eq!(again, "", "{said}");
+    let written = writer.stop();
+    assert!(written > 10, "{written}");
+    assert_eq!(sums(&mut admin), before);
+    let status = place.run(&["migrate", "status"], 0);
+    assert!(
+        !status.contains("begun") && status.contains("open     "),
+        "{status}"
+    );
+
+    // Whose is what: by user, through the parent, nobody's.
+    let wrong = [
+        "SELECT count(*) FROM leads l JOIN profiles p USING (user_id) WHERE l.org_id <> coalesce(p.org, 'a0000000-0000-0000-0000-000000000001')",
+        "SELECT count(*) FROM call_logs c JOIN leads l ON l.id = c.lead_id WHERE c.org_id <> l.org_id",
+        "SELECT count(*) FROM call_logs WHERE lead_id IS NULL AND org_id <> 'a0000000-0000-0000-0000-0000000000ff'",
+        "SELECT count(*) - 7 FROM pgwarden_migrate.quarantine",
+        "SELECT count(*) FROM pg_index WHERE NOT indisvalid",
+        "SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'",
+    ];
+    for sql in wrong {
+        assert_eq!(one(&mut admin, sql), "0", "{sql}");
+    }
+    place.run(&["migrate", "apply", "--through", "contract"], 0);
+    let audit = [
+        "audit",
+        "--policy",
+        "policy.toml",
+        "--proxy-role",
+        "tenant_app",
+    ];
+    place.run(&audit, 0);
+    served(&place, &mut admin);
+
+    // Nothing is planned twice.
+    assert!(place.plan("again").contains("nothing to do"));
+}
+
+/// Each tenant sees its rows through the proxy, as under row level security.
+fn served(place: &Place, admin: &mut Client) {
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
+         [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n\
+         [databases.postgres]\nurl = \"postgres://tenant_app@{}/postgres?sslmode=disable\"\n",
+        place.server.address()
+    );
+    let secret = [("PGWARDEN_SUITES_SECRET".to_owned(), SECRET.to_owned())];
+    let environment = Environment::from_iter(secret);
+    let settings = read_settings(
+        &File::new("warden.toml", text),
+        Path::new("."),
+        &environment,
+    );
+    let policy = read_policy(&File::new("policy.toml", POLICY)).unwrap();
+    let running = start(settings.unwrap(), policy);
+    for tenant in 0..4 {
+        let org = format!("b0000000-0000-0000-0000-00000000000{tenant}");
+        let claims = json!({"exp": now() + 3600, "sub": "00000000-0000-0000-0000-000000000001", "app_metadata": {"org_id": org}});
+        let token = sign(&claims);
+        let mut client = Client::connect(
+            running.addresses()[0],
+            "anyone",
+            "postgres",
+            &[],
+            Some(&token),
+        )
+        .unwrap();
+        for table in ["leads", "call_logs", "campaigns", "campaign_leads", "notes"] {
+            let own = one(
+                admin,
+                &format!("SELECT count(*) FROM {table} WHERE org_id = '{org}'"),
+            );
+            assert_ne!(own, "0");
+            assert_eq!(
+                one(&mut client, &format!("SELECT count(*) FROM {table}")),
+                own,
+                "{table}"
+            );
+        }
+        script(
+            &mut client,
+            "INSERT INTO campaigns (user_id, name) VALUES (gen_random_uuid(), 'through the proxy')",
+        );
+        assert_eq!(
+            one(
+                &mut client,
+                "SELECT org_id FROM campaigns WHERE name = 'through the proxy'"
+            ),
+            org
+        );
+    }
+}
+
+#[test]
+fn phases_are_undone_while_nothing_depends_on_them() {
+    let place = Place::new();
+    let mut admin = superuser(place.server.address(), "postgres");
+    place.plan("migration");
+    let shape = "SELECT string_agg(c.relname || ' ' || a.attname || ' ' || a.attnotnull, ',' ORDER BY c.relname, a.attnum) \
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped";
+    let before = (one(&mut admin, shape), sums(&mut admin));
+    place.run(&["migrate", "apply"], 0);
+    let said = place.run(&["migrate", "rollback", "--phase", "expand"], 2);
+    assert!(said.contains("backfill was begun"), "{said}");
+
+    // What was reviewed is what is run and undone.
+    let name = files(&place.folder.path().join("migration"))[0].0.clone();
+    let path = place.folder.path().join("migration").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}\n")).unwrap();
+    let said = place.run(&["migrate", "apply"], 2);
+    assert!(said.contains("is not the file that was run"), "{said}");
+    std::fs::write(&path, text).unwrap();
+
+    for phase in ["enforce", "constrain", "backfill", "expand"] {
+        place.run(&["migrate", "rollback", "--phase", phase], 0);
+    }
+    assert_eq!((one(&mut admin, shape), sums(&mut admin)), before);
+    place.run(&["migrate", "apply"], 0);
+}
+
+#[test]
+fn a_trigger_that_changes_more_than_the_tenant_stops_the_backfill() {
+    let place = Place::new();
+    let mapping = MAPPING.split("[[table]]").next().unwrap();
+    std::fs::write(place.folder.path().join("mapping.toml"), mapping).unwrap();
+    place.plan("migration");
+    let said = place.run(&["migrate", "apply"], 1);
+    assert!(
+        said.contains("a trigger changes more than the tenant"),
+        "{said}"
+    );
+    let mut admin = superuser(place.server.address(), "postgres");
+    let changed = "SELECT count(*) FROM user_phone_numbers WHERE changes > 0 OR org_id IS NOT NULL";
+    assert_eq!(one(&mut admin, changed), "0");
+}
+
+#[test]
+fn an_index_that_was_left_invalid_is_made_again() {
+    let place = Place::new();
+    let mut admin = superuser(place.server.address(), "postgres");
+    place.plan("migration");
+    place.run(&["migrate", "apply", "--through", "backfill"], 0);
+    script(
+        &mut admin,
+        "CREATE INDEX leads_org_id_idx ON leads (org_id)",
+    );
+    script(
+        &mut admin,
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'leads_org_id_idx'::regclass",
+    );
+    place.run(&["migrate", "apply"], 0);
+    assert_eq!(
+        one(
+            &mut admin,
+            "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+        ),
+        "0"
+    );
+}
+
+#[test]
+fn locks_of_others_are_waited_for_and_two_runs_exclude_each_other() {
+    let place = Place::new();
+    let mut admin = superuser(place.server.address(), "postgres");
+    place.plan("migration");
+    script(&mut admin, "BEGIN; LOCK leads IN ACCESS SHARE MODE");
+    let mut command = place.command(&["migrate", "apply", "--lock-timeout", "50ms"]);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    // It has not blocked a reader for longer than its timeout, nor given up.
+    script(
+        &mut superuser(place.server.address(), "postgres"),
+        "SELECT count(*) FROM leads",
+    );
+    assert!(child.try_wait().unwrap().is_none());
+    script(&mut admin, "COMMIT");
+    // The second waits for the first, and finds nothing to do, or the rest.
+    place.run(&["migrate", "apply"], 0);
+    assert!(child.wait().unwrap().success());
 }

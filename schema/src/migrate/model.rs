@@ -16,6 +16,7 @@ use crate::audit::lints::ident;
 use crate::audit::snapshot::Relation;
 
 use super::names::literal;
+use super::sources::Origin;
 use super::targets::{self, Target};
 
 /// The default tenant of the model, by the type of ids.
@@ -91,6 +92,18 @@ impl<'a> Model<'a> {
     /// The target that is this table.
     pub(super) fn target(&self, oid: Oid) -> Option<&Target<'a>> {
         self.targets.iter().find(|it| it.table.oid == oid)
+    }
+
+    /// Where users' tenants are: table and column as SQL.
+    pub(super) fn user_tenants(&self) -> Vec<(String, String)> {
+        let ways = self.targets.iter().flat_map(|it| &it.origins.ways);
+        let users = ways.filter_map(|way| match way {
+            Origin::User {
+                mapping, tenant, ..
+            } => Some((mapping.clone(), tenant.clone())),
+            Origin::Parent { .. } => None,
+        });
+        users.collect()
     }
 
     /// The tenant's predicate of a table, evaluated once for a statement.

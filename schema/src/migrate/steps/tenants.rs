@@ -58,6 +58,13 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
             "SELECT 1 - count(*) FROM {sql} WHERE {key} = {id};"
         ));
     }
+    for (table, column) in known_elsewhere(model, made) {
+        let _ = writeln!(
+            up,
+            "INSERT INTO {sql} ({key}) SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL\n  \
+             ON CONFLICT ({key}) DO NOTHING;"
+        );
+    }
     Some(Step {
         phase: Phase::Expand,
         slug: "tenants".to_owned(),
@@ -80,4 +87,17 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
         verify,
         down,
     })
+}
+
+/// Where tenants are named that the table must hold: users' tenants, and, when the table is made,
+/// columns that had nothing to refer to. Pairs of table and column as SQL.
+fn known_elsewhere(model: &Model<'_>, made: bool) -> Vec<(String, String)> {
+    let mut places = model.user_tenants();
+    if made {
+        let filled = model.targets.iter().filter(|it| it.existing.is_some());
+        places.extend(filled.map(|it| (it.table.sql.clone(), it.sql.clone())));
+    }
+    places.sort();
+    places.dedup();
+    places
 }
