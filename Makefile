@@ -16,7 +16,7 @@ demo: build             ## A throwaway PostgreSQL, two organisations, the proxy,
 	@cargo run -q --release -p pgwarden -- demo
 
 test: setup             ## All suites, on a real PostgreSQL with real clients
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended
 
 oracle: setup           ## Only the comparison with row level security: case files, random statements
