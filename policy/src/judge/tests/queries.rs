@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::check;
+use super::{P, check};
 use crate::rules::QualifiedName;
 use crate::{Engine, Protocol, Request, Scratch, SessionFacts, testing};
 
@@ -75,4 +75,16 @@ fn locks_of_a_transaction_are_lent_by_the_policy() {
         let sql = format!("SELECT {denied}(1)");
         assert_eq!(judge(&sql, false, &[denied]), "function_denied", "{denied}");
     }
+}
+
+#[test]
+fn a_predicate_of_the_clients_own_is_no_guard() {
+    // What the rewriter writes, sent by a client: it is kept, and guarded once more.
+    let own = "leads.org_id OPERATOR(pg_catalog.=) \
+               'a0000000-0000-0000-0000-000000000001'::pg_catalog.uuid";
+    let sql = format!(
+        "SELECT * FROM public.leads NATURAL JOIN (SELECT id FROM public.leads WHERE {own}) x WHERE {own}"
+    );
+    let guarded = format!("WHERE {P} AND {own}) x WHERE {P} AND {own}");
+    check(&[(sql.as_str(), guarded.as_str())]);
 }
