@@ -159,6 +159,8 @@ pub struct Pool {
     pub mode: PoolMode,
     /// How long a client waits for a server connection.
     pub checkout_timeout: Duration,
+    /// How long a client waits while the database is paused; that time does not count above.
+    pub pause_timeout: Duration,
     /// An unused server connection is closed after this time.
     pub idle_timeout: Duration,
     /// A server connection is not handed out again after this time.
@@ -288,7 +290,7 @@ pub enum Jwks {
 pub struct Limits {
     /// Clients at once, over all listeners.
     pub client_connections: usize,
-    /// From accept to ReadyForQuery.
+    /// From accept to a verified token; the server's greeting gets as long again.
     pub handshake_timeout: Duration,
     /// The longest token.
     pub token_bytes: usize,
@@ -373,6 +375,7 @@ impl Default for Pool {
         Self {
             mode: PoolMode::Session,
             checkout_timeout: Duration::from_secs(5),
+            pause_timeout: Duration::from_secs(5 * 60),
             idle_timeout: Duration::from_secs(10 * 60),
             max_lifetime: Duration::from_secs(60 * 60),
         }

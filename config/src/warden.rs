@@ -183,6 +183,7 @@ impl Reader<'_> {
                 timeout,
                 default.checkout_timeout,
             ),
+            pause_timeout: section.or(report, "pause_timeout", timeout, default.pause_timeout),
             idle_timeout: section.or(report, "idle_timeout", timeout, default.idle_timeout),
             max_lifetime: section.or(report, "max_lifetime", timeout, default.max_lifetime),
         };

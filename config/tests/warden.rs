@@ -64,6 +64,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(settings.admin, None);
     assert_eq!(settings.pool.mode, PoolMode::Session);
     assert_eq!(settings.pool.checkout_timeout, Duration::from_secs(5));
+    assert_eq!(settings.pool.pause_timeout, Duration::from_secs(300));
     assert_eq!(settings.auth.leeway, Duration::from_secs(30));
     assert!(settings.auth.require_tls);
     assert_eq!(settings.limits.message_bytes, 64 << 20);

@@ -1,5 +1,8 @@
-//! The admin server: `/livez`, `/readyz` and `/metrics` over HTTP/1.1. It shows no secrets, takes no
-//! orders, and is meant for a loopback or management address.
+//! The admin server: `/livez`, `/readyz`, `/metrics`, `/status`, and the orders of [`orders`], over
+//! HTTP/1.1. It shows no secrets, asks for no password, and is meant for a loopback or management
+//! address.
+
+mod orders;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -51,8 +54,8 @@ pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
 
 async fn serve_connection(stream: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>) {
     let service = service_fn(|request| {
-        let response = respond(&request, &proxy);
-        async move { Ok::<_, Infallible>(response) }
+        let proxy = Arc::clone(&proxy);
+        async move { Ok::<_, Infallible>(respond(&request, &proxy).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -66,7 +69,10 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>
     }
 }
 
-fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+async fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+    if let Some(response) = orders::obey(request, proxy).await {
+        return response;
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
@@ -74,10 +80,12 @@ fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> 
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(proxy),
         "/metrics" => {
-            let mut response = text(StatusCode::OK, proxy.render_metrics());
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            response
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            respond_with(StatusCode::OK, kind, proxy.render_metrics())
+        }
+        "/status" => {
+            let body = orders::status(proxy).to_string() + "\n";
+            respond_with(StatusCode::OK, "application/json", body)
         }
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
@@ -101,9 +109,17 @@ fn readiness(proxy: &Proxy) -> Response<Full<Bytes>> {
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    respond_with(status, "text/plain; charset=utf-8", body)
+}
+
+fn respond_with(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }

@@ -2,6 +2,7 @@
 //! the control connection that keeps the catalogue fresh.
 
 mod control;
+mod pause;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,9 @@ use crate::pool::Pool;
 use crate::tls::TlsError;
 
 use control::Control;
-use watch::Watch;
+use watch::{Watch, Watcher};
+
+pub(crate) use pause::State;
 
 /// Why a database can't be served.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Database {
     pool: Arc<Pool>,
     metrics: Arc<Metrics>,
     watch: Watch,
+    /// Held while the server is asked for its catalogue, and while the database is resumed.
+    watcher: tokio::sync::Mutex<Watcher>,
     /// The catalogue that engines are bound to. Held while the engine is replaced, so that neither
     /// a reload nor a change of the catalogue can undo the other.
     catalog: Mutex<Arc<Catalog>>,
@@ -95,15 +100,11 @@ impl Database {
             pool,
             metrics: Arc::clone(metrics),
             watch: Watch::since(asked),
+            watcher: tokio::sync::Mutex::new(Watcher::new(control, fingerprint)),
             catalog: Mutex::new(catalog),
         });
         let weak = Arc::downgrade(&database);
-        tokio::spawn(watch::watch(
-            weak,
-            control,
-            at.catalog_interval,
-            fingerprint,
-        ));
+        tokio::spawn(watch::watch(weak, at.catalog_interval));
         Ok(database)
     }
 

@@ -1,8 +1,8 @@
 //! The numbers of the process, in Prometheus' text format.
 //!
-//! Names and labels are a contract (README, "Metrics"). Every label set is closed, so each counter
+//! Names and labels are a contract (README, "Metrics"). Every label set of a counter is closed, so each
 //! is one atomic in a fixed array: counting takes no lock, and nothing that a client sends can
-//! make a new time series.
+//! make a new time series. (Only databases are told apart by name, and there are few.)
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -229,6 +229,10 @@ pub struct Gathered {
     pub cache: CacheStats,
     /// The age of the oldest catalogue in use.
     pub catalog_age: Duration,
+    /// Clients that wait for a server connection.
+    pub waiting: usize,
+    /// The databases, and whether they are paused.
+    pub paused: Vec<(String, bool)>,
     /// What of the catalogues is not as the policy wants it.
     pub findings: Vec<FindingCode>,
 }
@@ -359,6 +363,7 @@ impl Metrics {
     pub fn render(&self, gathered: &Gathered) -> String {
         let mut out = String::with_capacity(8192);
         self.render_connections(&mut out);
+        render_waiting(&mut out, gathered);
         self.render_statements(&mut out);
         render_plan_cache(&mut out, &gathered.cache);
         self.pool_wait_seconds.render(
@@ -471,6 +476,27 @@ fn by_reason(out: &mut String, name: &str, counters: &[Counter; REASONS]) {
     for (reason, counter) in DenyReason::ALL.iter().zip(counters) {
         let (code, value) = (reason.code(), counter.value());
         line(out, format_args!("{name}{{reason=\"{code}\"}} {value}"));
+    }
+}
+
+fn render_waiting(out: &mut String, gathered: &Gathered) {
+    let name = "pgwarden_waiting_clients";
+    head(
+        out,
+        name,
+        "gauge",
+        "Clients that wait for a server connection.",
+    );
+    line(out, format_args!("{name} {}", gathered.waiting));
+    let name = "pgwarden_database_paused";
+    head(out, name, "gauge", "Whether an operator has paused it.");
+    for (database, paused) in &gathered.paused {
+        // Debug escapes quotes, backslashes and newlines as the format wants them.
+        let paused = u8::from(*paused);
+        line(
+            out,
+            format_args!("{name}{{database={database:?}}} {paused}"),
+        );
     }
 }
 

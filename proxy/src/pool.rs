@@ -23,26 +23,30 @@
 //!   out until it was delivered; then it goes through the full reset.
 //!
 //! Who waits for a connection waits in the order of arrival (the semaphore is fair), for
-//! `checkout_timeout` at most. The only lock is that of the list of idle connections; it is never
-//! held over an await.
+//! `checkout_timeout` at most, and through a [`pause`] for `pause_timeout`. The only lock is that of
+//! the list of idle connections; it is never held over an await.
 
 mod carried;
+mod lease;
+mod pause;
 mod statements;
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pgwarden_config::settings;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::backend::{
-    self, Backend, BackendFacts, CancelSlot, ConnectError, StartupParameters, Upstream,
-};
-use crate::metrics::Metrics;
+use crate::backend::{self, Backend, BackendFacts, ConnectError, StartupParameters, Upstream};
+use crate::metrics::{Gauge, Metrics};
+
+use lease::{InUse, Out};
+use pause::Pause;
 
 pub(crate) use carried::{Carried, Settings, Setup};
+pub use lease::Lease;
 pub(crate) use statements::{Need, Prepared, name_of};
 
 /// Start-up parameters whose greeting is remembered, at most.
@@ -63,6 +67,9 @@ pub struct Pool {
     limit: usize,
     /// One permit for each connection in use.
     in_use: Arc<Semaphore>,
+    pause: Pause,
+    /// Clients that wait for a connection.
+    waiting: Gauge,
     /// Unused connections; the longest unused in front.
     idle: Mutex<VecDeque<Idle>>,
     /// What the server said at start-up, by start-up parameters: transaction mode greets with it.
@@ -98,6 +105,8 @@ impl Pool {
             settings,
             limit,
             in_use: Arc::new(Semaphore::new(limit)),
+            pause: Pause::default(),
+            waiting: Gauge::default(),
             idle: Mutex::default(),
             greetings: Mutex::default(),
             metrics,
@@ -117,28 +126,14 @@ impl Pool {
     ) -> Option<Lease> {
         // Free permits mean that nobody waits: who waits gets them first.
         let permit = Arc::clone(&self.in_use).try_acquire_owned().ok()?;
+        let in_use = InUse::take(self, permit).ok()?;
         let held = self.reuse(parameters, Some(setup))?;
-        Some(self.lease(held, permit))
-    }
-
-    fn lease(self: &Arc<Self>, held: Box<Held>, permit: OwnedSemaphorePermit) -> Lease {
-        self.metrics.server_active.add(1);
-        Lease {
-            held,
-            pool: Arc::clone(self),
-            in_use: InUse {
-                metrics: Arc::clone(&self.metrics),
-                _permit: permit,
-            },
-        }
+        Some(Lease { held, in_use })
     }
 
     /// What the server says at start-up to a session with these parameters, if it has been asked.
     pub(crate) fn greeting(&self, parameters: &StartupParameters) -> Option<Arc<BackendFacts>> {
-        let greetings = self
-            .greetings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let greetings = self.greetings();
         let mut known = greetings.iter();
         known
             .find(|(known, _)| known == parameters)
@@ -150,15 +145,17 @@ impl Pool {
             notices: Vec::new(),
             ..facts.clone()
         });
-        let mut greetings = self
-            .greetings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut greetings = self.greetings();
         greetings.retain(|(known, _)| known != parameters);
         if greetings.len() >= GREETINGS_MAX {
             greetings.remove(0);
         }
         greetings.push((parameters.clone(), facts));
+    }
+
+    fn greetings(&self) -> MutexGuard<'_, Vec<(StartupParameters, Arc<BackendFacts>)>> {
+        let greetings = self.greetings.lock();
+        greetings.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(
@@ -200,45 +197,80 @@ impl Pool {
         setup: Option<Arc<Setup>>,
     ) -> Result<Lease, ConnectError> {
         let started = Instant::now();
-        let waiting = Arc::clone(&self.in_use).acquire_owned();
-        let permit = tokio::time::timeout(self.settings.checkout_timeout, waiting).await;
+        let mut deadline = tokio::time::Instant::now() + self.settings.checkout_timeout;
+        let waiting = Waiting::new(&self.waiting);
+        let permit = self.permit(&mut deadline).await;
         self.metrics.pool_wait_seconds.observe(started.elapsed());
-        let Ok(Ok(permit)) = permit else {
-            return Err(ConnectError::PoolFull);
-        };
-        let held = match self.reuse(&parameters, setup.as_ref()) {
-            Some(held) => held,
-            None => {
-                self.make_room();
-                let patience = match setup {
-                    Some(_) => self
-                        .settings
-                        .checkout_timeout
-                        .saturating_sub(started.elapsed()),
-                    None => Duration::ZERO,
-                };
-                self.connect_within(patience, &parameters).await?
-            }
-        };
-        Ok(self.lease(held, permit))
-    }
-
-    /// A new connection. A server that is down is asked again for so long: who has a session
-    /// already need not notice that the server was started anew.
-    async fn connect_within(
-        &self,
-        patience: Duration,
-        parameters: &Arc<StartupParameters>,
-    ) -> Result<Box<Held>, ConnectError> {
-        let started = Instant::now();
+        let mut permit = permit?;
         loop {
-            match self.connect(parameters).await {
-                Err(error) if error.is_passing() && started.elapsed() < patience => {
+            self.lifted(&mut deadline).await?;
+            let in_use = match InUse::take(&self, permit) {
+                Ok(in_use) => in_use,
+                Err(kept) => {
+                    permit = kept;
+                    continue;
+                }
+            };
+            match self.fetch(&parameters, setup.as_ref()).await {
+                Ok(held) => {
+                    drop(waiting);
+                    return Ok(Lease { held, in_use });
+                }
+                // The server is down. Who has a session already need not notice that it was started
+                // anew, and nobody that it was paused.
+                Err(error) if error.is_passing() && self.asks_again(setup.is_some(), deadline) => {
+                    permit = in_use.leave();
                     tokio::time::sleep(CONNECT_AGAIN).await;
                 }
-                outcome => return outcome,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    fn asks_again(&self, in_session: bool, deadline: tokio::time::Instant) -> bool {
+        self.pause.is_on() || (in_session && tokio::time::Instant::now() < deadline)
+    }
+
+    /// The right to a connection, in the order of arrival.
+    async fn permit(
+        &self,
+        deadline: &mut tokio::time::Instant,
+    ) -> Result<OwnedSemaphorePermit, ConnectError> {
+        let mut turn = pin!(Arc::clone(&self.in_use).acquire_owned());
+        loop {
+            self.lifted(deadline).await?;
+            tokio::select! {
+                biased;
+                permit = &mut turn => return permit.map_err(|_| ConnectError::PoolFull),
+                () = tokio::time::sleep_until(*deadline) => return Err(ConnectError::PoolFull),
+                () = self.pause.begun() => {}
+            }
+        }
+    }
+
+    /// Waits while the pool is paused; that time does not count.
+    async fn lifted(&self, deadline: &mut tokio::time::Instant) -> Result<(), ConnectError> {
+        if !self.pause.is_on() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let lifted = tokio::time::timeout(self.settings.pause_timeout, self.pause.lifted());
+        lifted.await.map_err(|_| ConnectError::Paused)?;
+        *deadline += started.elapsed();
+        Ok(())
+    }
+
+    /// A connection for who has a place in the pool.
+    async fn fetch(
+        &self,
+        parameters: &Arc<StartupParameters>,
+        setup: Option<&Arc<Setup>>,
+    ) -> Result<Box<Held>, ConnectError> {
+        if let Some(held) = self.reuse(parameters, setup) {
+            return Ok(held);
+        }
+        self.make_room();
+        self.connect(parameters).await
     }
 
     /// A connection that is still alive: the freshest that carries the setup; else the one that
@@ -298,15 +330,17 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection back after its reset.
-    fn keep(&self, held: Box<Held>) {
-        if held.opened.elapsed() >= self.settings.max_lifetime {
-            tokio::spawn(held.backend.close());
-            return;
+    /// Takes a connection back, unless it is to be closed.
+    fn keep(&self, held: Box<Held>) -> Result<(), Box<Held>> {
+        let mut idle = self.idle();
+        // Under the lock: who pauses closes all that is in the list after that.
+        if self.pause.is_on() || held.opened.elapsed() >= self.settings.max_lifetime {
+            return Err(held);
         }
         self.metrics.server_idle.add(1);
         let since = Instant::now();
-        self.idle().push_back(Idle { held, since });
+        idle.push_back(Idle { held, since });
+        Ok(())
     }
 
     /// Closes connections that were unused or lived too long, or that the server has ended.
@@ -350,94 +384,72 @@ impl Pool {
         let closing = self.idle().drain(..).collect();
         self.close_all(closing);
     }
-}
 
-/// A server connection in the hands of one session. Dropping it closes the connection.
-#[derive(Debug)]
-pub struct Lease {
-    /// In a box: it passes from hand to hand.
-    held: Box<Held>,
-    pool: Arc<Pool>,
-    in_use: InUse,
-}
-
-/// The place in the pool that a lease takes.
-#[derive(Debug)]
-struct InUse {
-    metrics: Arc<Metrics>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.metrics.server_active.add(-1);
-    }
-}
-
-impl Lease {
-    /// What the connection carries.
-    pub(crate) fn carried(&mut self) -> &mut Carried {
-        &mut self.held.carried
-    }
-
-    /// The connection is free: no transaction is open on it, and no answer is owed. What it carries
-    /// is kept. Returns at once.
-    pub(crate) fn hand_back(self, cancels: &Arc<CancelSlot>) {
-        if !cancels.detach() {
-            return self.reset_when_quiet(Arc::clone(cancels));
+    /// Hands no connection out from now on, and closes the unused ones.
+    pub(crate) fn pause(self: &Arc<Self>) {
+        self.pause.set(true);
+        let closing: Vec<Idle> = self.idle().drain(..).collect();
+        for idle in closing {
+            self.metrics.server_idle.add(-1);
+            let out = Out::closing(self);
+            tokio::spawn(async move {
+                idle.held.backend.close().await;
+                drop(out);
+            });
         }
-        let Self { held, pool, in_use } = self;
-        pool.keep(held);
-        drop(in_use);
     }
 
-    /// Ends the session on the server: resets it and, if that went well, puts the connection back
-    /// into the pool. Only for a connection whose answers have all been read; its place in the
-    /// pool stays taken meanwhile. Returns at once.
-    pub fn give_back(self, cancels: &Arc<CancelSlot>) {
-        cancels.detach();
-        self.reset_when_quiet(Arc::clone(cancels));
+    /// Hands connections out again.
+    pub(crate) fn resume(&self) {
+        // Another server may have another greeting.
+        self.greetings().clear();
+        self.pause.set(false);
     }
 
-    /// A cancel that the server still has in hand when the slot is quiet meets a statement of the
-    /// reset, at worst.
-    fn reset_when_quiet(self, cancels: Arc<CancelSlot>) {
-        let Self {
-            mut held,
-            pool,
-            in_use,
-        } = self;
-        tokio::spawn(async move {
-            cancels.quiet().await;
-            held.carried = Carried::default();
-            match held.backend.reset().await {
-                Ok(()) => pool.keep(held),
-                Err(error) => {
-                    tracing::debug!(%error, "a server connection was not reused");
-                    held.backend.close().await;
-                }
-            }
-            drop(in_use);
-        });
+    /// Whether it is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pause.is_on()
     }
 
-    /// Says goodbye to the server and closes the connection.
-    pub async fn close(self) {
-        self.held.backend.close().await;
-        drop(self.in_use);
+    /// Waits until a paused pool has no connection: those in use are closed as their transactions
+    /// end. False when it was resumed before that.
+    pub(crate) async fn emptied(&self) -> bool {
+        self.pause.quiet().await
+    }
+
+    /// Its connections: in use, unused; and the clients that wait for one.
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            active: self.pause.out(),
+            idle: self.idle().len(),
+            waiting: usize::try_from(self.waiting.value()).unwrap_or(0),
+        }
     }
 }
 
-impl Deref for Lease {
-    type Target = Backend;
+/// What a pool does at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    /// Connections in use, or being opened or closed.
+    pub(crate) active: usize,
+    /// Unused connections.
+    pub(crate) idle: usize,
+    /// Clients that wait for one.
+    pub(crate) waiting: usize,
+}
 
-    fn deref(&self) -> &Backend {
-        &self.held.backend
+/// A client that waits for a connection.
+struct Waiting<'a>(&'a Gauge);
+
+impl<'a> Waiting<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.add(1);
+        Self(gauge)
     }
 }
 
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut Backend {
-        &mut self.held.backend
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.add(-1);
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::audit::Audit;
 use crate::auth::{AuthError, Identity, KeyError, Verifier};
 use crate::backend::{CancelRegistry, ConnectError};
-use crate::database::{Database, OpenError, add};
+use crate::database::{Database, OpenError, State, add};
 use crate::metrics::{Gathered, Metrics};
 use crate::refusal::Refusal;
 
@@ -175,6 +175,9 @@ impl Proxy {
             let codes = engine.findings().iter().map(|finding| finding.code);
             gathered.findings.extend(codes);
             gathered.catalog_age = gathered.catalog_age.max(database.catalog_age());
+            gathered.waiting += database.pool().occupancy().waiting;
+            let paused = database.state() != State::Running;
+            gathered.paused.push((database.name().to_owned(), paused));
         }
         self.metrics.render(&gathered)
     }
@@ -236,18 +239,21 @@ impl Proxy {
         })
     }
 
-    fn opened(&self, name: &str) -> Option<Arc<Database>> {
+    /// The database that serves a name, if it is open.
+    pub(crate) fn opened(&self, name: &str) -> Option<Arc<Database>> {
         let databases = self.databases.read();
         let databases = databases.unwrap_or_else(PoisonError::into_inner);
         databases.get(name)?.get().map(Arc::clone)
     }
 
-    /// All databases that are open.
+    /// All databases that are open, by name.
     pub fn databases(&self) -> Vec<Arc<Database>> {
         let databases = self.databases.read();
         let databases = databases.unwrap_or_else(PoisonError::into_inner);
         let opened = databases.values().filter_map(|cell| cell.get());
-        opened.map(Arc::clone).collect()
+        let mut opened: Vec<_> = opened.map(Arc::clone).collect();
+        opened.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        opened
     }
 
     /// Opens a database once, however many sessions ask for it at the same time.

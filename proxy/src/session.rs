@@ -73,7 +73,7 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
                 frontend::refuse(newcomer.stream, &report).await;
                 None
             }
-            Ok(Visit::Session(newcomer)) => open::open(newcomer, client.peer, &proxy).await.ok(),
+            Ok(Visit::Session(newcomer)) => open::let_in(newcomer, client.peer, &proxy).await.ok(),
             Ok(Visit::Cancel { pid, secret }) => {
                 cancel(&proxy, pid, &secret).await;
                 None
@@ -82,7 +82,10 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
         }
     });
     // A client that takes longer to say who it is gets no answer, as with PostgreSQL.
-    if let Ok(Some(relay)) = tokio::time::timeout(timeout, opening).await {
+    let Ok(Some(entrant)) = tokio::time::timeout(timeout, opening).await else {
+        return;
+    };
+    if let Ok(relay) = Box::pin(open::connect(entrant, &proxy)).await {
         relay.run(proxy.drain()).await;
     }
 }

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod fixture;
 pub mod frames;
 pub mod generator;
+pub mod http;
 pub mod mutation;
 pub mod oracle;
 pub mod pair;

@@ -26,6 +26,8 @@ pub enum ConnectError {
     NoPassword,
     /// All server connections of the database stayed in use.
     PoolFull,
+    /// The database stayed paused.
+    Paused,
     /// The catalogue can't be read, or the policy does not fit it.
     Catalogue(String),
 }
@@ -54,6 +56,7 @@ impl ConnectError {
             | Self::Scram(_)
             | Self::NoPassword
             | Self::PoolFull
+            | Self::Paused
             | Self::Catalogue(_) => false,
         }
     }
@@ -69,6 +72,7 @@ impl ConnectError {
             | Self::Scram(_)
             | Self::NoPassword
             | Self::PoolFull
+            | Self::Paused
             | Self::Catalogue(_) => false,
         }
     }
@@ -81,6 +85,7 @@ impl ConnectError {
                 Refusal::Server(error.frame.clone())
             }
             Self::PoolFull => Refusal::new("53300", "pgwarden: too many connections to the server"),
+            Self::Paused => Refusal::new("57P03", "pgwarden: the database is paused"),
             Self::Server(_)
             | Self::Unreachable(_)
             | Self::Tls(_)
@@ -115,6 +120,7 @@ impl fmt::Display for ConnectError {
                 f.write_str("the server asks for a password, and none is configured")
             }
             Self::PoolFull => f.write_str("all server connections are in use"),
+            Self::Paused => f.write_str("the database is paused"),
             Self::Catalogue(why) => f.write_str(why),
         }
     }

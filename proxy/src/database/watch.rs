@@ -11,6 +11,9 @@
 //! a column is the server's own error. What remains is an object put in the place of another of the
 //! same name, for that long. While reading fails, the last catalogue stays in use, and readiness,
 //! the log and `pgwarden_catalog_age_seconds` say so.
+//!
+//! While the database is paused the server is left alone, and before it is resumed it is asked: what
+//! was changed meanwhile is known before the first statement.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -86,16 +89,7 @@ impl Watch {
 }
 
 /// Watches until the database is gone.
-pub(super) async fn watch(
-    database: Weak<Database>,
-    control: Control,
-    interval: Duration,
-    known: Fingerprint,
-) {
-    let mut watcher = Watcher {
-        control: Some(control),
-        known,
-    };
+pub(super) async fn watch(database: Weak<Database>, interval: Duration) {
     let mut pause = PAUSE.min(interval);
     loop {
         tokio::time::sleep(pause).await;
@@ -108,30 +102,59 @@ pub(super) async fn watch(
         };
         // Whether there was a hint or not, it is time.
         let _ = tokio::time::timeout(patience, database.watch.hint.notified()).await;
+        let mut watcher = database.watcher.lock().await;
+        if database.pool.is_paused() {
+            watcher.rest();
+            continue;
+        }
         let asked = Instant::now();
-        pause = match watcher.check(&database).await {
-            Ok(outcome) => {
-                database.watch.confirm(asked);
-                database.metrics.catalog_check(outcome);
-                (asked.elapsed() * SHARE).max(PAUSE.min(interval))
-            }
-            Err(error) => {
-                database.watch.answered.store(false, Ordering::Relaxed);
-                database.metrics.catalog_check(CatalogCheck::Failed);
-                tracing::error!(database = database.name, %error, "the catalogue can't be read");
-                RETRY
-            }
+        pause = match watcher.ask(&database).await {
+            Ok(()) => (asked.elapsed() * SHARE).max(PAUSE.min(interval)),
+            Err(_) => RETRY,
         };
     }
 }
 
-struct Watcher {
+/// Who asks the server, and what it said.
+#[derive(Debug)]
+pub(super) struct Watcher {
     control: Option<Control>,
     /// The fingerprint of the catalogue that was read last.
     known: Fingerprint,
 }
 
 impl Watcher {
+    pub(super) fn new(control: Control, known: Fingerprint) -> Self {
+        Self {
+            control: Some(control),
+            known,
+        }
+    }
+
+    /// Closes the connection to the server until it is asked again.
+    pub(super) fn rest(&mut self) {
+        self.control = None;
+    }
+
+    /// Asks the server for its catalogue, and puts it in force if it is another. What comes of it
+    /// is counted, and a failure logged.
+    pub(super) async fn ask(&mut self, database: &Database) -> Result<(), ConnectError> {
+        let asked = Instant::now();
+        match self.check(database).await {
+            Ok(outcome) => {
+                database.watch.confirm(asked);
+                database.metrics.catalog_check(outcome);
+                Ok(())
+            }
+            Err(error) => {
+                database.watch.answered.store(false, Ordering::Relaxed);
+                database.metrics.catalog_check(CatalogCheck::Failed);
+                tracing::error!(database = database.name, %error, "the catalogue can't be read");
+                Err(error)
+            }
+        }
+    }
+
     async fn check(&mut self, database: &Database) -> Result<CatalogCheck, ConnectError> {
         let control = match self.control.take() {
             Some(control) if !control.is_closed() => control,

@@ -1,5 +1,6 @@
-//! From a start-up packet to a session that is ready: token, database, parameters, server
-//! connection, claims.
+//! From a start-up packet to a session that is ready: token, database, parameters; then server
+//! connection and claims. The first part is the client's to be quick about, and has its time-out.
+//! Waiting for a server connection has bounds of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use pgwarden_config::settings::PoolMode;
 
 use crate::audit::{self, Event, EventKind};
 use crate::auth::{AuthError, Identity};
-use crate::backend::{BackendFacts, CancelRegistration, StartupParameters};
+use crate::backend::{BackendFacts, CancelRegistration};
 use crate::frontend::{self, ClientStream, Ended, LoginError, Newcomer, Requested};
 use crate::metrics::AuthOutcome;
-use crate::pool::{Lease, Pool};
+use crate::pool::Lease;
 use crate::proxy::Proxy;
 use crate::refusal::Refusal;
 use crate::relay::{Relay, Way};
@@ -22,12 +23,20 @@ use crate::wire::{Report, answer};
 /// A cancel key's length under protocol 3.0, and since 3.2.
 const SECRET_BYTES: (usize, usize) = (4, 32);
 
-/// Opens a session, or tells the client why not.
-pub(super) async fn open(
+/// A client that has shown who it is, and waits for its session.
+pub(super) struct Entrant {
+    stream: ClientStream,
+    minor: u16,
+    session: Session,
+    way: Way,
+}
+
+/// Lets a client in, or tells it why not.
+pub(super) async fn let_in(
     newcomer: Newcomer,
     peer: SocketAddr,
     proxy: &Arc<Proxy>,
-) -> Result<Relay, Ended> {
+) -> Result<Entrant, Ended> {
     let Newcomer {
         mut stream,
         minor,
@@ -70,12 +79,27 @@ pub(super) async fn open(
     };
     let parameters = Arc::new(parameters);
     let session = Session::new(Arc::clone(proxy), Arc::new(who), judging, startup);
-    let connected = connect(&pool, &parameters, &session, minor, proxy).await;
-    let (server, cancel) = match connected {
-        Ok(connected) => connected,
+    let way = Way { pool, parameters };
+    Ok(Entrant {
+        stream,
+        minor,
+        session,
+        way,
+    })
+}
+
+/// Gets a session what it needs of the server, and greets its client.
+pub(super) async fn connect(entrant: Entrant, proxy: &Arc<Proxy>) -> Result<Relay, Ended> {
+    let Entrant {
+        stream,
+        minor,
+        session,
+        way,
+    } = entrant;
+    let (server, cancel) = match reach(&way, &session, minor, proxy).await {
+        Ok(reached) => reached,
         Err(refusal) => return Err(frontend::refuse_by(stream, &refusal).await),
     };
-    let way = Way { pool, parameters };
     let mut relay = match server {
         Server::Leased(lease) => Relay::new(stream, Some(lease), way, session, cancel),
         Server::Known(facts) => {
@@ -84,8 +108,11 @@ pub(super) async fn open(
             return Ok(relay);
         }
     };
-    relay.greet().await?;
-    Ok(relay)
+    let timeout = proxy.settings().limits.handshake_timeout;
+    match tokio::time::timeout(timeout, relay.greet()).await {
+        Ok(greeted) => greeted.map(|()| relay),
+        Err(_) => Err(Ended::Socket),
+    }
 }
 
 /// Where a session's first words come from.
@@ -112,13 +139,13 @@ async fn judging(
     Judging::new(database, identity).map_err(NoAccess::Token)
 }
 
-async fn connect(
-    pool: &Arc<Pool>,
-    parameters: &Arc<StartupParameters>,
+async fn reach(
+    way: &Way,
     session: &Session,
     minor: u16,
     proxy: &Proxy,
 ) -> Result<(Server, CancelRegistration), Refusal> {
+    let Way { pool, parameters } = way;
     let setup = session.setup();
     let known = setup.and_then(|_| pool.greeting(parameters));
     let server = match known {

@@ -330,6 +330,10 @@ impl Session {
                 "53300",
                 "pgwarden: no server connection became free within checkout_timeout",
             ),
+            ConnectError::Paused => Report::error(
+                "08006",
+                "pgwarden: the database was paused for longer than pool.pause_timeout",
+            ),
             _ => Report::error(
                 "08006",
                 "pgwarden: the database server can't be reached now",
