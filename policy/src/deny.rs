@@ -99,7 +99,8 @@ pub enum DenyReason {
     /// A view whose query can't be filtered, or a view, materialised view or foreign table that the
     /// policy does not list.
     ///
-    /// Why: A view is read as its query, so the query must be one that you could send; what a
+    /// Why: A view is read as its query, so the query must be one that you could send; it is written
+    /// to only where it shows columns of one table, its tenant column among them; what a
     /// materialised view shows was not filtered for a tenant.
     ///
     /// Instead: Query the tables behind it, or have it listed in policy.toml.

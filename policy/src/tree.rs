@@ -135,9 +135,22 @@ impl Node {
         };
         self.fields.iter().all(known)
     }
+
+    /// Whether a node of this kind is anywhere below.
+    pub(crate) fn holds(&self, kind: &str) -> bool {
+        self.fields.iter().any(|(_, value)| value.holds(kind))
+    }
 }
 
 impl Value {
+    fn holds(&self, kind: &str) -> bool {
+        match self {
+            Self::Node(node) => node.kind == kind || node.holds(kind),
+            Self::List(items) => items.iter().any(|item| item.holds(kind)),
+            _ => false,
+        }
+    }
+
     pub(crate) fn as_node(&self) -> Option<&Node> {
         match self {
             Self::Node(node) => Some(node),

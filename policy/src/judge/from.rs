@@ -13,7 +13,7 @@ use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, un
 use crate::bind::{Guard, Key};
 use crate::catalog::Relation;
 use crate::deny::{Denial, DenyReason};
-use crate::rules::Access;
+use crate::rules::{Access, MissingFilter, MissingValue};
 use crate::{rewrite, tree};
 
 /// What a query level collects from its FROM clause.
@@ -34,6 +34,23 @@ pub(super) struct Level {
     pub(super) depends: Vec<EntryId>,
     /// Entries of outer queries that lateral items read.
     pub(super) reads: Vec<EntryId>,
+}
+
+/// What a relation's name was found to mean, and how it is guarded.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) relation: Relation,
+    pub(super) kind: EntryKind,
+    pub(super) columns: Vec<Column>,
+    pub(super) decision: Decision,
+    pub(super) wishes: (MissingFilter, MissingValue),
+}
+
+impl Found {
+    /// `schema.table`, for messages.
+    pub(super) fn shown(&self) -> String {
+        format!("{}.{}", self.relation.schema, self.relation.name)
+    }
 }
 
 impl Judge<'_> {
@@ -226,30 +243,42 @@ impl Judge<'_> {
             .find_relation(&range.schemaname, &range.relname)?
             .clone();
         let guarded = self.bound.guarded(&relation)?.clone();
-        let shown = format!("{}.{}", relation.schema, relation.name);
         let (kind, hidden, guard) = self.entry_kind(&guarded.guard, &relation, write)?;
         let keys = match &guarded.guard {
             Guard::Keys(keys) => keys.clone(),
             Guard::Global(_) | Guard::System(_) | Guard::View(_) | Guard::Denied(..) => Vec::new(),
         };
-        let mut columns: Vec<Column> = relation
-            .columns
-            .iter()
-            .map(|column| base_column(column, &keys, hidden))
-            .collect();
-        let aliased = range.alias.is_some();
-        let name = alias_name(range.alias.as_ref(), &range.relname)?;
-        rename(&mut columns, range.alias.as_ref())?;
-        let kind = self.rename_keys(kind, &relation, &columns)?;
-        self.decide(
-            range.location,
-            Decision::Relation {
+        let columns = relation.columns.iter();
+        let columns = columns.map(|column| base_column(column, &keys, hidden));
+        let found = Found {
+            columns: columns.collect(),
+            kind,
+            decision: Decision::Relation {
                 schema: relation.schema.clone(),
                 name: relation.name.clone(),
                 scoped: keys,
             },
-        );
-        self.uses(shown, write, guard);
+            wishes: (guarded.missing_filter, guarded.missing_value),
+            relation,
+        };
+        self.uses(found.shown(), write, guard);
+        self.refer(range, found)
+    }
+
+    /// Makes the entry of a relation, and writes its schema into the tree.
+    pub(super) fn refer(&mut self, range: &mut RangeVar, found: Found) -> Result<EntryId, Denial> {
+        let Found {
+            relation,
+            kind,
+            mut columns,
+            decision,
+            wishes,
+        } = found;
+        let aliased = range.alias.is_some();
+        let name = alias_name(range.alias.as_ref(), &range.relname)?;
+        rename(&mut columns, range.alias.as_ref())?;
+        let kind = self.rename_keys(kind, &relation, &columns)?;
+        self.decide(range.location, decision);
         let system = relation.schema == "pg_catalog";
         if range.schemaname.is_empty() && !system {
             range.schemaname.clone_from(&relation.schema);
@@ -264,8 +293,7 @@ impl Judge<'_> {
             kind,
         });
         self.places.insert(id, range.location);
-        self.wishes
-            .insert(id, (guarded.missing_filter, guarded.missing_value));
+        self.wishes.insert(id, wishes);
         Ok(id)
     }
 
@@ -280,7 +308,7 @@ impl Judge<'_> {
         }
     }
 
-    fn entry_kind(
+    pub(super) fn entry_kind(
         &self,
         guard: &Guard,
         relation: &Relation,
@@ -340,10 +368,10 @@ impl Judge<'_> {
             Guard::Global(Access::Read) => Err(read_only()),
             Guard::View(_) => Err(Denial::new(
                 DenyReason::OpaqueRelation,
-                format!("view \"{}\" can only be read, in FROM", shown()),
+                format!("view \"{}\" can't be used in this place", shown()),
             )
             .table(shown())
-            .hint("Write to the table behind it.")),
+            .hint("Use the table behind it.")),
             Guard::Denied(reason, why) => Err(Denial::new(
                 *reason,
                 format!("relation \"{}\" {why}", shown()),

@@ -25,7 +25,7 @@ impl Judge<'_> {
         let Some(relation) = insert.relation.as_mut() else {
             return Err(unsupported("INSERT without a table"));
         };
-        let target = self.relation_reference(relation, true)?;
+        let target = self.write_target(relation)?;
         self.source(insert, target, &inner)?;
         let items = [Item::new(target)];
         let scope = Scope {

@@ -52,6 +52,7 @@ mod value;
 mod via;
 mod view;
 mod with;
+mod written_view;
 
 #[cfg(test)]
 mod tests;
@@ -90,6 +91,18 @@ pub(crate) enum Decision {
         schema: String,
         /// Its name.
         name: String,
+        /// By byte location in the stored query.
+        inside: Places,
+    },
+    /// A view that is written to, as it is: one table shown plainly, whose keys it shows under these
+    /// names. What the names in its query were resolved to.
+    WrittenView {
+        /// Its schema.
+        schema: String,
+        /// Its name.
+        name: String,
+        /// The table's keys, by the view's columns.
+        scoped: Vec<Key>,
         /// By byte location in the stored query.
         inside: Places,
     },

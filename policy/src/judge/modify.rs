@@ -82,7 +82,7 @@ impl Judge<'_> {
             return Err(unsupported("a write without a table"));
         };
         let mut level = Level::default();
-        let target = self.relation_reference(relation, true)?;
+        let target = self.write_target(relation)?;
         if matches!(
             self.entry(target).map(|entry| &entry.kind),
             Some(EntryKind::Scoped { .. })

@@ -139,7 +139,7 @@ impl Judge<'_> {
     }
 
     /// Judges with the places of a stored query, of which the client's text has none.
-    fn inside_view<R>(
+    pub(super) fn inside_view<R>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, Denial>,
     ) -> Result<(R, Places), Denial> {
@@ -156,7 +156,7 @@ impl Judge<'_> {
     }
 
     /// A key that the policy gives a view must come from a table that is scoped by the same.
-    fn refuse_other_keys(
+    pub(super) fn refuse_other_keys(
         &self,
         relation: &Relation,
         keys: &[Key],
@@ -187,7 +187,7 @@ impl Judge<'_> {
 }
 
 /// A view's columns: their names and types, and what is known of how they are computed.
-fn columns_of(relation: &Relation, output: &Output, fenced: bool) -> Vec<Column> {
+pub(super) fn columns_of(relation: &Relation, output: &Output, fenced: bool) -> Vec<Column> {
     let columns = relation.columns.iter().zip(&output.columns);
     let column = |(column, computed): (&crate::catalog::Column, &Column)| Column {
         ty: Ty::Known(column.type_oid),
@@ -200,7 +200,7 @@ fn columns_of(relation: &Relation, output: &Output, fenced: bool) -> Vec<Column>
 
 /// Why a view can't be read. The reason is the view's, whatever its query is refused for, unless it
 /// is the session's.
-fn unreadable(view: &str, denial: Denial) -> Denial {
+pub(super) fn unreadable(view: &str, denial: Denial) -> Denial {
     match denial.reason {
         DenyReason::MissingClaim | DenyReason::TooComplex | DenyReason::MissingFilter => Denial {
             position: None,

@@ -1,7 +1,7 @@
 //! INSERT, ON CONFLICT and SET: a written key must be the session's own value.
 
 use super::{Gap, Step, Walk, forms, gap, need, wrapped};
-use crate::judge::Key;
+use crate::judge::{Decision, Key};
 use crate::tree::{Node, Value};
 
 const ONCONFLICT_UPDATE: i64 = 3;
@@ -116,7 +116,10 @@ impl<'a> Walk<'a> {
     /// The table that the judge took a name for.
     pub(super) fn decided_table(&self, range: &Node) -> Result<&'a crate::catalog::Relation, Gap> {
         match self.decision(range.location()) {
-            Some(crate::judge::Decision::Relation { schema, name, .. }) => self
+            Some(
+                Decision::Relation { schema, name, .. }
+                | Decision::WrittenView { schema, name, .. },
+            ) => self
                 .claims
                 .catalog
                 .relation(schema, name)

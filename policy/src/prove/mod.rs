@@ -21,6 +21,7 @@ mod via;
 mod view;
 mod with;
 mod wrapped;
+mod written_view;
 
 #[cfg(test)]
 mod tests;
@@ -472,11 +473,22 @@ impl<'a> Walk<'a> {
                 self.same(original, rewritten)?;
                 Ok(&[])
             }
-            Some(Decision::Relation {
-                schema: decided,
-                name: decided_name,
-                scoped,
-            }) => {
+            Some(
+                decision @ (Decision::Relation {
+                    schema: decided,
+                    name: decided_name,
+                    scoped,
+                }
+                | Decision::WrittenView {
+                    schema: decided,
+                    name: decided_name,
+                    scoped,
+                    ..
+                }),
+            ) => {
+                if let Decision::WrittenView { inside, .. } = decision {
+                    self.written_view((decided, name), original, scoped, inside)?;
+                }
                 need(!is_cte || self.at_target, "a CTE was taken for a relation")?;
                 need(decided_name == name, "a relation has another name")?;
                 need(

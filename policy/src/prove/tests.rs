@@ -6,6 +6,7 @@ mod merge;
 mod temporary;
 mod via;
 mod view;
+mod written_view;
 
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
@@ -76,6 +77,14 @@ fn catalog() -> Catalog {
             relation(6, "public", "parts", &["id", "call_id"]),
             view(7, "shown", SHOWN),
             view(8, "paired", PAIRED),
+            written_view::view(9, "plain", written_view::PLAIN),
+            written_view::view(10, "over_plain", written_view::OUTER),
+            written_view::view(11, "paired_leads", written_view::PAIRED_LEADS),
+            written_view::view(12, "nested", written_view::NESTED),
+            written_view::view(13, "other", written_view::OTHER),
+            written_view::view(14, "twice", written_view::TWICE),
+            written_view::view(15, "few", written_view::FEW),
+            written_view::redirected(16, "ruled"),
         ],
         ..CatalogParts::default()
     })
