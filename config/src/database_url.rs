@@ -9,11 +9,11 @@ use percent_encoding::percent_decode_str;
 
 use crate::reader::Complaint;
 use crate::secret::Secret;
-use crate::settings::{Host, RootCertificates, SslMode};
+use crate::settings::{HostOrder, RootCertificates, ServerAddress, SslMode, TargetSession};
 use crate::suggest;
 use crate::unsupported;
 
-const DEFAULT_PORT: u16 = 5432;
+mod hosts;
 
 const KNOWN: &[&str] = &[
     "host",
@@ -23,6 +23,8 @@ const KNOWN: &[&str] = &[
     "dbname",
     "sslmode",
     "sslrootcert",
+    "target_session_attrs",
+    "load_balance_hosts",
 ];
 
 const SSL_MODES: &[(&str, SslMode)] = &[
@@ -37,8 +39,9 @@ const SSL_MODES: &[(&str, SslMode)] = &[
 /// What a URL says, with libpq's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabaseUrl {
-    pub(crate) host: Host,
-    pub(crate) port: u16,
+    pub(crate) hosts: Vec<ServerAddress>,
+    pub(crate) target: TargetSession,
+    pub(crate) order: HostOrder,
     pub(crate) user: String,
     pub(crate) password: Option<Secret>,
     pub(crate) dbname: Option<String>,
@@ -49,8 +52,7 @@ pub(crate) struct DatabaseUrl {
 /// The parts as they are written, decoded; empty ones are absent.
 #[derive(Default)]
 struct Parts {
-    host: Option<String>,
-    port: Option<String>,
+    hosts: hosts::Written,
     user: Option<String>,
     password: Option<String>,
     dbname: Option<String>,
@@ -99,7 +101,7 @@ impl Parts {
             }
             None => authority,
         };
-        parts.take_address(address, complaints);
+        parts.hosts.take_addresses(address, complaints);
         parts.dbname = decode(path, "the database's name", complaints);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             parts.take_parameter(pair, complaints);
@@ -122,26 +124,6 @@ impl Parts {
         self.password = decode(password, "the password", complaints);
     }
 
-    fn take_address(&mut self, address: &str, complaints: &mut Vec<Complaint>) {
-        if address.contains(',') {
-            complaints.push(several_hosts());
-            return;
-        }
-        let (host, port) = if let Some(rest) = address.strip_prefix('[') {
-            match rest.split_once(']') {
-                Some((host, port)) => (host, port.strip_prefix(':').unwrap_or(port)),
-                None => {
-                    complaints.push(Complaint::new("\"]\" is missing after the IPv6 address"));
-                    return;
-                }
-            }
-        } else {
-            address.split_once(':').unwrap_or((address, ""))
-        };
-        self.host = decode(host, "the host", complaints);
-        self.port = decode(port, "the port", complaints);
-    }
-
     fn take_parameter(&mut self, pair: &str, complaints: &mut Vec<Complaint>) {
         let Some((name, value)) = pair.split_once('=') else {
             complaints.push(Complaint::new("a parameter after \"?\" has no value"));
@@ -153,8 +135,10 @@ impl Parts {
             return;
         }
         let field = match name {
-            "host" => &mut self.host,
-            "port" => &mut self.port,
+            "host" => return self.hosts.take_hosts(value, complaints),
+            "port" => return self.hosts.take_ports(value, complaints),
+            "target_session_attrs" => &mut self.hosts.target,
+            "load_balance_hosts" => &mut self.hosts.order,
             "user" => &mut self.user,
             "password" => &mut self.password,
             "dbname" => &mut self.dbname,
@@ -174,18 +158,7 @@ impl Parts {
     fn resolve(self, complaints: &mut Vec<Complaint>) -> Option<DatabaseUrl> {
         let before = complaints.len();
         let (ssl_mode, ssl_root) = self.tls(complaints);
-        let host = self.host.as_deref().unwrap_or("localhost");
-        if host.contains(',') {
-            complaints.push(several_hosts());
-        }
-        let port = match self.port.as_deref() {
-            None => Some(DEFAULT_PORT),
-            Some(port) => port.parse().ok().filter(|port| *port > 0),
-        };
-        if port.is_none() {
-            let message = "the port must be a number from 1 to 65535";
-            complaints.push(Complaint::new(message));
-        }
+        let hosts = self.hosts.resolve(complaints);
         if self.user.is_none() && before == 0 {
             complaints.push(
                 Complaint::new("the URL names no user")
@@ -193,11 +166,9 @@ impl Parts {
             );
         }
         Some(DatabaseUrl {
-            host: match host.starts_with('/') {
-                true => Host::Unix(PathBuf::from(host)),
-                false => Host::Tcp(host.to_owned()),
-            },
-            port: port?,
+            hosts: hosts.addresses,
+            target: hosts.target,
+            order: hosts.order,
             user: self.user?,
             password: self.password.map(Secret::new),
             dbname: self.dbname,
@@ -244,10 +215,6 @@ fn root_file(path: &str) -> Option<RootCertificates> {
     Some(RootCertificates::File(PathBuf::from(path)))
 }
 
-fn several_hosts() -> Complaint {
-    Complaint::new("several hosts are not supported yet").help("name one host")
-}
-
 fn decode(written: &str, what: &str, complaints: &mut Vec<Complaint>) -> Option<String> {
     if written.is_empty() {
         return None;
@@ -264,6 +231,15 @@ fn decode(written: &str, what: &str, complaints: &mut Vec<Complaint>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Host;
+
+    fn at(host: Host, port: u16) -> ServerAddress {
+        ServerAddress { host, port }
+    }
+
+    fn tcp(name: &str) -> Host {
+        Host::Tcp(name.to_owned())
+    }
 
     fn read(url: &str) -> DatabaseUrl {
         DatabaseUrl::parse(url).unwrap()
@@ -277,8 +253,7 @@ mod tests {
     #[test]
     fn all_parts() {
         let url = read("postgres://bob%40x:p%3Aw@db.example:6000/my%20app?sslmode=require");
-        assert_eq!(url.host, Host::Tcp("db.example".into()));
-        assert_eq!(url.port, 6000);
+        assert_eq!(url.hosts, [at(tcp("db.example"), 6000)]);
         assert_eq!(url.user, "bob@x");
         assert_eq!(url.password.unwrap().expose(), "p:w");
         assert_eq!(url.dbname.as_deref(), Some("my app"));
@@ -288,21 +263,21 @@ mod tests {
     #[test]
     fn defaults_are_those_of_libpq() {
         let url = read("postgresql://bob@");
-        assert_eq!(url.host, Host::Tcp("localhost".into()));
-        assert_eq!((url.port, url.dbname), (5432, None));
-        assert_eq!(url.ssl_mode, SslMode::Prefer);
+        assert_eq!(url.hosts, [at(tcp("localhost"), 5432)]);
+        assert_eq!((url.dbname, url.ssl_mode), (None, SslMode::Prefer));
+        assert_eq!(url.target, TargetSession::Any);
     }
 
     #[test]
     fn unix_sockets_and_ipv6() {
-        let socket = Host::Unix("/run/postgresql".into());
-        assert_eq!(read("postgres://bob@%2Frun%2Fpostgresql/app").host, socket);
+        let socket = [at(Host::Unix("/run/postgresql".into()), 5432)];
+        assert_eq!(read("postgres://bob@%2Frun%2Fpostgresql/app").hosts, socket);
         assert_eq!(
-            read("postgres://bob@/app?host=/run/postgresql").host,
+            read("postgres://bob@/app?host=/run/postgresql").hosts,
             socket
         );
         let url = read("postgres://bob@[::1]:6000/app");
-        assert_eq!((url.host, url.port), (Host::Tcp("::1".into()), 6000));
+        assert_eq!(url.hosts, [at(tcp("::1"), 6000)]);
     }
 
     #[test]
@@ -325,11 +300,10 @@ mod tests {
     #[test]
     fn everything_wrong_is_said_at_once() {
         assert_eq!(
-            complaints("postgres://bob@a,b/app?sslmod=require&target_session_attrs=any"),
+            complaints("postgres://bob@a,b/app?sslmod=require&connect_timeout=5"),
             [
-                "several hosts are not supported yet",
                 "unknown parameter \"sslmod\"",
-                "parameter \"target_session_attrs\" is not supported yet",
+                "parameter \"connect_timeout\" is not supported yet",
             ]
         );
         assert_eq!(

@@ -3,6 +3,7 @@
 //! are read, defaults are filled in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,10 +89,12 @@ impl Databases {
 /// A server that statements go to.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Where it is.
-    pub host: Host,
-    /// Its port; part of the socket's name for [`Host::Unix`].
-    pub port: u16,
+    /// Where it may be: at least one host.
+    pub hosts: Vec<ServerAddress>,
+    /// Which of them will do.
+    pub target: TargetSession,
+    /// In which order they are asked.
+    pub order: HostOrder,
     /// The user that pgwarden connects as.
     pub user: String,
     /// That user's password, if the server asks for one.
@@ -114,6 +117,65 @@ impl Database {
     pub fn dbname_for<'a>(&'a self, requested: &'a str) -> &'a str {
         self.dbname.as_deref().unwrap_or(requested)
     }
+}
+
+/// One host of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Where it is.
+    pub host: Host,
+    /// Its port; part of the socket's name for [`Host::Unix`].
+    pub port: u16,
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Host::Tcp(host) => write!(f, "{host}:{}", self.port),
+            Host::Unix(path) => write!(f, "{}:{}", path.display(), self.port),
+        }
+    }
+}
+
+/// libpq's `target_session_attrs`: which of several hosts will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetSession {
+    /// The first that lets us in.
+    Any,
+    /// One that takes writes.
+    ReadWrite,
+    /// One that takes none.
+    ReadOnly,
+    /// One that is not in recovery.
+    Primary,
+    /// One that is in recovery.
+    Standby,
+    /// One that is in recovery, or else any.
+    PreferStandby,
+}
+
+impl TargetSession {
+    /// The word in the URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::PreferStandby => "prefer-standby",
+        }
+    }
+}
+
+/// libpq's `load_balance_hosts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostOrder {
+    /// `disable`: the first that will do.
+    AsWritten,
+    /// `random`: a new order for each connection.
+    Random,
 }
 
 /// A server's address.

@@ -38,8 +38,7 @@ pub(crate) const POLICY: &[Unsupported] = &[Unsupported {
     help: "write \"deny\"",
 }];
 
-/// Parameters of a database's URL that libpq knows and pgwarden does not obey. Several hosts are
-/// refused where the URL is read.
+/// Parameters of a database's URL that libpq knows and pgwarden does not obey.
 pub(crate) const URL_PARAMETERS: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -52,7 +51,6 @@ pub(crate) const URL_PARAMETERS: &[&str] = &[
     "keepalives_count",
     "keepalives_idle",
     "keepalives_interval",
-    "load_balance_hosts",
     "options",
     "passfile",
     "require_auth",
@@ -65,7 +63,6 @@ pub(crate) const URL_PARAMETERS: &[&str] = &[
     "sslsni",
     "ssl_max_protocol_version",
     "ssl_min_protocol_version",
-    "target_session_attrs",
     "tcp_user_timeout",
 ];
 

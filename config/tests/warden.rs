@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pgwarden_config::settings::{
     AuditStatements, AuditTarget, Host, JwtAlgorithm, KeyMaterial, ListenerAuth, LogFormat,
-    PoolMode, SslMode,
+    PoolMode, ServerAddress, SslMode,
 };
 use pgwarden_config::{Environment, File, Settings, load_settings, read_settings};
 
@@ -73,8 +73,12 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(settings.policy_file, Path::new(FOLDER).join("policy.toml"));
     assert_eq!(settings.log.format, LogFormat::Text);
     let database = settings.databases.get("app").unwrap();
-    assert_eq!(database.host, Host::Tcp("127.0.0.1".into()));
-    assert_eq!((database.port, database.ssl_mode), (5432, SslMode::Prefer));
+    let address = ServerAddress {
+        host: Host::Tcp("127.0.0.1".into()),
+        port: 5432,
+    };
+    assert_eq!(database.hosts, [address]);
+    assert_eq!(database.ssl_mode, SslMode::Prefer);
     assert_eq!(database.max_server_connections, 20);
     assert_eq!(database.catalog_interval, Duration::from_secs(5));
     assert!(settings.databases.get("other").is_none());
@@ -152,7 +156,7 @@ checkout_timeout = 5
 idle_timeout = "soon"
 
 [databases.app]
-url = "postgres://bob:hunter2@a,b/app"
+url = "postgres://bob:hunter2@a,b/app?target_session_attrs=primar"
 
 [auth]
 require_tls = "true"
@@ -206,11 +210,11 @@ warden.toml:12:16: not a duration
    |                ^^^^^^
    = help: write a number with ms, s, m, h or d, such as "30s"
 
-warden.toml:15:7: several hosts are not supported yet
+warden.toml:15:7: unknown target_session_attrs
    |
-15 | url = "postgres://bob:…@a,b/app"
-   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^
-   = help: name one host
+15 | url = "postgres://bob:…@a,b/app?target_session_attrs=primar"
+   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   = help: did you mean "primary"?
 
 warden.toml:18:15: expected a boolean, found a string
    |
@@ -468,8 +472,8 @@ fn what_is_not_built_is_refused() {
         ),
         ("[auth.jwks]\nfile = 'keys.json'", "\"jwks\""),
         (
-            "[databases.x]\nurl = 'postgres://u@h/?target_session_attrs=any'",
-            "parameter \"target_session_attrs\"",
+            "[databases.x]\nurl = 'postgres://u@h/?connect_timeout=5'",
+            "parameter \"connect_timeout\"",
         ),
     ];
     for (addition, what) in cases {

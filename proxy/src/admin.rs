@@ -101,11 +101,26 @@ fn readiness(proxy: &Proxy) -> Response<Full<Bytes>> {
         .filter(|database| !database.is_fresh())
         .map(|database| format!("the catalogue of {:?} can't be read\n", database.name()))
         .collect();
-    if stale.is_empty() {
-        return text(StatusCode::OK, "ok\n");
-    }
     stale.sort();
-    text(StatusCode::SERVICE_UNAVAILABLE, stale.concat())
+    let (status, said) = match stale.is_empty() {
+        true => (StatusCode::OK, "ok\n".to_owned()),
+        false => (StatusCode::SERVICE_UNAVAILABLE, stale.concat()),
+    };
+    text(status, said + &hosts(proxy))
+}
+
+/// A line for each host of the databases that have several.
+fn hosts(proxy: &Proxy) -> String {
+    let databases = proxy.databases();
+    let hosts = databases.iter().flat_map(|database| database.hosts());
+    let mut lines: Vec<String> = hosts
+        .map(|it| {
+            let serves = if it.serves { ", serves" } else { "" };
+            format!("{:?} at {}: {}{serves}\n", it.database, it.host, it.state)
+        })
+        .collect();
+    lines.sort();
+    lines.concat()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

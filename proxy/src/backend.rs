@@ -11,9 +11,11 @@ mod channel_binding;
 mod control;
 mod error;
 mod frames;
+mod hosts;
 mod login;
 mod outbox;
 mod reset;
+mod role;
 mod stream;
 mod transport;
 mod upstream;
@@ -27,18 +29,21 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 pub use cancel::{CancelRegistration, CancelRegistry, CancelSlot, CancelTarget};
-pub use control::ControlConnection;
+pub use control::Sentry;
 pub use error::{ConnectError, ServerError};
+pub use hosts::{Hosts, Mark, Seen, Site};
 pub use outbox::{Forward, Outbox};
+pub use role::Role;
 pub use upstream::Upstream;
 
 use stream::ServerStream;
+use transport::Way;
 
 /// Parameters of a start-up packet, beyond `user` and `database`. They have passed the settings
 /// allow-list.
 pub type StartupParameters = Vec<(String, String)>;
 
-/// Connects and logs in.
+/// Connects to the first host that will do, and logs in.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -46,28 +51,50 @@ pub async fn connect(
     upstream: &Arc<Upstream>,
     parameters: &StartupParameters,
 ) -> Result<Backend, ConnectError> {
-    let login = transport::by_attempts(upstream, |attempt| async move {
-        let stream = transport::open(upstream, attempt).await?;
+    let connect = |site: Arc<Site>, wants_role| async move {
+        let mut backend = connect_to(upstream, &site, parameters).await?;
+        let role = match wants_role {
+            true => Some(backend.role().await?),
+            false => None,
+        };
+        Ok((backend, role))
+    };
+    upstream.hosts().first_fit(connect).await
+}
+
+/// Connects to one host and logs in.
+async fn connect_to(
+    upstream: &Arc<Upstream>,
+    site: &Arc<Site>,
+    parameters: &StartupParameters,
+) -> Result<Backend, ConnectError> {
+    let mark = site.mark();
+    let way = &Way::to(site);
+    let login = transport::by_attempts(upstream, way, |attempt| async move {
+        let stream = transport::open(upstream, way, attempt).await?;
         login::login(stream, upstream, parameters).await
     })
     .await?;
-    let cancel = CancelTarget::new(Arc::clone(upstream), login.facts.pid, login.secret);
+    let way = way.by(&login.stream);
+    let cancel = CancelTarget::new(Arc::clone(upstream), way, login.facts.pid, login.secret);
     Ok(Backend {
         stream: login.stream,
         inbox: login.inbox,
         outbox: Outbox::default(),
         facts: login.facts,
         cancel,
+        mark,
     })
 }
 
-/// A control connection: for the catalogue, never for a client.
+/// A control connection: for the catalogue, never for a client. With it, whether its host was
+/// retired since.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn connect_control(
     upstream: &Arc<Upstream>,
-) -> Result<(tokio_postgres::Client, ControlConnection), ConnectError> {
+) -> Result<(tokio_postgres::Client, Mark), ConnectError> {
     control::connect(upstream).await
 }
 
@@ -89,6 +116,7 @@ pub struct Backend {
     outbox: Outbox,
     facts: BackendFacts,
     cancel: CancelTarget,
+    mark: Mark,
 }
 
 impl std::fmt::Debug for Backend {
@@ -104,6 +132,11 @@ impl Backend {
     /// What the server said during start-up.
     pub fn facts(&self) -> &BackendFacts {
         &self.facts
+    }
+
+    /// Its host, and whether it was retired since.
+    pub fn mark(&self) -> &Mark {
+        &self.mark
     }
 
     /// What a CancelRequest for this connection needs.

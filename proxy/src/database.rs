@@ -2,6 +2,7 @@
 //! the control connection that keeps the catalogue fresh.
 
 mod control;
+mod follow;
 mod pause;
 mod watch;
 
@@ -14,12 +15,13 @@ use pgwarden_config::settings;
 use pgwarden_policy::engine::{BindingProblem, Finding, Limits};
 use pgwarden_policy::{CacheStats, Catalog, Engine, Policy};
 
-use crate::backend::{ConnectError, Upstream};
-use crate::metrics::Metrics;
+use crate::backend::{ConnectError, Site, Upstream};
+use crate::metrics::{HostState, Metrics};
 use crate::pool::Pool;
 use crate::tls::TlsError;
 
 use control::Control;
+use follow::Follower;
 use watch::{Watch, Watcher};
 
 pub(crate) use pause::State;
@@ -47,6 +49,8 @@ pub struct Database {
     pool: Arc<Pool>,
     metrics: Arc<Metrics>,
     watch: Watch,
+    /// One for each host, where there are several.
+    followers: Vec<Arc<Follower>>,
     /// Held while the server is asked for its catalogue, and while the database is resumed.
     watcher: tokio::sync::Mutex<Watcher>,
     /// The catalogue that engines are bound to. Held while the engine is replaced, so that neither
@@ -91,6 +95,7 @@ impl Database {
             Arc::clone(metrics),
         );
         pool.spawn_sweeper();
+        let followers = follow::all(upstream.hosts());
         let database = Arc::new(Self {
             name: name.to_owned(),
             upstream,
@@ -100,9 +105,11 @@ impl Database {
             pool,
             metrics: Arc::clone(metrics),
             watch: Watch::since(asked),
+            followers,
             watcher: tokio::sync::Mutex::new(Watcher::new(control, fingerprint)),
             catalog: Mutex::new(catalog),
         });
+        follow::spawn(&database);
         let weak = Arc::downgrade(&database);
         tokio::spawn(watch::watch(weak, at.catalog_interval));
         Ok(database)
@@ -122,6 +129,22 @@ impl Database {
     /// The pool.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// What is known of its hosts, where there are several.
+    pub fn hosts(&self) -> Vec<HostState> {
+        let hosts = self.upstream.hosts();
+        if !hosts.are_several() {
+            return Vec::new();
+        }
+        let serving = hosts.serving();
+        let state = |site: &Arc<Site>| HostState {
+            database: self.name.clone(),
+            host: site.address().to_string(),
+            state: site.seen().as_str(),
+            serves: serving.iter().any(|it| Arc::ptr_eq(it, site)),
+        };
+        hosts.sites().iter().map(state).collect()
     }
 
     /// Whether the server could be asked for its catalogue the last time.

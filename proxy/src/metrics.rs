@@ -4,12 +4,16 @@
 //! is one atomic in a fixed array: counting takes no lock, and nothing that a client sends can
 //! make a new time series. (Only databases are told apart by name, and there are few.)
 
+mod hosts;
+
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pgwarden_policy::engine::FindingCode;
 use pgwarden_policy::{CacheStats, DenyReason, StatementKind};
+
+pub use hosts::HostState;
 
 /// What became of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +239,8 @@ pub struct Gathered {
     pub paused: Vec<(String, bool)>,
     /// What of the catalogues is not as the policy wants it.
     pub findings: Vec<FindingCode>,
+    /// The hosts of databases that have several.
+    pub hosts: Vec<HostState>,
 }
 
 /// What came of asking a database for its catalogue.
@@ -372,6 +378,7 @@ impl Metrics {
             "Time that clients waited for a server connection.",
         );
         self.render_catalog(&mut out, gathered);
+        hosts::render(&mut out, &gathered.hosts);
         self.render_events(&mut out);
         out
     }

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pgwarden_config::settings;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::backend::{self, Backend, BackendFacts, ConnectError, StartupParameters, Upstream};
 use crate::metrics::{Gauge, Metrics};
@@ -111,6 +111,11 @@ impl Pool {
             greetings: Mutex::default(),
             metrics,
         })
+    }
+
+    /// Tells that connections went to a host that is retired; `None` where that can't be.
+    pub(crate) fn retirements(&self) -> Option<watch::Receiver<()>> {
+        self.upstream.hosts().retirements()
     }
 
     /// When clients give their connections back.
@@ -297,7 +302,7 @@ impl Pool {
                 idle.remove(at)?.held
             };
             self.metrics.server_idle.add(-1);
-            if held.opened.elapsed() < self.settings.max_lifetime && held.backend.is_quiet() {
+            if self.may_stay(&held) && held.backend.is_quiet() {
                 return Some(held);
             }
         }
@@ -330,11 +335,16 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a connection may be handed out again.
+    fn may_stay(&self, held: &Held) -> bool {
+        held.opened.elapsed() < self.settings.max_lifetime && !held.backend.mark().is_retired()
+    }
+
     /// Takes a connection back, unless it is to be closed.
     fn keep(&self, held: Box<Held>) -> Result<(), Box<Held>> {
         let mut idle = self.idle();
         // Under the lock: who pauses closes all that is in the list after that.
-        if self.pause.is_on() || held.opened.elapsed() >= self.settings.max_lifetime {
+        if self.pause.is_on() || !self.may_stay(&held) {
             return Err(held);
         }
         self.metrics.server_idle.add(1);
@@ -353,7 +363,7 @@ impl Pool {
                 break;
             };
             let good = it.since.elapsed() < settings.idle_timeout
-                && it.held.opened.elapsed() < settings.max_lifetime
+                && self.may_stay(&it.held)
                 && it.held.backend.is_quiet();
             if good {
                 idle.push_back(it);

@@ -174,6 +174,7 @@ impl Proxy {
             let engine = database.engine();
             let codes = engine.findings().iter().map(|finding| finding.code);
             gathered.findings.extend(codes);
+            gathered.hosts.extend(database.hosts());
             gathered.catalog_age = gathered.catalog_age.max(database.catalog_age());
             gathered.waiting += database.pool().occupancy().waiting;
             let paused = database.state() != State::Running;

@@ -27,7 +27,7 @@ use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
 pub(crate) use checkout::Way;
-use checkout::{Checkout, arrival};
+use checkout::{Checkout, arrival, retirement};
 
 /// A side with so much to write stops the other from being read.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
@@ -82,6 +82,8 @@ enum Event {
     Drain(Drain),
     /// A half-closed client has waited long enough.
     Abandoned,
+    /// A host of the database will not do any more.
+    Retired,
 }
 
 impl Relay {
@@ -183,7 +185,7 @@ impl Relay {
             return;
         }
         cancel.slot().detach();
-        if !session.is_settled() {
+        if !session.is_settled() && !lease.mark().is_retired() {
             // Nobody waits for the statement any more.
             let _ = lease.cancel_target().cancel().await;
         }
@@ -199,6 +201,7 @@ impl Relay {
         let mut stage = *drain.borrow_and_update();
         let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
         let mut checkout: Option<Checkout> = None;
+        let mut retirements = self.way.pool.retirements();
         loop {
             match self.work_off() {
                 Ok(()) => {}
@@ -237,6 +240,7 @@ impl Relay {
                     Err(_) => Event::Drain(Drain::Closing),
                 },
                 () = &mut abandon, if self.half_closed => Event::Abandoned,
+                () = retirement(&mut retirements) => Event::Retired,
             };
             match event {
                 Event::Moved => {}
@@ -249,6 +253,11 @@ impl Relay {
                 }
                 Event::Expired => expired = true,
                 Event::Drain(now) => stage = now,
+                Event::Retired => {
+                    if let Some(stop) = self.leave_retired() {
+                        return Some(stop);
+                    }
+                }
             }
             if self.half_closed && !was_half_closed {
                 abandon.as_mut().reset(Instant::now() + HALF_CLOSED_TIME);

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pgwarden::demo::postgres::Postgres;
+use pgwarden::demo::postgres::{LaunchError, Postgres};
 
 /// A running server. Its superuser is `postgres`; connections from loopback are trusted.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub struct Server {
     data: PathBuf,
 }
 
-const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 trust\n";
+const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 trust\n\
+    host replication all 127.0.0.1/32 trust\n";
 
 impl Server {
     /// Initialises and starts a server on a free port of 127.0.0.1.
@@ -34,9 +35,22 @@ impl Server {
             prepare(data);
             Ok(())
         });
+        Self::of(postgres)
+    }
+
+    fn of(postgres: Result<Postgres, LaunchError>) -> Self {
         let postgres = postgres.unwrap_or_else(|error| panic!("{error}"));
         let data = postgres.directory().join("data");
         Self { postgres, data }
+    }
+
+    /// Starts a standby that streams from this server.
+    pub fn standby(&self) -> Self {
+        let prepare = |data: &Path| {
+            write_settings(data)?;
+            fs::write(data.join("pg_hba.conf"), HBA)
+        };
+        Self::of(Postgres::start_standby(self.address(), prepare))
     }
 
     /// Where it listens.

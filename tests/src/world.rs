@@ -60,6 +60,18 @@ impl World {
         change: impl FnOnce(&mut Settings),
         through: impl FnOnce(SocketAddr) -> SocketAddr,
     ) -> Self {
+        Self::among(mode, "", change, |server| {
+            through(server.address()).to_string()
+        })
+    }
+
+    /// The same with hosts of the caller's in the database's URL, and further parameters of it.
+    pub fn among(
+        mode: &str,
+        parameters: &str,
+        change: impl FnOnce(&mut Settings),
+        hosts: impl FnOnce(&Server) -> String,
+    ) -> Self {
         let server = Server::start_with(|data| {
             // What a crash of the server alone must not lose; last in the file wins.
             let file = OpenOptions::new()
@@ -82,15 +94,8 @@ impl World {
                 &format!("INSERT INTO words VALUES ('{org}', '{word}')"),
             );
         }
-        let at = through(server.address());
-        let text = format!(
-            "{}[databases.world]\nurl = \"postgres://{ROLE}@{at}/postgres?sslmode=disable\"\n\
-             max_server_connections = 10\n",
-            proxy::head(mode)
-        );
-        let mut settings = proxy::settings_of(&text);
-        change(&mut settings);
-        let running = proxy::start(settings, proxy::policy_of(POLICY));
+        let at = hosts(&server);
+        let running = another_proxy(mode, &at, parameters, change);
         Self { server, running }
     }
 
@@ -166,6 +171,23 @@ impl World {
         );
         none("written for another tenant", &foreign);
     }
+}
+
+/// A proxy of its own in front of a world's hosts.
+pub fn another_proxy(
+    mode: &str,
+    hosts: &str,
+    parameters: &str,
+    change: impl FnOnce(&mut Settings),
+) -> Running {
+    let text = format!(
+        "{}[databases.world]\nurl = \"postgres://{ROLE}@{hosts}/postgres?sslmode=disable{parameters}\"\n\
+         max_server_connections = 10\n",
+        proxy::head(mode)
+    );
+    let mut settings = proxy::settings_of(&text);
+    change(&mut settings);
+    proxy::start(settings, proxy::policy_of(POLICY))
 }
 
 /// A session of a tenant through a proxy of a [`World`].

@@ -23,7 +23,8 @@ use pgwarden::pool::Pool;
 use pgwarden::refusal::Refusal;
 use pgwarden_config::Secret;
 use pgwarden_config::settings::{
-    Database, Host, Pool as PoolSettings, PoolMode, RootCertificates, SslMode,
+    Database, Host, HostOrder, Pool as PoolSettings, PoolMode, RootCertificates, ServerAddress,
+    SslMode, TargetSession,
 };
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
@@ -132,8 +133,12 @@ fn roles(address: SocketAddr) {
 
 fn database(address: SocketAddr, user: &str, ssl_mode: SslMode) -> Database {
     Database {
-        host: Host::Tcp(address.ip().to_string()),
-        port: address.port(),
+        hosts: vec![ServerAddress {
+            host: Host::Tcp(address.ip().to_string()),
+            port: address.port(),
+        }],
+        target: TargetSession::Any,
+        order: HostOrder::AsWritten,
         user: user.to_owned(),
         password: Some(Secret::new(PASSWORD)),
         dbname: Some("postgres".to_owned()),
@@ -263,7 +268,7 @@ async fn errors_of_the_server_that_concern_the_client_are_relayed() {
         sqlstate(&connect(&upstream, &odd).await.unwrap_err()),
         "22023"
     );
-    settings.port = 1;
+    settings.hosts[0].port = 1;
     assert_eq!(sqlstate(&login(&settings).await.unwrap_err()), "57P03");
 }
 
@@ -331,7 +336,7 @@ async fn sslmodes_with_a_check_of_the_certificate() {
         (SslMode::VerifyFull, "127.0.0.1", own, false),
     ] {
         let mut settings = database(world.with_tls.address(), "only_tls", mode);
-        settings.host = Host::Tcp(host.to_owned());
+        settings.hosts[0].host = Host::Tcp(host.to_owned());
         settings.ssl_root = Some(RootCertificates::File(root.clone()));
         let expected = good.then_some(true);
         assert_eq!(
@@ -356,7 +361,7 @@ async fn a_unix_socket() {
     let server = &world().with_tls;
     for mode in [SslMode::Disable, SslMode::Prefer, SslMode::Require] {
         let mut settings = database(server.address(), "scram", mode);
-        settings.host = Host::Unix(server.directory().to_owned());
+        settings.hosts[0].host = Host::Unix(server.directory().to_owned());
         assert_eq!(uses_tls(&settings).await, Some(false), "{mode:?}");
     }
 }

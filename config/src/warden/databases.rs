@@ -39,8 +39,9 @@ pub fn read_database(url: &str, environment: &Environment) -> Result<Database, V
     let password = environment.get("PGPASSWORD").map(Secret::new);
     let dbname = url.dbname.unwrap_or_else(|| url.user.clone());
     Ok(Database {
-        host: url.host,
-        port: url.port,
+        hosts: url.hosts,
+        target: url.target,
+        order: url.order,
         user: url.user,
         password: url.password.or(password),
         dbname: Some(dbname),
@@ -103,8 +104,9 @@ impl Reader<'_> {
             self.report.complain(named_at, complaint);
         }
         Some(Database {
-            host: url.host,
-            port: url.port,
+            hosts: url.hosts,
+            target: url.target,
+            order: url.order,
             user: url.user,
             password: url.password.or(secret.and_then(|(_, secret)| secret)),
             dbname: url.dbname,

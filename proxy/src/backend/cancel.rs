@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 
 use super::error::ConnectError;
-use super::transport;
+use super::transport::{self, Way};
 use super::upstream::Upstream;
 
 /// A cancel takes no longer than this.
@@ -28,6 +28,7 @@ pub struct CancelTarget(Arc<Target>);
 
 struct Target {
     upstream: Arc<Upstream>,
+    way: Way,
     pid: i32,
     secret: Bytes,
 }
@@ -39,9 +40,10 @@ impl std::fmt::Debug for CancelTarget {
 }
 
 impl CancelTarget {
-    pub(super) fn new(upstream: Arc<Upstream>, pid: i32, secret: Bytes) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, way: Way, pid: i32, secret: Bytes) -> Self {
         Self(Arc::new(Target {
             upstream,
+            way,
             pid,
             secret,
         }))
@@ -55,12 +57,13 @@ impl CancelTarget {
     pub async fn cancel(&self) -> Result<(), ConnectError> {
         let Target {
             upstream,
+            way,
             pid,
             secret,
         } = &*self.0;
         let work = async {
             let mut stream =
-                transport::by_attempts(upstream, |attempt| transport::open(upstream, attempt))
+                transport::by_attempts(upstream, way, |it| transport::open(upstream, way, it))
                     .await?;
             let mut request = BytesMut::new();
             CancelRequest::new(*pid, SecretKey::Bytes(secret.clone()))

@@ -1,33 +1,72 @@
 //! A control connection: how pgwarden itself reads the catalogue. Never handed to a client.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 use super::error::{ConnectError, ServerError};
-use super::transport;
+use super::hosts::{Mark, Site};
+use super::role::Role;
+use super::transport::{self, Way};
 use super::upstream::Upstream;
 
-/// The half of a control connection that moves its bytes. It ends when the connection does.
-pub type ControlConnection =
-    Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+/// Connects to the first host that will do.
+pub(super) async fn connect(upstream: &Arc<Upstream>) -> Result<(Client, Mark), ConnectError> {
+    let connect = |site: Arc<Site>, wants_role| async move {
+        let mark = site.mark();
+        let client = connect_to(upstream, &site).await?;
+        let role = match wants_role {
+            true => Some(Role::of_control(&client).await?),
+            false => None,
+        };
+        Ok(((client, mark), role))
+    };
+    upstream.hosts().first_fit(connect).await
+}
 
-pub(super) async fn connect(
-    upstream: &Arc<Upstream>,
-) -> Result<(tokio_postgres::Client, ControlConnection), ConnectError> {
-    transport::by_attempts(upstream, |attempt| async move {
+/// Connects to one host.
+async fn connect_to(upstream: &Arc<Upstream>, site: &Arc<Site>) -> Result<Client, ConnectError> {
+    let way = &Way::to(site);
+    transport::by_attempts(upstream, way, |attempt| async move {
         // TLS is done by the time that tokio-postgres gets the stream.
-        let stream = transport::open(upstream, attempt).await?;
+        let stream = transport::open(upstream, way, attempt).await?;
         let login = config(upstream).connect_raw(stream, NoTls).await;
         let (client, connection) = login.map_err(|error| connect_error(&error))?;
-        let connection: ControlConnection = Box::pin(connection);
-        Ok((client, connection))
+        tokio::spawn(async move {
+            // It ends when the client is dropped, or with an error that the client sees, too.
+            let _ = connection.await;
+        });
+        Ok(client)
     })
     .await
+}
+
+/// A connection of pgwarden's own that asks one host what it is.
+#[derive(Debug, Default)]
+pub struct Sentry {
+    client: Option<Client>,
+}
+
+impl Sentry {
+    /// Asks.
+    ///
+    /// # Errors
+    /// When the host can't be asked. It is connected to anew the next time.
+    pub async fn ask(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        site: &Arc<Site>,
+    ) -> Result<Role, ConnectError> {
+        let client = match self.client.take() {
+            Some(client) if !client.is_closed() => client,
+            Some(_) | None => connect_to(upstream, site).await?,
+        };
+        let role = Role::of_control(&client).await?;
+        self.client = Some(client);
+        Ok(role)
+    }
 }
 
 fn config(upstream: &Upstream) -> Config {
@@ -42,7 +81,7 @@ fn config(upstream: &Upstream) -> Config {
     config
 }
 
-fn connect_error(error: &tokio_postgres::Error) -> ConnectError {
+pub(super) fn connect_error(error: &tokio_postgres::Error) -> ConnectError {
     match error.as_db_error() {
         Some(db) => ConnectError::Server(server_error(db)),
         None => ConnectError::Unreachable(std::io::Error::other(describe(error))),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use bytes::Bytes;
+use pgwarden_config::settings::TargetSession;
 
 use crate::refusal::Refusal;
 
@@ -28,6 +29,8 @@ pub enum ConnectError {
     PoolFull,
     /// The database stayed paused.
     Paused,
+    /// None of the hosts has the wanted role now.
+    NoSuchRole(TargetSession),
     /// The catalogue can't be read, or the policy does not fit it.
     Catalogue(String),
 }
@@ -51,6 +54,7 @@ impl ConnectError {
             Self::Tls(_) => true,
             Self::Server(error) => error.sqlstate == "28000",
             Self::Unreachable(_)
+            | Self::NoSuchRole(_)
             | Self::NoTls
             | Self::Protocol(_)
             | Self::Scram(_)
@@ -64,7 +68,7 @@ impl ConnectError {
     /// Whether the server is down, or on its way down or up: a moment later it may answer.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unreachable(_) | Self::NoSuchRole(_) => true,
             Self::Server(error) => ["57P01", "57P02", "57P03"].contains(&error.sqlstate.as_str()),
             Self::Tls(_)
             | Self::NoTls
@@ -88,6 +92,7 @@ impl ConnectError {
             Self::Paused => Refusal::new("57P03", "pgwarden: the database is paused"),
             Self::Server(_)
             | Self::Unreachable(_)
+            | Self::NoSuchRole(_)
             | Self::Tls(_)
             | Self::NoTls
             | Self::Protocol(_)
@@ -121,6 +126,13 @@ impl fmt::Display for ConnectError {
             }
             Self::PoolFull => f.write_str("all server connections are in use"),
             Self::Paused => f.write_str("the database is paused"),
+            Self::NoSuchRole(target) => {
+                write!(
+                    f,
+                    "no host is what target_session_attrs={} wants",
+                    target.as_str()
+                )
+            }
             Self::Catalogue(why) => f.write_str(why),
         }
     }

@@ -1,6 +1,7 @@
 //! The socket to a server: TCP or unix, with or without TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -20,6 +21,16 @@ pub(crate) enum ServerStream {
 }
 
 impl ServerStream {
+    /// The address at the other end; `None` for a unix socket.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return None,
+        };
+        tcp.peer_addr().ok()
+    }
+
     /// The certificate that the server showed, in DER.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         match self {

@@ -2,11 +2,12 @@
 //! <https://www.postgresql.org/docs/current/libpq-ssl.html>
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgwarden_config::settings::{Host, SslMode};
+use pgwarden_config::settings::{Host, ServerAddress, SslMode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -17,12 +18,47 @@ use pgwire::messages::Message;
 use pgwire::messages::startup::SslRequest;
 
 use super::error::ConnectError;
+use super::hosts::Site;
 use super::stream::ServerStream;
 use super::upstream::Upstream;
 use crate::socket;
 
 /// Connecting and logging in take no longer than this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The way to a host.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    site: Arc<Site>,
+    /// Which of the addresses of its name, when that is known: a cancel must go to the server that
+    /// the connection is on.
+    address: Option<SocketAddr>,
+}
+
+impl Way {
+    /// By any address of its name.
+    pub(super) fn to(site: &Arc<Site>) -> Self {
+        Self {
+            site: Arc::clone(site),
+            address: None,
+        }
+    }
+
+    /// The same way again that a connection has taken.
+    pub(super) fn by(&self, stream: &ServerStream) -> Self {
+        Self {
+            site: Arc::clone(&self.site),
+            address: stream.peer(),
+        }
+    }
+
+    async fn connect(&self, host: &str) -> io::Result<TcpStream> {
+        match self.address {
+            Some(address) => TcpStream::connect(address).await,
+            None => TcpStream::connect((host, self.site.address().port)).await,
+        }
+    }
+}
 
 /// Whether one attempt uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +85,14 @@ fn attempts(mode: SslMode) -> (Attempt, Option<Attempt>) {
 /// Runs `connect` for each attempt that the upstream's `sslmode` allows, as far as needed.
 pub(super) async fn by_attempts<T, F>(
     upstream: &Upstream,
+    way: &Way,
     connect: impl Fn(Attempt) -> F,
 ) -> Result<T, ConnectError>
 where
     F: Future<Output = Result<T, ConnectError>>,
 {
     let work = async {
-        let (first, second) = match &upstream.host {
+        let (first, second) = match &way.site.address().host {
             Host::Tcp(_) => attempts(upstream.ssl_mode),
             Host::Unix(_) => (Attempt::Plain, None),
         };
@@ -73,12 +110,14 @@ where
 /// Opens the socket of one attempt.
 pub(super) async fn open(
     upstream: &Upstream,
+    way: &Way,
     attempt: Attempt,
 ) -> Result<ServerStream, ConnectError> {
-    match &upstream.host {
-        Host::Unix(directory) => open_unix(directory, upstream.port).await,
+    let ServerAddress { host, port } = way.site.address();
+    match host {
+        Host::Unix(directory) => open_unix(directory, *port).await,
         Host::Tcp(host) => {
-            let tcp = TcpStream::connect((host.as_str(), upstream.port)).await?;
+            let tcp = way.connect(host).await?;
             socket::prepare(&tcp)?;
             match attempt {
                 Attempt::Plain => Ok(ServerStream::Tcp(tcp)),

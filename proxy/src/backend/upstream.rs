@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use pgwarden_config::Secret;
-use pgwarden_config::settings::{Database, Host, SslMode};
+use pgwarden_config::settings::{Database, SslMode};
 
+use super::hosts::Hosts;
 use crate::tls::{self, TlsError};
 
-/// One database of one server, and pgwarden's own login there.
+/// One database, and pgwarden's own login there.
 #[derive(Clone)]
 pub struct Upstream {
-    pub(super) host: Host,
-    pub(super) port: u16,
+    hosts: Arc<Hosts>,
     pub(super) user: String,
     pub(super) password: Option<Secret>,
     pub(super) database: String,
@@ -26,14 +26,18 @@ impl Upstream {
     /// When the root certificates can't be read.
     pub fn new(settings: &Database, requested: &str) -> Result<Self, TlsError> {
         Ok(Self {
-            host: settings.host.clone(),
-            port: settings.port,
+            hosts: Arc::new(Hosts::new(settings)),
             user: settings.user.clone(),
             password: settings.password.clone(),
             database: settings.dbname_for(requested).to_owned(),
             ssl_mode: settings.ssl_mode,
             tls: tls::client_config(settings.ssl_mode, settings.ssl_root.as_ref())?,
         })
+    }
+
+    /// Its hosts.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// The database's name on the server.
@@ -44,10 +48,11 @@ impl Upstream {
 
 impl std::fmt::Display for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.host {
-            Host::Tcp(host) => write!(f, "{host}:{}/{}", self.port, self.database),
-            Host::Unix(path) => write!(f, "{}:{}/{}", path.display(), self.port, self.database),
+        for (at, site) in self.hosts.sites().iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            write!(f, "{comma}{}", site.address())?;
         }
+        write!(f, "/{}", self.database)
     }
 }
 

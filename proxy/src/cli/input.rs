@@ -87,11 +87,7 @@ async fn connected<T>(
     let failed =
         |why: String| Failure::Connect(format!("can't read the catalogue of {upstream}: {why}"));
     let connected = backend::connect_control(&upstream).await;
-    let (client, connection) = connected.map_err(|error| failed(error.to_string()))?;
-    tokio::spawn(async move {
-        // It ends with the client, which sees its errors, too.
-        let _ = connection.await;
-    });
+    let (client, _) = connected.map_err(|error| failed(error.to_string()))?;
     let answer = ask(&client).await;
     answer.map_err(|error| failed(error.to_string()))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pgwarden_policy::Catalog;
 use pgwarden_schema::Fingerprint;
 
-use crate::backend::{self, ConnectError, Upstream};
+use crate::backend::{self, ConnectError, Mark, Upstream};
 
 /// Reading the catalogue takes no longer than this.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,16 +23,13 @@ const ROLE: &str = "SELECT rolsuper AS superuser, rolbypassrls AS bypassrls, \
 #[derive(Debug)]
 pub(super) struct Control {
     client: tokio_postgres::Client,
+    mark: Mark,
 }
 
 impl Control {
     pub(super) async fn connect(upstream: &Arc<Upstream>) -> Result<Self, ConnectError> {
-        let (client, connection) = backend::connect_control(upstream).await?;
-        tokio::spawn(async move {
-            // It ends when the client is dropped, or with an error that the client sees, too.
-            let _ = connection.await;
-        });
-        Ok(Self { client })
+        let (client, mark) = backend::connect_control(upstream).await?;
+        Ok(Self { client, mark })
     }
 
     /// Says so when the login role can do more than it needs: pgwarden's verdicts are all that
@@ -61,7 +58,7 @@ impl Control {
 
     /// Whether the connection is of no use any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.mark.is_retired()
     }
 
     /// The catalogue and its fingerprint, unless it is still the known one.

@@ -51,6 +51,9 @@ impl Database {
     /// before that.
     pub(crate) async fn paused(&self) -> bool {
         self.watcher.lock().await.rest();
+        for follower in &self.followers {
+            follower.rest().await;
+        }
         self.pool.emptied().await
     }
 

@@ -92,6 +92,34 @@ impl Postgres {
     /// # Errors
     /// See [`LaunchError`].
     pub fn start(prepare: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self, LaunchError> {
+        Self::start_filled(initialise, prepare)
+    }
+
+    /// Starts a standby of a server that lets its superuser replicate from loopback.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn start_standby(
+        primary: SocketAddr,
+        prepare: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Self, LaunchError> {
+        let fill = |binaries: &Path, data: &Path, account| {
+            // The links in a directory of PATH may be to the server's own programs only.
+            let postgres = binaries.join("postgres").canonicalize()?;
+            let mut command = Command::new(postgres.with_file_name("pg_basebackup"));
+            command.args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"]);
+            command.args(["--username=postgres", "--host=127.0.0.1", "--port"]);
+            command.arg(primary.port().to_string());
+            run(command.arg("--pgdata").arg(data), account)
+        };
+        Self::start_filled(fill, prepare)
+    }
+
+    /// `fill` gets the binaries, the data directory to make, and whose it shall be.
+    fn start_filled(
+        fill: impl FnOnce(&Path, &Path, Account) -> Result<(), LaunchError>,
+        prepare: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Self, LaunchError> {
         let binaries = binaries::find().map_err(LaunchError::Missing)?;
         let directory = Unfinished::new()?;
         let account = Account::choose(&directory.path)?;
@@ -105,7 +133,7 @@ impl Postgres {
             keeper,
         };
         let data = server.directory.join("data");
-        initialise(&binaries, &data, account)?;
+        fill(&binaries, &data, account)?;
         configure(&server.directory, address)?;
         prepare(&data)?;
         account.give_files(&data)?;
@@ -205,8 +233,11 @@ fn initialise(binaries: &Path, data: &Path, account: Account) -> Result<(), Laun
     let mut command = Command::new(binaries.join("initdb"));
     command.args(["--username=postgres", "--encoding=UTF8", LOCALE]);
     command.args(["--auth=reject", "--no-sync", "--pgdata"]);
-    command.arg(data);
-    let output = account.applied(&mut command).output()?;
+    run(command.arg(data), account)
+}
+
+fn run(command: &mut Command, account: Account) -> Result<(), LaunchError> {
+    let output = account.applied(command).output()?;
     if output.status.success() {
         return Ok(());
     }

@@ -7,11 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Buf;
+use tokio::sync::watch;
 
-use super::Relay;
+use super::{Relay, server_gone};
 use crate::backend::{ConnectError, StartupParameters};
 use crate::pool::{Lease, Pool};
-use crate::wire::frame;
+use crate::session::Stop;
+use crate::wire::{Report, frame};
 
 /// How a session comes by a server connection.
 #[derive(Debug)]
@@ -86,6 +88,23 @@ impl Relay {
         }
     }
 
+    /// A host was retired. If it is that of the client's server connection, another is taken, where
+    /// the client need not know, or the session ends.
+    pub(super) fn leave_retired(&mut self) -> Option<Stop> {
+        let lease = self.server.as_ref()?;
+        if !lease.mark().is_retired() || self.swap() {
+            return None;
+        }
+        let report = if self.session.is_idle() {
+            let message =
+                "terminating connection because its server does not serve the database any more";
+            Report::fatal("57P01", message)
+        } else {
+            server_gone()
+        };
+        Some(Stop::Fatal(report))
+    }
+
     /// Gives a lost server connection up, if the client need not know.
     pub(super) fn swap(&mut self) -> bool {
         if self.losses >= LOSSES_MAX || !self.session.can_swap() {
@@ -97,6 +116,17 @@ impl Relay {
         self.passing = 0;
         self.server = None;
         true
+    }
+}
+
+/// A host was retired. Where there is one host only, that never comes.
+pub(super) async fn retirement(retirements: &mut Option<watch::Receiver<()>>) {
+    let told = match retirements {
+        Some(retirements) => retirements.changed().await,
+        None => std::future::pending().await,
+    };
+    if told.is_err() {
+        *retirements = None;
     }
 }
 
