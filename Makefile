@@ -1,9 +1,9 @@
 # The commands of every day. Each installs what it needs (scripts/setup.sh).
 
-.PHONY: help setup build demo test oracle regress soak fuzz lint bench
+.PHONY: help setup build demo test test-18 oracle regress soak fuzz lint bench
 
 help:                   ## What there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1\t/' | expand -t 10
 
 setup:                  ## Install what building and testing need
 	@scripts/setup.sh test
@@ -19,8 +19,11 @@ test: setup             ## All suites, on a real PostgreSQL with real clients
 	cargo test --workspace --no-fail-fast
 	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended
 
-oracle: setup           ## Only the comparison with row level security: case files, random statements
-	cargo test -p pgwarden-tests --test cases --test generator
+test-18: setup          ## Case files, lists and random statements on PostgreSQL 18 (npm's binaries)
+	@scripts/test-18.sh
+
+oracle: setup           ## 200,000 random statements and 2,000 scripts beside row level security
+	@scripts/oracle.sh
 
 regress: setup          ## PostgreSQL's own regression SQL, statement by statement
 	@scripts/regress.sh

@@ -8,13 +8,15 @@ seeds="$(realpath "${CARGO_TARGET_DIR:-target}")/fuzz-seeds"
 export RUSTC_BOOTSTRAP=1 # the sanitizer's flags are not stable
 
 mkdir -p "$seeds"
+export PGWARDEN_FUZZ_CATALOG="$seeds.catalog.json"
+cargo test -q -p pgwarden-tests --test catalog -- --ignored writes_the_snapshot
 awk -v place="$seeds" '
     /^(===|@|#)/ { text = ""; next }
     /^>>> / { if (text != "") { file = place "/" ++number; printf "%s", text >file; close(file) }; text = ""; next }
     { text = text == "" ? $0 : text "\n" $0 }
 ' tests/cases/*.test
 
-for target in judge fixed_point messages; do
+for target in judge fixed_point hit_equals_miss messages; do
     corpus="fuzz/corpus/$target"
     mkdir -p "$corpus"
     # New inputs are kept in the first directory.

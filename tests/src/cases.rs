@@ -10,6 +10,8 @@
 //! @params 1, NULL, x        values of $1, $2, …; extended only
 //! @admin CREATE TABLE …     run by a superuser in both databases before the next statement
 //! @ordered                  the rows' order counts
+//! @server 17                from this major version on
+//! @unlike 18.4              not on this version, whose PostgreSQL answers otherwise
 //! SELECT id FROM call_logs WHERE body::int > 3
 //! >>> same as rls
 //! ```
@@ -41,6 +43,10 @@ pub struct Case {
     pub simple: bool,
     /// Whether it runs in the extended protocol.
     pub extended: bool,
+    /// The first major version that knows its syntax.
+    pub server_min: u32,
+    /// Versions whose own answer is another one.
+    pub unlike: Vec<String>,
     /// The statements.
     pub steps: Vec<Step>,
 }
@@ -89,6 +95,13 @@ impl Case {
         } else {
             Arena::take()
         }
+    }
+
+    /// Whether it says anything on a server of this version (`18.4`).
+    pub fn suits(&self, version: &str) -> bool {
+        let major = version.split('.').next().and_then(|it| it.parse().ok());
+        major.is_some_and(|major: u32| major >= self.server_min)
+            && !self.unlike.iter().any(|unlike| unlike == version)
     }
 
     /// Whether it may change rows, so that the tables must be looked at afterwards.
@@ -155,6 +168,8 @@ fn read(path: &Path) -> Vec<Case> {
                 policy: Vec::new(),
                 simple: true,
                 extended: true,
+                server_min: 0,
+                unlike: Vec::new(),
                 steps: Vec::new(),
             });
             continue;
@@ -251,6 +266,8 @@ fn directive(line: &str, case: &mut Case, draft: &mut Draft) -> Option<()> {
                 .map(|value| (value != "NULL").then(|| value.to_owned()))
                 .collect();
         }
+        ("@server", version) => case.server_min = version.parse().ok()?,
+        ("@unlike", version) => case.unlike.push(version.to_owned()),
         ("@admin", sql) => draft.admin.push(sql.to_owned()),
         _ => return None,
     }

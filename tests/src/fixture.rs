@@ -167,6 +167,13 @@ fn oracle_name(arena: usize) -> String {
     format!("oracle_{arena}")
 }
 
+/// The suites' server's version: `15.20`.
+pub fn server_version() -> String {
+    let client = superuser(server().address(), "postgres");
+    let version = client.parameter("server_version").unwrap_or_default();
+    version.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// The server's major version.
 pub fn major_version(client: &Client) -> u32 {
     let version = client.parameter("server_version").unwrap_or_default();

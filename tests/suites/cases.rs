@@ -15,6 +15,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pgwarden_tests::cases::{Case, read_all};
 use pgwarden_tests::engine::{Judged, engine_with};
+use pgwarden_tests::fixture::server_version;
 use pgwarden_tests::oracle::Direct;
 use pgwarden_tests::proxy::{address_with, policy_with, session, session_at};
 use pgwarden_tests::runner::{check_case, run_case};
@@ -22,9 +23,12 @@ use pgwarden_tests::runner::{check_case, run_case};
 fn main() {
     let arguments = Arguments::from_args();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let version = server_version();
     let mut trials = Vec::new();
     for case in read_all(&directory) {
+        let suits = case.suits(&version);
         let case = Arc::new(case);
+        let first = trials.len();
         let extended = !case.simple;
         trials.push(trial("oracle", &case, move |case| {
             check_case(case, &case.arena(), extended)
@@ -42,6 +46,8 @@ fn main() {
                 through_the_proxy(case, true)
             }));
         }
+        let own = trials.drain(first..).collect::<Vec<_>>();
+        trials.extend(own.into_iter().map(|it| it.with_ignored_flag(!suits)));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

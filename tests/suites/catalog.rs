@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use pgwarden_policy::Catalog;
 use pgwarden_policy::catalog::{FunctionKind, Relation, RelationKind, Type, TypeKind};
+use pgwarden_tests::engine::engine;
 use pgwarden_tests::fixture::{self, major_version, script, server, superuser};
 
 /// What the fixture's schema lacks: domains whose checks run somebody's code.
@@ -256,4 +257,12 @@ fn functions_operators_and_casts() {
             .iter()
             .any(|it| it.extension.as_deref() == Some("hstore"))
     );
+}
+
+#[test]
+#[ignore = "writes what the fuzz targets judge over (scripts/fuzz.sh)"]
+fn writes_the_snapshot_of_the_suites_schema() {
+    let path = std::env::var_os("PGWARDEN_FUZZ_CATALOG").expect("where it is to be");
+    let snapshot = pgwarden_schema::write_snapshot(engine(false).catalog());
+    std::fs::write(path, snapshot.unwrap()).unwrap();
 }

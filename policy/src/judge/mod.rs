@@ -279,6 +279,8 @@ struct Judge<'a> {
     guard_joins: usize,
     /// The views that were replaced by their queries.
     views: Vec<EntryId>,
+    /// Those among them whose columns the statement gives other names.
+    relabelled: HashSet<EntryId>,
     /// Whether what is judged is the query of a view.
     in_view: bool,
     /// How many queries of views the statement has so far, those inside others too.
@@ -310,6 +312,7 @@ impl<'a> Judge<'a> {
             fenced_ctes: HashSet::new(),
             guard_joins: 0,
             views: Vec::new(),
+            relabelled: HashSet::new(),
             in_view: false,
             expanded: 0,
             preparing: false,

@@ -254,6 +254,13 @@ impl Judge<'_> {
         let Some(entry) = self.entry(id) else {
             return Ok(Reading::default());
         };
+        // Its fields keep the view's names; those of a query have the new ones.
+        if self.relabelled.contains(&id) {
+            return Err(
+                unsupported("a whole row of a view whose columns are renamed")
+                    .hint("Name its columns one by one"),
+            );
+        }
         let mut row = Reading {
             plain: true,
             sealed: true,

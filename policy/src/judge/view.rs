@@ -107,6 +107,8 @@ impl Judge<'_> {
         self.rewritten();
         let mut columns = columns_of(relation, &output, fenced);
         rename(&mut columns, Some(&alias))?;
+        let names = relation.columns.iter().map(|column| &column.name);
+        let relabelled = !names.eq(columns.iter().map(|column| &column.name));
         let id = self.add_entry(Entry {
             name: alias_name(Some(&alias), "")?,
             schema: None,
@@ -121,6 +123,9 @@ impl Judge<'_> {
         self.places.insert(id, location);
         level.derived.push(id);
         self.views.push(id);
+        if relabelled {
+            self.relabelled.insert(id);
+        }
         *node = rewrite::node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
             subquery: Some(Box::new(rewrite::node(NodeEnum::SelectStmt(Box::new(
                 query,

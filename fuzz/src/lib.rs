@@ -1,0 +1,59 @@
+//! What the fuzz targets judge over: the suites' policy and schema, whose snapshot `scripts/fuzz.sh`
+//! has written to the file that `PGWARDEN_FUZZ_CATALOG` names.
+
+use std::sync::Arc;
+
+use pgwarden_config::{File, read_policy};
+use pgwarden_policy::engine::Limits;
+use pgwarden_policy::{
+    Catalog, Denial, Engine, Plan, Policy, Protocol, Request, ScopeValue, ScopeValues, Scratch,
+    SessionFacts,
+};
+
+/// An engine, and a session of each of two tenants.
+pub struct World {
+    engine: Engine,
+    facts: SessionFacts,
+    tenants: [ScopeValues; 2],
+    scratch: Scratch,
+}
+
+impl World {
+    /// With a plan cache of so many bytes.
+    pub fn new(plan_cache_bytes: usize) -> Self {
+        let limits = Limits { plan_cache_bytes, ..Limits::default() };
+        let engine = Engine::new(policy(), Arc::new(catalog()), limits);
+        let engine = engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}"));
+        let tenants = [0xa0_u128, 0xb0].map(|tenant| values(&engine, tenant));
+        Self { engine, facts: SessionFacts::default(), tenants, scratch: Scratch::default() }
+    }
+
+    /// Judges a text of a tenant (0 or 1); gives what would be sent, and its plan.
+    pub fn judge(&mut self, tenant: usize, text: &str, protocol: Protocol) -> Result<(String, Arc<Plan>), Denial> {
+        let request =
+            Request { text, protocol, declared: &[], facts: &self.facts, values: &self.tenants[tenant] };
+        let cleared = self.engine.judge(request, &mut self.scratch)?;
+        Ok((cleared.text().to_owned(), Arc::clone(cleared.plan())))
+    }
+}
+
+fn policy() -> Arc<Policy> {
+    let file = File::new("policy.toml", include_str!("../../tests/fixtures/policy.toml"));
+    match read_policy(&file) {
+        Ok(loaded) => loaded.policy,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+fn catalog() -> Catalog {
+    let path = std::env::var_os("PGWARDEN_FUZZ_CATALOG").expect("scripts/fuzz.sh sets it");
+    let text = std::fs::read(path).expect("the snapshot can be read");
+    pgwarden_schema::read_snapshot(&text).expect("it is a snapshot")
+}
+
+/// A tenant's value of every claim: the number is its uuids' first byte.
+fn values(engine: &Engine, tenant: u128) -> ScopeValues {
+    let values = engine.slots().iter().zip(1..);
+    let value = |number: u128| ScopeValue::Uuid(uuid::Uuid::from_u128(tenant << 120 | number));
+    ScopeValues::new(values.map(|(_, number)| Some(value(number))).collect())
+}
