@@ -97,8 +97,9 @@ impl Bound {
     pub(crate) fn new(
         policy: Arc<Policy>,
         catalog: Arc<Catalog>,
+        doubted: &HashSet<Oid>,
     ) -> Result<Self, Vec<BindingProblem>> {
-        match Self::fitting(policy, catalog) {
+        match Self::fitting(policy, catalog, doubted) {
             (bound, problems) if problems.is_empty() => Ok(bound),
             (_, problems) => Err(problems),
         }
@@ -108,6 +109,7 @@ impl Bound {
     pub(crate) fn fitting(
         policy: Arc<Policy>,
         catalog: Arc<Catalog>,
+        doubted: &HashSet<Oid>,
     ) -> (Self, Vec<BindingProblem>) {
         let mut binder = Binder {
             catalog: &catalog,
@@ -126,7 +128,7 @@ impl Bound {
             slots, problems, ..
         } = binder;
         let wanted = policy.defaults.require_rls;
-        let mut findings = findings::require_rls(wanted, &catalog, &mut relations);
+        let mut findings = findings::require_rls(wanted, &catalog, doubted, &mut relations);
         for relation in &catalog.parts().relations {
             if relations
                 .get(&relation.oid)

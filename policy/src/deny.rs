@@ -87,7 +87,7 @@ pub enum DenyReason {
     /// A scoped relation without the row level security that the policy requires.
     ///
     /// Why: require_rls = "enforce" wants a second wall: row level security that is enabled, forced and
-    /// has a policy.
+    /// has policies that keep tenants apart.
     ///
     /// Instead: Have it put on the table; the next statement is let through.
     ///

@@ -1,11 +1,12 @@
 //! The one decision function.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::bind::Bound;
 pub use crate::bind::{Finding, FindingCode};
 use crate::cache::{CacheStats, Entry, Judged, PlanCache};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Oid};
 use crate::deny::Denial;
 use crate::judge::{self, JudgeFn};
 use crate::observe::Observing;
@@ -124,7 +125,21 @@ impl Engine {
         catalog: Arc<Catalog>,
         limits: Limits,
     ) -> Result<Self, Vec<BindingProblem>> {
-        let bound = Bound::new(Arc::clone(&policy), catalog)?;
+        Self::doubting(policy, catalog, &HashSet::new(), limits)
+    }
+
+    /// The same where the row level security of some relations is known not to keep tenants apart:
+    /// `require_rls = "enforce"` denies them.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn doubting(
+        policy: Arc<Policy>,
+        catalog: Arc<Catalog>,
+        doubted: &HashSet<Oid>,
+        limits: Limits,
+    ) -> Result<Self, Vec<BindingProblem>> {
+        let bound = Bound::new(Arc::clone(&policy), catalog, doubted)?;
         let (observing, bound) = Observing::of(&policy, bound);
         Ok(Self {
             bound,
@@ -137,10 +152,14 @@ impl Engine {
 
     /// The same policy bound to another catalogue, as a database's own changes demand it: there is no
     /// way back to the old one. A table that its entry in the policy does not fit any more is denied;
-    /// what does not fit is told.
-    pub fn refitted(&self, catalog: Arc<Catalog>) -> (Self, Vec<BindingProblem>) {
+    /// what does not fit is told. The doubts as for [`Engine::doubting`].
+    pub fn refitted(
+        &self,
+        catalog: Arc<Catalog>,
+        doubted: &HashSet<Oid>,
+    ) -> (Self, Vec<BindingProblem>) {
         let enforced = self.observing.enforced().unwrap_or(&self.bound);
-        let (bound, problems) = enforced.refitted(catalog);
+        let (bound, problems) = enforced.refitted(catalog, doubted);
         let (observing, bound) = Observing::of(self.policy(), bound);
         let engine = Self {
             bound,

@@ -1,7 +1,7 @@
 //! What a policy makes of each relation of a catalogue: the answer that the engine binds to, for
 //! those who look at the database rather than at statements (the audit).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::bind::{Bound, Guard};
@@ -31,7 +31,7 @@ pub fn scopes(
     policy: &Arc<Policy>,
     catalog: &Arc<Catalog>,
 ) -> Result<HashMap<Oid, RelationScope>, Vec<BindingProblem>> {
-    let bound = Bound::new(Arc::clone(policy), Arc::clone(catalog))?;
+    let bound = Bound::new(Arc::clone(policy), Arc::clone(catalog), &HashSet::new())?;
     let mut scopes = HashMap::new();
     for relation in &catalog.parts().relations {
         let scope = match bound.guarded(relation).map(|it| &it.guard) {

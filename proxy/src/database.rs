@@ -2,6 +2,7 @@
 //! the control connection that keeps the catalogue fresh.
 
 mod control;
+pub(crate) mod drift;
 mod follow;
 mod pause;
 mod watch;
@@ -12,8 +13,10 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use pgwarden_config::Settings;
 use pgwarden_config::settings;
-use pgwarden_policy::engine::{BindingProblem, Finding, Limits};
+use pgwarden_policy::engine::{BindingProblem, Limits};
 use pgwarden_policy::{CacheStats, Catalog, Engine, Policy};
+use pgwarden_schema::Error;
+use pgwarden_schema::audit::{Assessment, Guarantees};
 
 use crate::backend::{ConnectError, Site, Upstream};
 use crate::metrics::{HostState, Metrics};
@@ -21,6 +24,7 @@ use crate::pool::Pool;
 use crate::tls::TlsError;
 
 use control::Control;
+use drift::Drift;
 use follow::Follower;
 use watch::{Watch, Watcher};
 
@@ -53,9 +57,24 @@ pub struct Database {
     followers: Vec<Arc<Follower>>,
     /// Held while the server is asked for its catalogue, and while the database is resumed.
     watcher: tokio::sync::Mutex<Watcher>,
-    /// The catalogue that engines are bound to. Held while the engine is replaced, so that neither
-    /// a reload nor a change of the catalogue can undo the other.
-    catalog: Mutex<Arc<Catalog>>,
+    /// Held while the engine is replaced, so that neither a reload nor a change of the catalogue can
+    /// undo the other.
+    ground: Mutex<Ground>,
+}
+
+/// What engines are bound to.
+#[derive(Debug)]
+struct Ground {
+    catalog: Arc<Catalog>,
+    /// What the database does by itself, as it was read with the catalogue.
+    guarantees: Guarantees,
+    drift: Drift,
+}
+
+impl Ground {
+    fn assess(&self, policy: &Arc<Policy>) -> Assessment {
+        self.guarantees.under(policy, &self.catalog)
+    }
 }
 
 impl Database {
@@ -76,18 +95,25 @@ impl Database {
             .map_err(OpenError::Connect)?;
         let asked = Instant::now();
         let read = control.read_changed(None).await;
-        let (catalog, fingerprint) = read
+        let reading = read
             .map_err(OpenError::Connect)?
             .ok_or(OpenError::Connect(ConnectError::Protocol("no catalogue")))?;
-        let catalog = Arc::new(catalog);
+        let guarantees = reading.guarantees.map_err(unreadable)?;
+        let mut ground = Ground {
+            catalog: Arc::new(reading.catalog),
+            guarantees,
+            drift: Drift::default(),
+        };
         control.warn_about_role(name).await;
         let limits = Limits {
             statement_bytes: settings.limits.statement_bytes,
             plan_cache_bytes: settings.limits.plan_cache_bytes,
         };
-        let engine =
-            Engine::new(policy, Arc::clone(&catalog), limits).map_err(OpenError::Policy)?;
-        report(name, &engine, &[]);
+        let assessment = ground.assess(&policy);
+        let catalog = Arc::clone(&ground.catalog);
+        let engine = Engine::doubting(policy, catalog, &assessment.doubted, limits)
+            .map_err(OpenError::Policy)?;
+        ground.drift.look(name, &engine, assessment);
         let pool = Pool::new(
             Arc::clone(&upstream),
             settings.pool.clone(),
@@ -106,8 +132,8 @@ impl Database {
             metrics: Arc::clone(metrics),
             watch: Watch::since(asked),
             followers,
-            watcher: tokio::sync::Mutex::new(Watcher::new(control, fingerprint)),
-            catalog: Mutex::new(catalog),
+            watcher: tokio::sync::Mutex::new(Watcher::new(control, reading.fingerprint)),
+            ground: Mutex::new(ground),
         });
         follow::spawn(&database);
         let weak = Arc::downgrade(&database);
@@ -174,38 +200,56 @@ impl Database {
     /// # Errors
     /// What in the policy does not fit the catalogue.
     pub fn bind(&self, policy: Arc<Policy>) -> Result<Engine, Vec<BindingProblem>> {
-        let catalog = Arc::clone(&self.catalog());
-        Engine::new(policy, catalog, self.limits)
+        let ground = self.ground();
+        let doubted = ground.assess(&policy).doubted;
+        Engine::doubting(policy, Arc::clone(&ground.catalog), &doubted, self.limits)
     }
 
     /// Puts an engine of [`Database::bind`] in force, and has the catalogue looked at. Should it have
     /// changed since, the engine is bound to the new one.
     pub fn put_in_force(&self, engine: Engine) {
-        let catalog = self.catalog();
-        let engine = if Arc::ptr_eq(engine.catalog(), &catalog) {
+        let mut ground = self.ground();
+        let assessment = ground.assess(engine.policy());
+        let engine = if Arc::ptr_eq(engine.catalog(), &ground.catalog) {
             engine
         } else {
-            self.refit(&engine, &catalog)
+            self.refit(&engine, &ground.catalog, &assessment)
         };
+        ground.drift.look(&self.name, &engine, assessment);
         self.replace(engine);
         self.watch.hint();
     }
 
-    /// Takes a catalogue over if it differs from the one in use. Gives whether it does.
-    fn take_over(&self, catalog: Arc<Catalog>) -> bool {
-        let mut current = self.catalog();
-        if current.parts() == catalog.parts() {
-            return false;
+    /// Takes over what was read, where it differs from what is in use. Gives whether the catalogue
+    /// does.
+    fn take_over(&self, catalog: Arc<Catalog>, guarantees: Result<Guarantees, Error>) -> bool {
+        let mut ground = self.ground();
+        match guarantees {
+            Ok(guarantees) => ground.guarantees = guarantees,
+            Err(error) => {
+                tracing::error!(database = self.name, %error, "the tables' own guards can't be read");
+            }
         }
-        self.replace(self.refit(&self.engine(), &catalog));
-        *current = catalog;
-        tracing::info!(database = self.name, "the catalogue has changed");
-        true
+        let changed = ground.catalog.parts() != catalog.parts();
+        if changed {
+            ground.catalog = catalog;
+            tracing::info!(database = self.name, "the catalogue has changed");
+        }
+        let engine = self.engine.load_full();
+        let assessment = ground.assess(engine.policy());
+        if changed || ground.drift.doubts_others(&assessment) {
+            let engine = self.refit(&engine, &ground.catalog, &assessment);
+            ground.drift.look(&self.name, &engine, assessment);
+            self.replace(engine);
+        } else {
+            ground.drift.look(&self.name, &engine, assessment);
+        }
+        changed
     }
 
     /// The same policy with another catalogue. What does not fit any more is denied.
-    fn refit(&self, engine: &Engine, catalog: &Arc<Catalog>) -> Engine {
-        let (engine, problems) = engine.refitted(Arc::clone(catalog));
+    fn refit(&self, engine: &Engine, catalog: &Arc<Catalog>, assessment: &Assessment) -> Engine {
+        let (engine, problems) = engine.refitted(Arc::clone(catalog), &assessment.doubted);
         for problem in problems {
             tracing::error!(
                 database = self.name,
@@ -217,12 +261,16 @@ impl Database {
         engine
     }
 
-    fn catalog(&self) -> MutexGuard<'_, Arc<Catalog>> {
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The codes of what the database lacks to keep tenants apart by itself.
+    pub fn gaps(&self) -> Vec<&'static str> {
+        self.ground().drift.codes()
+    }
+
+    fn ground(&self) -> MutexGuard<'_, Ground> {
+        self.ground.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace(&self, engine: Engine) {
-        report(&self.name, &engine, self.engine().findings());
         let former = self.engine.swap(Arc::new(engine));
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         add(&mut retired, &former.cache_stats());
@@ -236,18 +284,9 @@ impl Database {
     }
 }
 
-/// Logs what of the catalogue is not as the policy wants it, unless that is known.
-fn report(database: &str, engine: &Engine, known: &[Finding]) {
-    let found = engine.findings().iter();
-    for finding in found.filter(|finding| !known.contains(finding)) {
-        tracing::warn!(
-            database,
-            code = finding.code.as_str(),
-            object = finding.object,
-            "the relation {}",
-            finding.code.describe()
-        );
-    }
+/// The database's own guards can't be read.
+fn unreadable(error: Error) -> OpenError {
+    OpenError::Connect(ConnectError::Catalogue(error.to_string()))
 }
 
 /// Sums what plan caches did.

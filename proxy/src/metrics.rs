@@ -10,8 +10,9 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use pgwarden_policy::engine::FindingCode;
 use pgwarden_policy::{CacheStats, DenyReason, StatementKind};
+
+use crate::database::drift;
 
 pub use hosts::HostState;
 
@@ -237,8 +238,8 @@ pub struct Gathered {
     pub waiting: usize,
     /// The databases, and whether they are paused.
     pub paused: Vec<(String, bool)>,
-    /// What of the catalogues is not as the policy wants it.
-    pub findings: Vec<FindingCode>,
+    /// The codes of what databases lack.
+    pub findings: Vec<&'static str>,
     /// The hosts of databases that have several.
     pub hosts: Vec<HostState>,
 }
@@ -398,11 +399,10 @@ impl Metrics {
         let age = gathered.catalog_age.as_secs_f64();
         line(out, format_args!("{name} {age:.3}"));
         let name = "pgwarden_schema_findings";
-        let help = "Relations that are not as the policy wants them, by code.";
+        let help = "What the databases lack to keep tenants apart by themselves, by code.";
         head(out, name, "gauge", help);
-        for code in FindingCode::ALL {
-            let count = gathered.findings.iter().filter(|it| *it == code).count();
-            let code = code.as_str();
+        for code in drift::codes() {
+            let count = gathered.findings.iter().filter(|it| **it == code).count();
             line(out, format_args!("{name}{{code=\"{code}\"}} {count}"));
         }
     }

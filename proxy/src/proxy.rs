@@ -171,10 +171,8 @@ impl Proxy {
         let mut gathered = Gathered::default();
         for database in self.databases() {
             add(&mut gathered.cache, &database.cache_stats());
-            let engine = database.engine();
-            let codes = engine.findings().iter().map(|finding| finding.code);
-            gathered.findings.extend(codes);
             gathered.hosts.extend(database.hosts());
+            gathered.findings.extend(database.gaps());
             gathered.catalog_age = gathered.catalog_age.max(database.catalog_age());
             gathered.waiting += database.pool().occupancy().waiting;
             let paused = database.state() != State::Running;

@@ -11,6 +11,7 @@ mod expectations;
 mod expression;
 pub(crate) mod facts;
 mod finding;
+mod guarantees;
 pub(crate) mod lints;
 pub(crate) mod scoping;
 pub(crate) mod snapshot;
@@ -27,6 +28,7 @@ use crate::Error;
 
 pub use expectations::Script;
 pub use finding::{Finding, Level, Place, Report};
+pub use guarantees::{Assessment, Gap, Guarantees, guarantee_codes};
 pub use suppression::Suppression;
 
 use facts::Facts;
@@ -88,7 +90,7 @@ pub(crate) async fn read_model(
     options: &Options,
     catalog: &Arc<pgwarden_policy::Catalog>,
 ) -> Result<Facts, Error> {
-    let snapshot = snapshot::read(client).await?;
+    let snapshot = Arc::new(snapshot::read(client).await?);
     let scoping = scoping::resolve(options, &snapshot, catalog);
     Ok(Facts::new(snapshot, scoping, options.proxy_role.clone()))
 }
@@ -127,33 +129,4 @@ fn findings(facts: &Facts, lints: &[Lint]) -> Vec<Finding> {
             drafts.into_iter().map(|it| it.of(lint.code, lint.level))
         })
         .collect()
-}
-
-/// The findings that decide whether a table can be trusted to guard itself (`require_rls`): row
-/// level security and its policies, without counting rows.
-///
-/// # Errors
-/// As [`audit`].
-pub async fn enforcement_findings(
-    client: &Client,
-    policy: &Arc<Policy>,
-) -> Result<Vec<Finding>, Error> {
-    let catalog = Arc::new(crate::read_catalog(client).await?);
-    client
-        .batch_execute(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''",
-        )
-        .await?;
-    let snapshot = snapshot::read(client).await;
-    client.batch_execute("ROLLBACK").await?;
-    let options = Options {
-        policy: Some(Arc::clone(policy)),
-        ..Options::default()
-    };
-    let snapshot = snapshot?;
-    let scoping = scoping::resolve(&options, &snapshot, &catalog);
-    Ok(findings(
-        &Facts::new(snapshot, scoping, None),
-        lints::ENFORCEMENT,
-    ))
 }

@@ -44,31 +44,46 @@ pub async fn read_catalog(client: &Client) -> Result<Catalog, Error> {
     parts.map(Catalog::new)
 }
 
-/// Reads the catalogue if it is not the one with this fingerprint any more, and gives it with its
-/// own. The client as for [`read_catalog`].
+/// A catalogue, and what was read in the same snapshot.
+#[derive(Debug)]
+pub struct Reading {
+    /// The catalogue.
+    pub catalog: Catalog,
+    /// By which a change is noticed.
+    pub fingerprint: Fingerprint,
+    /// What the database itself does to keep tenants apart. Read last, so that an error of it is no
+    /// error of the catalogue.
+    pub guarantees: Result<audit::Guarantees, Error>,
+}
+
+/// Reads the catalogue if it is not the one with this fingerprint any more. The client as for
+/// [`read_catalog`].
 ///
 /// # Errors
 /// As [`read_catalog`].
 pub async fn read_changed(
     client: &Client,
     known: Option<&Fingerprint>,
-) -> Result<Option<(Catalog, Fingerprint)>, Error> {
+) -> Result<Option<Reading>, Error> {
     client.batch_execute(BEGIN).await?;
     let read = read_unless(client, known).await;
     client.batch_execute("ROLLBACK").await?;
-    let read = read?;
-    Ok(read.map(|(parts, fingerprint)| (Catalog::new(parts), fingerprint)))
+    read
 }
 
 async fn read_unless(
     client: &Client,
     known: Option<&Fingerprint>,
-) -> Result<Option<(CatalogParts, Fingerprint)>, Error> {
+) -> Result<Option<Reading>, Error> {
     let fingerprint = fingerprint::read(client).await?;
     if known == Some(&fingerprint) {
         return Ok(None);
     }
-    Ok(Some((read_parts(client).await?, fingerprint)))
+    Ok(Some(Reading {
+        catalog: Catalog::new(read_parts(client).await?),
+        fingerprint,
+        guarantees: audit::Guarantees::read(client).await,
+    }))
 }
 
 async fn read_parts(client: &Client) -> Result<CatalogParts, Error> {

@@ -28,5 +28,6 @@ pub mod proxy;
 pub mod random;
 pub mod runner;
 pub mod server;
+pub mod watched;
 pub mod wire;
 pub mod world;

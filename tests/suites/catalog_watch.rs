@@ -7,168 +7,12 @@
     clippy::indexing_slicing
 )]
 
-use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use pgwarden::server::Running;
-use pgwarden_config::{Environment, File, read_settings};
 use pgwarden_schema::Fingerprint;
-use pgwarden_tests::fixture::{ROLE, Tenant, script, superuser};
+use pgwarden_tests::fixture::{ROLE, script, superuser};
 use pgwarden_tests::frames::Frames;
-use pgwarden_tests::proxy::{self, SECRET};
-use pgwarden_tests::server::Server;
-use pgwarden_tests::wire::{Client, Message, Reply};
-
-/// What every test's database begins with. Rows of tenant B hold a marker.
-const SCHEMA: &str = "
-    CREATE SCHEMA app;
-    CREATE SCHEMA hidden;
-    CREATE TABLE leads (id int PRIMARY KEY, org_id uuid NOT NULL, note text);
-    INSERT INTO leads VALUES (1, 'a0000000-0000-0000-0000-000000000001', 'a'),
-                             (2, 'b0000000-0000-0000-0000-000000000002', 'b-secret');
-    CREATE TABLE calls (id int PRIMARY KEY, org_id uuid NOT NULL, note text);
-    INSERT INTO calls SELECT * FROM leads;
-    CREATE TABLE places (id int, name text);
-    INSERT INTO places VALUES (7, 'harbour');
-    GRANT USAGE ON SCHEMA app, hidden TO PUBLIC;
-    GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
-    ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC";
-
-const POLICY: &str = r#"
-    version = 1
-    [tenant]
-    claim = "app_metadata.org_id"
-    type = "uuid"
-    column = "org_id"
-    [defaults]
-    discover = ["public", "app"]
-    unlisted = "read"
-    [[table]]
-    name = "public.calls"
-    [[role]]
-    name = "platform_admin"
-    enforcement = "off"
-"#;
-
-/// Nobody waits as long as this.
-const NEVER: &str = "1h";
-const OFTEN: &str = "100ms";
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let server = Server::start();
-        let mut admin = superuser(server.address(), "postgres");
-        script(&mut admin, &format!("CREATE ROLE {ROLE} LOGIN"));
-        server
-    })
-}
-
-/// A database of its own behind a proxy of its own.
-struct World {
-    name: String,
-    owner: Client,
-    running: Running,
-}
-
-impl World {
-    fn new(interval: &str) -> Self {
-        Self::with(interval, POLICY)
-    }
-
-    fn with(interval: &str, policy: &str) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("watched_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let address = server().address();
-        let mut admin = superuser(address, "postgres");
-        script(&mut admin, &format!("CREATE DATABASE {name}"));
-        let mut owner = superuser(address, &name);
-        script(&mut owner, SCHEMA);
-        script(
-            &mut owner,
-            &format!(
-                "GRANT CREATE ON DATABASE {name} TO {ROLE}; GRANT CREATE ON SCHEMA public TO {ROLE}"
-            ),
-        );
-        let mode = std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned());
-        let text = format!(
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[pool]\nmode = \"{mode}\"\n\
-             [[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"S\"\n\
-             [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"p\"\n\
-             [databases.{name}]\nurl = \"postgres://{ROLE}@127.0.0.1:{}/{name}?sslmode=disable\"\n\
-             catalog_interval = \"{interval}\"\n",
-            address.port()
-        );
-        let environment = Environment::from_iter([("S".to_owned(), SECRET.to_owned())]);
-        let file = File::new("warden.toml", text);
-        let settings = match read_settings(&file, Path::new("."), &environment) {
-            Ok(settings) => settings,
-            Err(problems) => panic!("{problems}"),
-        };
-        Self {
-            running: proxy::start(settings, proxy::policy_of(policy)),
-            name,
-            owner,
-        }
-    }
-
-    /// A session of tenant A, which fails on a row of tenant B.
-    fn session(&self) -> Client {
-        proxy::session_at(self.running.addresses()[0], &self.name, Tenant::A)
-    }
-
-    fn break_glass(&self) -> Client {
-        let address = self.running.addresses()[0];
-        let token = proxy::admin_token();
-        Client::connect(address, "anyone", &self.name, &[], Some(&token)).unwrap()
-    }
-
-    fn ddl(&mut self, sql: &str) {
-        script(&mut self.owner, sql);
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let text = self.running.proxy().render_metrics();
-        let line = text.lines().find(|it| it.starts_with(name)).unwrap();
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    }
-
-    fn changes(&self) -> f64 {
-        self.metric("pgwarden_catalog_checks_total{outcome=\"changed\"}")
-    }
-}
-
-/// Asks until the answer is the wanted one.
-fn until<T: std::fmt::Debug>(mut ask: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
-    let started = Instant::now();
-    loop {
-        let answer = ask();
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(
-            started.elapsed() < Duration::from_secs(15),
-            "still {answer:?}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The reason of the denial, or the SQLSTATE, or the first value.
-fn outcome(reply: &Reply) -> String {
-    let reason = reply.denied().map(str::to_owned);
-    let code = reply.error.as_ref().map(|it| it.code().to_owned());
-    reason
-        .or(code)
-        .or_else(|| reply.value())
-        .unwrap_or_default()
-}
-
-fn ask(client: &mut Client, sql: &str) -> String {
-    outcome(&client.query(sql))
-}
+use pgwarden_tests::proxy;
+use pgwarden_tests::watched::{NEVER, OFTEN, World, ask, server, until};
+use pgwarden_tests::wire::Message;
 
 #[test]
 fn a_new_table_is_denied_until_it_is_known() {
@@ -397,60 +241,11 @@ fn a_catalogue_that_cannot_be_read_stays_in_use_and_grows_old() {
     assert!(database.is_fresh());
 }
 
-/// The suite's policy that wants row level security, too.
-fn requiring(how: &str) -> String {
-    POLICY.replacen(
-        "[defaults]",
-        &format!("[defaults]\nrequire_rls = \"{how}\""),
-        1,
-    )
-}
-
-#[test]
-fn what_lacks_row_level_security_is_denied_until_it_has_it() {
-    let mut world = World::with(OFTEN, &requiring("enforce"));
-    let mut client = world.session();
-    let sql = "SELECT note FROM leads";
-    assert_eq!(ask(&mut client, sql), "rls_missing");
-    assert_eq!(ask(&mut client, "DELETE FROM leads"), "rls_missing");
-    assert_eq!(ask(&mut client, "SELECT name FROM places"), "harbour");
-    let disabled = "pgwarden_schema_findings{code=\"rls_disabled\"}";
-    assert_eq!(world.metric(disabled), 2.0);
-    for (step, code) in [
-        ("ENABLE ROW LEVEL SECURITY", "rls_not_forced"),
-        ("FORCE ROW LEVEL SECURITY", "rls_without_policy"),
-    ] {
-        world.ddl(&format!("ALTER TABLE leads {step}"));
-        let metric = format!("pgwarden_schema_findings{{code=\"{code}\"}}");
-        until(|| world.metric(&metric), |it| *it == 1.0);
-        assert_eq!(ask(&mut client, sql), "rls_missing");
-    }
-    world.ddl("CREATE POLICY tenant ON leads USING (true)");
-    until(|| ask(&mut client, sql), |it| it == "a");
-    assert_eq!(world.metric(disabled), 1.0);
-    world.ddl("ALTER TABLE leads DISABLE ROW LEVEL SECURITY");
-    until(|| ask(&mut client, sql), |it| it == "rls_missing");
-}
-
-#[test]
-fn the_lack_of_row_level_security_may_only_be_told() {
-    let mut world = World::with(OFTEN, &requiring("warn"));
-    let mut client = world.session();
-    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
-    let disabled = "pgwarden_schema_findings{code=\"rls_disabled\"}";
-    assert_eq!(world.metric(disabled), 2.0);
-    world.ddl(
-        "ALTER TABLE leads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-         CREATE POLICY tenant ON leads USING (true)",
-    );
-    until(|| world.metric(disabled), |it| *it == 1.0);
-}
-
 /// The fingerprint as of now.
 fn fingerprint(client: &tokio_postgres::Client) -> Fingerprint {
     let read = pgwarden_schema::read_changed(client, None);
     let read = proxy::runtime().block_on(read).unwrap();
-    read.unwrap().1
+    read.unwrap().fingerprint
 }
 
 #[test]

@@ -13,7 +13,7 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -207,7 +207,7 @@ impl<'s> Run<'s> {
         }
         let catalog = self.catalog();
         for engine in &mut self.engines {
-            *engine = engine.refitted(Arc::clone(&catalog)).0;
+            *engine = engine.refitted(Arc::clone(&catalog), &HashSet::new()).0;
         }
         let path = "SELECT array_to_string(current_schemas(false), ',')";
         if let Some(path) = self.client.query(path).value() {

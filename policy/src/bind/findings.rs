@@ -2,16 +2,21 @@
 //! logs, metrics and `policy check`.
 //!
 //! `require_rls` is looked at here, too. A scoped relation has a second wall when row level security
-//! is enabled on it, forced (so that the owner is not exempt) and has a policy; what the policy says
-//! is not judged. A view has none of its own, but passes on that of its tables when it runs as its
-//! user. Under `enforce` what lacks the wall is denied.
+//! is enabled on it, forced (so that the owner is not exempt) and has a policy that keeps tenants
+//! apart; the last is judged elsewhere, by the audit's lints, and told as doubts. A view has no wall of
+//! its own, but passes on that of its tables when it runs as its user. Under `enforce` what lacks the
+//! wall is denied.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Bound, Guard, Guarded};
 use crate::catalog::{Catalog, Oid, Relation, RelationKind};
 use crate::deny::DenyReason;
 use crate::rules::RequireRls;
+
+/// Why a relation is denied whose row level security is there, but of no use.
+const DOUBTED: &str =
+    "has row level security that does not keep tenants apart, which the policy requires";
 
 /// What is not as the policy wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +43,12 @@ impl FindingCode {
         Self::Unfit,
     ];
 
-    /// The metric label.
+    /// The metric label; the name of the audit's lint where it has the same.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RlsDisabled => "rls_disabled",
             Self::RlsNotForced => "rls_not_forced",
-            Self::RlsWithoutPolicy => "rls_without_policy",
+            Self::RlsWithoutPolicy => "no_policy",
             Self::RlsImpossible => "rls_impossible",
             Self::Unfit => "unfit_relation",
         }
@@ -92,6 +97,7 @@ impl Bound {
 pub(super) fn require_rls(
     wanted: RequireRls,
     catalog: &Catalog,
+    doubted: &HashSet<Oid>,
     relations: &mut HashMap<Oid, Guarded>,
 ) -> Vec<Finding> {
     if wanted == RequireRls::Off {
@@ -105,11 +111,13 @@ pub(super) fn require_rls(
         if !matches!(guarded.guard, Guard::Keys(_)) {
             continue;
         }
-        if let Some(code) = gap(relation) {
-            findings.push(Finding::new(code, relation));
-            if wanted == RequireRls::Enforce {
-                guarded.guard = Guard::Denied(DenyReason::RlsMissing, code.describe());
-            }
+        let gap = gap(relation);
+        findings.extend(gap.map(|code| Finding::new(code, relation)));
+        let doubt = doubted.contains(&relation.oid).then_some(DOUBTED);
+        if wanted == RequireRls::Enforce
+            && let Some(why) = gap.map(FindingCode::describe).or(doubt)
+        {
+            guarded.guard = Guard::Denied(DenyReason::RlsMissing, why);
         }
     }
     findings

@@ -5,6 +5,7 @@
 //! somebody has dropped its column or moved it to another schema: it is denied until the policy is
 //! loaded again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Bound, Finding, FindingCode, Guard, UNFIT};
@@ -15,8 +16,12 @@ use crate::rules::Access;
 
 impl Bound {
     /// The same policy with another catalogue, and what does not fit any more.
-    pub(crate) fn refitted(&self, catalog: Arc<Catalog>) -> (Self, Vec<BindingProblem>) {
-        let (mut bound, mut problems) = Self::fitting(Arc::clone(&self.policy), catalog);
+    pub(crate) fn refitted(
+        &self,
+        catalog: Arc<Catalog>,
+        doubted: &HashSet<Oid>,
+    ) -> (Self, Vec<BindingProblem>) {
+        let (mut bound, mut problems) = Self::fitting(Arc::clone(&self.policy), catalog, doubted);
         let catalog = Arc::clone(&bound.catalog);
         for relation in &catalog.parts().relations {
             let Some(guarded) = bound.relations.get_mut(&relation.oid) else {

@@ -8,6 +8,7 @@ use clap::Args;
 use pgwarden_config::{Environment, LoadedPolicy, load_policy, settings};
 use pgwarden_policy::engine::Limits;
 use pgwarden_policy::{Catalog, Engine};
+use pgwarden_schema::Reading;
 use tokio_postgres::Client;
 
 use crate::backend::{self, Upstream};
@@ -63,6 +64,14 @@ pub(super) fn from_server(dsn: &str) -> Result<Catalog, Failure> {
     on_server(dsn, async |client| {
         pgwarden_schema::read_catalog(client).await
     })
+}
+
+/// Reads the catalogue of a live database, with what the database does by itself.
+pub(super) fn reading(dsn: &str) -> Result<Reading, Failure> {
+    let read = on_server(dsn, async |client| {
+        pgwarden_schema::read_changed(client, None).await
+    })?;
+    read.ok_or_else(|| Failure::Internal("the database gave no catalogue".to_owned()))
 }
 
 /// Asks a live database something.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use pgwarden_config::{File, LoadedPolicy, Problems, read_policy};
+use pgwarden_policy::Engine;
 use pgwarden_policy::engine::Limits;
 use pgwarden_policy::rules::RequireRls;
-use pgwarden_policy::{Catalog, Engine};
+use pgwarden_schema::Reading;
+
+use crate::database::drift::{Told, missing};
 
 use super::{Failure, input, output};
 
@@ -27,33 +30,45 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = read_policy(&file).or_else(found)?;
     let mut lacking = 0;
     if let Some(dsn) = &arguments.dsn {
-        let catalog = input::from_server(dsn)?;
-        lacking = show_findings(&bind(&loaded, catalog)?)?;
+        let reading = input::reading(dsn)?;
+        lacking = show(&lacking_in(&loaded, reading)?)?;
     }
     output::write(&summary(&loaded, arguments.dsn.is_some()))?;
     let enforced = loaded.policy.defaults.require_rls == RequireRls::Enforce;
     if enforced && lacking > 0 {
-        eprintln!("{} denied", count(lacking, "relation"));
+        eprintln!("{}", count(lacking, "finding"));
         return Err(Failure::Findings);
     }
     Ok(())
 }
 
-/// Shows what the database lacks; gives how many relations that are.
-fn show_findings(engine: &Engine) -> Result<usize, Failure> {
-    for finding in engine.findings() {
-        let what = finding.code.describe();
-        output::write(&format!("{}: {what}\n", finding.object))?;
-    }
-    Ok(engine.findings().len())
-}
-
-fn bind(loaded: &LoadedPolicy, catalog: Catalog) -> Result<Engine, Failure> {
+/// What the database lacks of what the policy requires.
+fn lacking_in(loaded: &LoadedPolicy, reading: Reading) -> Result<Vec<Told>, Failure> {
     let policy = Arc::clone(&loaded.policy);
-    match Engine::new(policy, Arc::new(catalog), Limits::default()) {
-        Ok(engine) => Ok(engine),
+    let required = policy.defaults.require_rls != RequireRls::Off;
+    let catalog = Arc::new(reading.catalog);
+    let guarantees = reading.guarantees.map_err(|error| {
+        Failure::Connect(format!("the tables' own guards can't be read: {error}"))
+    })?;
+    let assessment = guarantees.under(&policy, &catalog);
+    match Engine::doubting(policy, catalog, &assessment.doubted, Limits::default()) {
+        Ok(engine) => Ok(missing(
+            &engine,
+            assessment.gaps.iter().filter(|_| required),
+        )),
         Err(problems) => found(loaded.source.locate_all(&problems)),
     }
+}
+
+/// Shows what the database lacks; gives how much that is.
+fn show(lacking: &[Told]) -> Result<usize, Failure> {
+    for it in lacking {
+        output::write(&format!("{}: {} ({})\n", it.object, it.why, it.code))?;
+        if let Some(fix) = &it.fix {
+            output::write(&format!("    {}\n", fix.replace('\n', "\n    ")))?;
+        }
+    }
+    Ok(lacking.len())
 }
 
 fn found<T>(problems: Problems) -> Result<T, Failure> {

@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgwarden_policy::Catalog;
-use pgwarden_schema::Fingerprint;
+use pgwarden_schema::{Fingerprint, Reading};
 
 use crate::backend::{self, ConnectError, Mark, Upstream};
 
@@ -61,11 +60,11 @@ impl Control {
         self.client.is_closed() || self.mark.is_retired()
     }
 
-    /// The catalogue and its fingerprint, unless it is still the known one.
+    /// The catalogue and what goes with it, unless it is still the known one.
     pub(super) async fn read_changed(
         &self,
         known: Option<&Fingerprint>,
-    ) -> Result<Option<(Catalog, Fingerprint)>, ConnectError> {
+    ) -> Result<Option<Reading>, ConnectError> {
         let reading = pgwarden_schema::read_changed(&self.client, known);
         match tokio::time::timeout(READ_TIMEOUT, reading).await {
             Ok(read) => read.map_err(|error| ConnectError::Catalogue(error.to_string())),

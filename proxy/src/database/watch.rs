@@ -162,13 +162,14 @@ impl Watcher {
         };
         let read = control.read_changed(Some(&self.known)).await?;
         self.control = Some(control);
-        let Some((catalog, fingerprint)) = read else {
+        let Some(reading) = read else {
             return Ok(CatalogCheck::Unchanged);
         };
         // Before the engine: a session that has the new one asks for its facts again.
         database.watch.generation.fetch_add(1, Ordering::AcqRel);
-        self.known = fingerprint;
-        Ok(if database.take_over(Arc::new(catalog)) {
+        self.known = reading.fingerprint;
+        let catalog = Arc::new(reading.catalog);
+        Ok(if database.take_over(catalog, reading.guarantees) {
             CatalogCheck::Changed
         } else {
             CatalogCheck::Unchanged

@@ -1,6 +1,7 @@
 //! The facts that lints ask: the snapshot, how it is scoped, and what was counted.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use pgwarden_policy::catalog::Oid;
 use pgwarden_policy::rules::ScopeKey;
@@ -17,7 +18,7 @@ use super::sources::{self, Source};
 /// All that is known.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) scoping: Scoping,
     pub(crate) counts: Counts,
     pub(crate) proxy_role: Option<String>,
@@ -50,7 +51,11 @@ impl<'a> TenantColumn<'a> {
 }
 
 impl Facts {
-    pub(crate) fn new(snapshot: Snapshot, scoping: Scoping, proxy_role: Option<String>) -> Self {
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        scoping: Scoping,
+        proxy_role: Option<String>,
+    ) -> Self {
         let mut facts = Self {
             snapshot,
             scoping,

@@ -104,6 +104,13 @@ pub(super) const ENFORCEMENT: &[Lint] = &[
     policy_wrong_claim::LINT,
 ];
 
+/// Those of them that find policies which don't keep tenants apart.
+pub(super) const FENCE: &[&str] = &[
+    policy_always_true::LINT.code,
+    policy_ignores_tenant::LINT.code,
+    policy_wrong_claim::LINT.code,
+];
+
 /// A foreign key between scoped tables that leaves the tenant out.
 pub(super) struct Link<'a> {
     pub(super) child: TenantColumn<'a>,

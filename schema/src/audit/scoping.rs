@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pgwarden_policy::Catalog;
 use pgwarden_policy::catalog::Oid;
-use pgwarden_policy::rules::{Policy, Scope, ScopeKey, TableRule};
+use pgwarden_policy::rules::{Policy, RequireRls, Scope, ScopeKey, TableRule};
 use pgwarden_policy::scopes::{RelationScope, scopes};
 
 use super::Options;
@@ -58,6 +58,8 @@ fn fitting(
     let mut rest = Policy::clone(policy);
     // Whether functions exist is no question of tenancy.
     rest.functions = pgwarden_policy::rules::FunctionRules::default();
+    // Nor is what guards a table beside the policy.
+    rest.defaults.require_rls = RequireRls::Off;
     let mut misfits = Vec::new();
     loop {
         let problems = match scopes(&Arc::new(rest.clone()), catalog) {

@@ -1,0 +1,83 @@
+//! What the database itself guarantees for scoped tables: the lints that matter to enforcement,
+//! without counting rows. The proxy reads this beside its catalogue, asks it under each policy that
+//! comes in force (`require_rls`), and so notices when a guarantee goes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use pgwarden_policy::catalog::{Catalog, Oid};
+use pgwarden_policy::rules::Policy;
+use tokio_postgres::Client;
+
+use super::facts::Facts;
+use super::finding::Finding;
+use super::lints::{self, FENCE};
+use super::snapshot::{self, Snapshot};
+use super::{Options, findings, scoping};
+use crate::Error;
+
+/// What was read of a database. Whether it is enough is for a policy to say.
+#[derive(Debug, Clone)]
+pub struct Guarantees(Arc<Snapshot>);
+
+/// A scoped table whose guarantee is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// `schema.table`.
+    pub table: String,
+    /// What it lacks, and the SQL that mends it.
+    pub finding: Finding,
+}
+
+/// What a policy's scoped tables have and lack.
+#[derive(Debug, Clone, Default)]
+pub struct Assessment {
+    /// The scoped tables.
+    pub tables: BTreeSet<String>,
+    /// What is missing.
+    pub gaps: Vec<Gap>,
+    /// The tables with row level security whose policies don't keep tenants apart.
+    pub doubted: HashSet<Oid>,
+}
+
+/// The codes that gaps can have.
+pub fn guarantee_codes() -> impl Iterator<Item = &'static str> {
+    lints::ENFORCEMENT.iter().map(|lint| lint.code)
+}
+
+impl Guarantees {
+    /// Reads them in the client's transaction, whose `search_path` is empty.
+    pub(crate) async fn read(client: &Client) -> Result<Self, Error> {
+        Ok(Self(Arc::new(snapshot::read(client).await?)))
+    }
+
+    /// What they are worth under a policy; the catalogue is the one that was read with them.
+    pub fn under(&self, policy: &Arc<Policy>, catalog: &Arc<Catalog>) -> Assessment {
+        let options = Options {
+            policy: Some(Arc::clone(policy)),
+            ..Options::default()
+        };
+        let scoping = scoping::resolve(&options, &self.0, catalog);
+        let facts = Facts::new(Arc::clone(&self.0), scoping, None);
+        let found = findings(&facts, lints::ENFORCEMENT).into_iter();
+        let mut assessment = Assessment {
+            tables: facts.guarded().map(|it| it.full_name()).collect(),
+            ..Assessment::default()
+        };
+        for finding in found {
+            let table = facts.guarded().find(|it| names(&finding, &it.full_name()));
+            if let Some(table) = table.filter(|_| FENCE.contains(&finding.code)) {
+                assessment.doubted.insert(table.oid);
+            }
+            let table = table.map_or_else(|| finding.object.clone(), |it| it.full_name());
+            assessment.gaps.push(Gap { table, finding });
+        }
+        assessment
+    }
+}
+
+/// Whether a finding is about the table, or something of it.
+fn names(finding: &Finding, table: &str) -> bool {
+    let rest = finding.object.strip_prefix(table);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
