@@ -42,6 +42,8 @@ pub struct Listener {
     pub auth: ListenerAuth,
     /// TLS, if it is offered.
     pub tls: Option<ListenerTls>,
+    /// Whether another process may listen there, too: the one that replaces this one.
+    pub reuse_port: bool,
 }
 
 /// How clients of a listener show their token.

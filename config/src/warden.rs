@@ -137,6 +137,7 @@ impl Reader<'_> {
         let address = section.required(report, "address", address);
         let auth = choice(LISTENER_AUTHS);
         let auth = section.or(report, "auth", auth, ListenerAuth::Password);
+        let reuse_port = section.or(report, "reuse_port", boolean, false);
         let tls = section.section(report, "tls");
         section.finish(report);
         let tls = match tls {
@@ -147,6 +148,7 @@ impl Reader<'_> {
             address: address?,
             auth,
             tls,
+            reuse_port,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Addresses that clients connect to, and the connections that come in.
 
+mod bound;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,12 +10,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use pgwarden_config::settings;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Metrics;
 use crate::proxy::{Drain, Proxy, StartError};
 use crate::{session, socket, tls};
+
+pub(crate) use bound::Bound;
+pub use bound::Inherited;
 
 /// Connections beyond `limits.client_connections` that are still spoken to: to tell them 53300, and
 /// because a CancelRequest must get through to a full proxy.
@@ -72,19 +77,21 @@ fn acceptor(settings: &settings::Listener) -> Result<Option<Arc<TlsAcceptor>>, S
 }
 
 impl Listener {
-    /// Binds the address. The socket stands apart: it is closed when the shutdown begins.
+    /// Binds the address, or takes its socket from those that were inherited. The socket stands
+    /// apart: it is left when the shutdown begins.
     ///
     /// # Errors
     /// When the address is taken, or the certificate is not usable.
-    pub async fn bind(
+    pub(crate) fn bind(
         settings: &settings::Listener,
-    ) -> Result<(Arc<Self>, TcpListener), StartError> {
+        inherited: &mut Inherited,
+    ) -> Result<(Arc<Self>, Bound), StartError> {
         let tls = acceptor(settings)?;
         let at = |error: io::Error| {
             StartError::Settings(format!("can't listen on {}: {error}", settings.address))
         };
-        let socket = TcpListener::bind(settings.address).await.map_err(at)?;
-        let address = socket.local_addr().map_err(at)?;
+        let socket = Bound::new(settings, inherited).map_err(at)?;
+        let address = socket.address().map_err(at)?;
         let listener = Self {
             settings: settings.clone(),
             tls: ArcSwapOption::new(tls),
@@ -132,22 +139,23 @@ impl Listener {
     /// that one session.
     pub(crate) async fn accept(
         self: Arc<Self>,
-        socket: TcpListener,
+        socket: Bound,
         proxy: Arc<Proxy>,
         open: Arc<AtomicUsize>,
     ) {
         let mut drain = proxy.drain();
+        let serve = |stream, peer| {
+            if let Some(client) = self.admit(stream, peer, &proxy, &open) {
+                tokio::spawn(session::serve_client(Arc::clone(&proxy), client));
+            }
+        };
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
-                _ = drain.wait_for(|drain| *drain != Drain::Running) => return,
+                _ = drain.wait_for(|drain| *drain != Drain::Running) => break,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    if let Some(client) = self.admit(stream, peer, &proxy, &open) {
-                        tokio::spawn(session::serve_client(Arc::clone(&proxy), client));
-                    }
-                }
+                Ok((stream, peer)) => serve(stream, peer),
                 // Out of file descriptors, mostly: it passes.
                 Err(error) => {
                     tracing::warn!(%error, address = %self.address, "can't accept");
@@ -155,6 +163,7 @@ impl Listener {
                 }
             }
         }
+        socket.leave(serve).await;
     }
 
     fn admit(

@@ -25,6 +25,8 @@ const WILDCARD_NAMES_MAX: usize = 64;
 pub enum Drain {
     /// There is none.
     Running,
+    /// Another process takes new clients in. Sessions go on until they have been idle for a while.
+    HandingOver,
     /// Sessions end (57P01) as soon as they are not in a transaction.
     Draining,
     /// Sessions end now.

@@ -41,6 +41,10 @@ const KEPT_BYTES: usize = 8 << 10;
 /// A client that has stopped sending gets its answers for this long.
 const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
 
+/// While another process takes new clients in, a session that was idle for so long is ended: nobody is
+/// cut off between its login and its first statement, or between two that follow each other.
+const HANDOVER_IDLE: Duration = Duration::from_secs(1);
+
 /// The last words to a client take no longer than this.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
@@ -78,6 +82,8 @@ enum Event {
     Checkout(Result<Lease, ConnectError>),
     /// The token is no longer good.
     Expired,
+    /// The session was idle for a while.
+    Lull,
     /// The shutdown has begun, or gone on.
     Drain(Drain),
     /// A half-closed client has waited long enough.
@@ -199,6 +205,8 @@ impl Relay {
         )));
         let mut expired = false;
         let mut stage = *drain.borrow_and_update();
+        let mut lull = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut idled = false;
         let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
         let mut checkout: Option<Checkout> = None;
         let mut retirements = self.way.pool.retirements();
@@ -221,8 +229,12 @@ impl Relay {
                 expired = false;
                 expiry.as_mut().reset(expires);
             }
-            if let Some(stop) = self.due_end(stage, expired) {
+            if let Some(stop) = self.due_end(stage, expired, idled) {
                 return Some(stop);
+            }
+            let handing_over = stage == Drain::HandingOver;
+            if handing_over {
+                lull.as_mut().reset(Instant::now() + HANDOVER_IDLE);
             }
             let unserved = !self.session.is_settled() || self.wanting;
             if self.half_closed && !unserved && !self.has_output() {
@@ -235,6 +247,7 @@ impl Relay {
                 event = std::future::poll_fn(|cx| self.poll_io(cx)) => event,
                 outcome = arrival(&mut checkout), if checkout.is_some() => Event::Checkout(outcome),
                 () = &mut expiry, if !expired => Event::Expired,
+                () = &mut lull, if handing_over => Event::Lull,
                 changed = drain.changed() => match changed {
                     Ok(()) => Event::Drain(*drain.borrow_and_update()),
                     Err(_) => Event::Drain(Drain::Closing),
@@ -242,6 +255,7 @@ impl Relay {
                 () = &mut abandon, if self.half_closed => Event::Abandoned,
                 () = retirement(&mut retirements) => Event::Retired,
             };
+            idled = false;
             match event {
                 Event::Moved => {}
                 Event::ClientGone | Event::Abandoned => return None,
@@ -252,6 +266,7 @@ impl Relay {
                     self.checked_out(outcome);
                 }
                 Event::Expired => expired = true,
+                Event::Lull => idled = true,
                 Event::Drain(now) => stage = now,
                 Event::Retired => {
                     if let Some(stop) = self.leave_retired() {
@@ -266,10 +281,11 @@ impl Relay {
     }
 
     /// Whether the shutdown or the token ends the session here.
-    fn due_end(&self, stage: Drain, expired: bool) -> Option<Stop> {
+    fn due_end(&self, stage: Drain, expired: bool, idled: bool) -> Option<Stop> {
         let idle = self.session.is_settled() && self.from_client.is_empty();
         let over = match stage {
             Drain::Running => false,
+            Drain::HandingOver => idled && idle && self.session.is_idle(),
             Drain::Draining => idle && self.session.is_idle(),
             Drain::Closing => true,
         };

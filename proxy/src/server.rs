@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::admin;
 use crate::audit::{Event, EventKind};
 use crate::descriptors;
-use crate::listener::Listener;
+use crate::listener::{Inherited, Listener};
 use crate::log;
 use crate::proxy::{Drain, Proxy, StartError};
 
@@ -61,6 +61,8 @@ pub struct Running {
     listeners: Vec<Arc<Listener>>,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    /// Another process may take new clients in when this one is told to end.
+    shared: bool,
     open: Arc<AtomicUsize>,
 }
 
@@ -69,6 +71,9 @@ pub struct Running {
 /// # Errors
 /// When it can't start.
 pub fn serve(load: &Load) -> Result<(), StartError> {
+    let inherited = Inherited::from_process();
+    let inherited =
+        inherited.map_err(|error| StartError::Settings(format!("LISTEN_FDS: {error}")))?;
     let inputs = load().map_err(StartError::Settings)?;
     let log = log::install(&inputs.settings.log).map_err(StartError::Settings)?;
     log::install_panic_hook();
@@ -77,7 +82,7 @@ pub fn serve(load: &Load) -> Result<(), StartError> {
     let runtime = runtime(threads).map_err(|error| StartError::Settings(error.to_string()))?;
     let served = runtime.block_on(async {
         let signals = Signals::new().map_err(|error| StartError::Settings(error.to_string()))?;
-        let running = start(inputs).await?;
+        let running = start_with(inputs, inherited).await?;
         running.announce();
         signals.obey(&running, load).await;
         Ok(())
@@ -107,20 +112,29 @@ pub fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
 /// # Errors
 /// When an address, key, file, database or the policy is not usable.
 pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
+    start_with(inputs, Inherited::default()).await
+}
+
+async fn start_with(inputs: Inputs, mut inherited: Inherited) -> Result<Running, StartError> {
     let mut bound = Vec::new();
     for settings in &inputs.settings.listen {
-        bound.push(Listener::bind(settings).await?);
+        bound.push(Listener::bind(settings, &mut inherited)?);
     }
     let admin = match inputs.settings.admin {
-        Some(address) => Some(bind_admin(address).await?),
+        Some(address) => Some(bind_admin(address, &mut inherited).await?),
         None => None,
     };
+    if let Some(address) = inherited.left() {
+        let message = format!("a socket for {address} was passed in, and no [[listen]] is there");
+        return Err(StartError::Settings(message));
+    }
     let LoadedPolicy { policy, source } = inputs.policy;
     let opened = Proxy::open(inputs.settings, Arc::clone(&policy)).await;
     let proxy = opened.map_err(|error| error.located(&source))?;
     warn_of_observing(&policy);
     let open = Arc::new(AtomicUsize::new(0));
     let mut listeners = Vec::new();
+    let shared = bound.iter().any(|(_, socket)| socket.is_shared());
     for (listener, socket) in bound {
         let accepting = Arc::clone(&listener).accept(socket, Arc::clone(&proxy), Arc::clone(&open));
         tokio::spawn(accepting);
@@ -136,6 +150,7 @@ pub async fn start(inputs: Inputs) -> Result<Running, StartError> {
         listeners,
         addresses,
         admin: admin_address,
+        shared,
         open,
     })
 }
@@ -151,8 +166,16 @@ fn warn_of_observing(policy: &Policy) {
     }
 }
 
-async fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = TcpListener::bind(address).await;
+async fn bind_admin(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<TcpListener, StartError> {
+    let bound = match inherited.take(address) {
+        Some(socket) => socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(address).await,
+    };
     bound.map_err(|error| {
         StartError::Settings(format!("can't listen on {address} (admin): {error}"))
     })
@@ -230,13 +253,11 @@ impl Running {
     }
 
     /// Stops accepting and lets transactions finish for as long as the settings say; then ends
-    /// what is left. `hurry` cuts the waiting short.
+    /// what is left. Where another process takes new clients in, sessions that are at work get half
+    /// of that time to go on. `hurry` cuts the waiting short.
     pub async fn shut_down(&self, hurry: impl Future<Output = ()>) {
-        let patience = self.proxy.settings().limits.drain_timeout;
-        self.proxy.set_drain(Drain::Draining);
         tokio::select! {
-            () = self.emptied() => {}
-            () = tokio::time::sleep(patience) => {}
+            () = self.drained() => {}
             () = hurry => {}
         }
         self.proxy.set_drain(Drain::Closing);
@@ -247,6 +268,17 @@ impl Running {
         let audit = self.proxy.audit().clone();
         let flushed = tokio::task::spawn_blocking(move || audit.flush(FLUSHING_TIME));
         let _ = flushed.await;
+    }
+
+    async fn drained(&self) {
+        let patience = self.proxy.settings().limits.drain_timeout;
+        let ends = tokio::time::Instant::now() + patience;
+        if self.shared {
+            self.proxy.set_drain(Drain::HandingOver);
+            let _ = tokio::time::timeout(patience / 2, self.emptied()).await;
+        }
+        self.proxy.set_drain(Drain::Draining);
+        let _ = tokio::time::timeout_at(ends, self.emptied()).await;
     }
 
     async fn emptied(&self) {

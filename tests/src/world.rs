@@ -23,7 +23,8 @@ CREATE TABLE public.marks (org_id uuid NOT NULL, writer int NOT NULL, n bigint N
   PRIMARY KEY (writer, n));
 ";
 
-const POLICY: &str = "version = 1\n[tenant]\nclaim = \"app_metadata.org_id\"\ntype = \"uuid\"\n\
+/// The policy of the proxy.
+pub const POLICY: &str = "version = 1\n[tenant]\nclaim = \"app_metadata.org_id\"\ntype = \"uuid\"\n\
     column = \"org_id\"\n[defaults]\ndiscover = [\"public\"]\n\
     [settings]\nallow = [\"statement_timeout\", \"application_name\", \"TimeZone\", \"DateStyle\", \
     \"extra_float_digits\", \"client_min_messages\", \"search_path\"]\n";
@@ -46,6 +47,15 @@ pub fn org(tenant: usize) -> String {
 /// What no other tenant may ever see.
 pub fn word(tenant: usize) -> String {
     format!("word-of-{tenant:03}.")
+}
+
+/// The settings of a proxy for these hosts.
+fn text(mode: &str, hosts: &str, parameters: &str) -> String {
+    format!(
+        "{}[databases.world]\nurl = \"postgres://{ROLE}@{hosts}/postgres?sslmode=disable{parameters}\"\n\
+         max_server_connections = 10\n",
+        proxy::head(mode)
+    )
 }
 
 impl World {
@@ -97,6 +107,12 @@ impl World {
         let at = hosts(&server);
         let running = another_proxy(mode, &at, parameters, change);
         Self { server, running }
+    }
+
+    /// The `warden.toml` of another proxy in front of the same server. Its secret is in
+    /// `PGWARDEN_SUITES_SECRET`, its policy in `policy.toml` beside it.
+    pub fn settings(&self, mode: &str) -> String {
+        text(mode, &self.server.address().to_string(), "")
     }
 
     /// The proxy.
@@ -180,12 +196,7 @@ pub fn another_proxy(
     parameters: &str,
     change: impl FnOnce(&mut Settings),
 ) -> Running {
-    let text = format!(
-        "{}[databases.world]\nurl = \"postgres://{ROLE}@{hosts}/postgres?sslmode=disable{parameters}\"\n\
-         max_server_connections = 10\n",
-        proxy::head(mode)
-    );
-    let mut settings = proxy::settings_of(&text);
+    let mut settings = proxy::settings_of(&text(mode, hosts, parameters));
     change(&mut settings);
     proxy::start(settings, proxy::policy_of(POLICY))
 }

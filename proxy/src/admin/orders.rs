@@ -90,6 +90,7 @@ async fn resume(databases: &[Arc<Database>]) -> Response<Full<Bytes>> {
 pub(super) fn status(proxy: &Proxy) -> Value {
     let process = match *proxy.drain().borrow() {
         Drain::Running => "running",
+        Drain::HandingOver => "handing_over",
         Drain::Draining => "draining",
         Drain::Closing => "closing",
     };
