@@ -54,6 +54,33 @@ pub fn has_parameters(text: &str) -> bool {
     scan.read(text).is_ok() && scan.greatest_parameter > 0
 }
 
+/// Whether a statement begins or ends a transaction (savepoints do neither).
+pub fn controls_transaction(text: &str) -> bool {
+    let tokens = scan::tokens(text).unwrap_or_default();
+    let mut tokens = tokens.iter().filter(|token| !is_comment(token));
+    let Some(first) = tokens.next() else {
+        return false;
+    };
+    let is = |kind| scan::is(first, kind);
+    if is(Token::Rollback) {
+        return !tokens.any(|it| scan::is(it, Token::To));
+    }
+    if is(Token::Prepare) {
+        return tokens
+            .next()
+            .is_some_and(|it| scan::is(it, Token::Transaction));
+    }
+    [
+        Token::BeginP,
+        Token::Start,
+        Token::Commit,
+        Token::EndP,
+        Token::AbortP,
+    ]
+    .into_iter()
+    .any(is)
+}
+
 /// The next lines that are not SQL. A line counts only where a token could begin, which is where
 /// everything before it can be scanned.
 fn next_cut(text: &str, start: usize) -> Option<Part> {
@@ -216,6 +243,31 @@ mod tests {
         );
         assert!(statements("").is_empty());
         assert!(statements(" -- nothing\n ; ;").is_empty());
+    }
+
+    #[test]
+    fn transactions_are_told_from_savepoints() {
+        for text in [
+            "BEGIN",
+            "/* x */ start transaction",
+            "COMMIT AND CHAIN",
+            "END",
+            "abort",
+            "ROLLBACK",
+            "PREPARE TRANSACTION 'x'",
+        ] {
+            assert!(controls_transaction(text), "{text}");
+        }
+        for text in [
+            "SAVEPOINT a",
+            "ROLLBACK TO SAVEPOINT a",
+            "RELEASE a",
+            "PREPARE x AS SELECT 1",
+            "SELECT 'COMMIT'",
+            "",
+        ] {
+            assert!(!controls_transaction(text), "{text}");
+        }
     }
 
     #[test]

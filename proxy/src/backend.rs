@@ -98,6 +98,18 @@ pub async fn connect_control(
     control::connect(upstream).await
 }
 
+/// Cancels what a control connection is at.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn cancel_control(
+    upstream: &Arc<Upstream>,
+    mark: &Mark,
+    token: tokio_postgres::CancelToken,
+) -> Result<(), ConnectError> {
+    control::cancel(upstream, mark, &token).await
+}
+
 /// What the server said during start-up.
 #[derive(Debug, Clone, Default)]
 pub struct BackendFacts {

@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod input;
 mod migrate;
+mod orgs;
 mod output;
 mod place;
 mod policy_check;
@@ -25,6 +26,7 @@ mod policy_test;
 mod question;
 mod sarif;
 mod serve;
+mod signing;
 mod token_inspect;
 mod token_mint;
 mod version;
@@ -62,6 +64,9 @@ enum Command {
     /// Bring a live database to the tenancy model, in phases.
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Do work for each organisation, in a session of its own.
+    #[command(subcommand)]
+    Orgs(orgs::Command),
     /// Write the catalogue snapshot of a database, which offline commands read.
     Catalog(catalog::Arguments),
     /// Make and look at development tokens.
@@ -107,6 +112,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Migrate(command) => migrate::run(&command),
+        Command::Orgs(command) => orgs::run(&command),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Token(Token::Mint(arguments)) => token_mint::run(&arguments),
         Command::Token(Token::Inspect(arguments)) => token_inspect::run(&arguments),

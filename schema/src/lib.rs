@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod migrate;
+pub mod organisations;
 
 mod error;
 mod fingerprint;

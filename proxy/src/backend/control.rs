@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{CancelToken, Client, Config, NoTls};
 
 use super::error::{ConnectError, ServerError};
 use super::hosts::{Mark, Site};
@@ -67,6 +67,21 @@ impl Sentry {
         self.client = Some(client);
         Ok(role)
     }
+}
+
+/// Sends a CancelRequest to the host of a control connection, on a connection of its own.
+pub(super) async fn cancel(
+    upstream: &Arc<Upstream>,
+    mark: &Mark,
+    token: &CancelToken,
+) -> Result<(), ConnectError> {
+    let way = &Way::to(mark.site());
+    transport::by_attempts(upstream, way, |attempt| async move {
+        let stream = transport::open(upstream, way, attempt).await?;
+        let sent = token.cancel_query_raw(stream, NoTls).await;
+        sent.map_err(|error| connect_error(&error))
+    })
+    .await
 }
 
 fn config(upstream: &Upstream) -> Config {

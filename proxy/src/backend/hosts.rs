@@ -105,6 +105,10 @@ pub struct Mark {
 }
 
 impl Mark {
+    pub(super) fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
     /// Whether the host was retired since.
     pub(crate) fn is_retired(&self) -> bool {
         self.site.retired.load(Ordering::Acquire) != self.retired

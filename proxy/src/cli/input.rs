@@ -81,17 +81,27 @@ pub(super) fn on_server<T>(
 ) -> Result<T, Failure> {
     let database = pgwarden_config::read_database(dsn, &Environment::of_process())
         .map_err(|problems| Failure::usage(format!("--dsn: {}", problems.join("\n--dsn: "))))?;
+    // The URL's user stands in for a database that it does not name, as in libpq.
+    on_database(&database, &database.user, ask)
+}
+
+/// Asks a database something, as the settings have it for clients that ask for `requested`.
+pub(super) fn on_database<T>(
+    database: &settings::Database,
+    requested: &str,
+    ask: impl AsyncFnOnce(&Client) -> Result<T, pgwarden_schema::Error>,
+) -> Result<T, Failure> {
     let runtime = server::runtime(1)
         .map_err(|error| Failure::Internal(format!("can't start the runtime: {error}")))?;
-    runtime.block_on(connected(&database, ask))
+    runtime.block_on(connected(database, requested, ask))
 }
 
 async fn connected<T>(
     database: &settings::Database,
+    requested: &str,
     ask: impl AsyncFnOnce(&Client) -> Result<T, pgwarden_schema::Error>,
 ) -> Result<T, Failure> {
-    // The URL's user stands in for a database that it does not name, as in libpq.
-    let upstream = Upstream::new(database, &database.user);
+    let upstream = Upstream::new(database, requested);
     let upstream = Arc::new(upstream.map_err(|error| Failure::usage(format!("--dsn: {error}")))?);
     let failed =
         |why: String| Failure::Connect(format!("can't read the catalogue of {upstream}: {why}"));
@@ -109,7 +119,8 @@ pub(super) fn files_or_stdin(paths: &[PathBuf]) -> Result<Vec<(String, String)>,
     paths.iter().map(|path| file_or_stdin(path)).collect()
 }
 
-fn file_or_stdin(path: &Path) -> Result<(String, String), Failure> {
+/// A text with the name that messages show.
+pub(super) fn file_or_stdin(path: &Path) -> Result<(String, String), Failure> {
     if path.to_str() == Some("-") {
         return stdin();
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::auth::{AuthError, Verifier};
 
-use super::token_mint::algorithm;
+use super::signing::algorithm;
 use super::{Failure, input, output};
 
 #[derive(Debug, Args)]
