@@ -31,6 +31,17 @@ pub struct Settings {
     pub policy_file: PathBuf,
     /// `[log]`.
     pub log: Log,
+    /// `[peers]`; without it this proxy is alone.
+    pub peers: Option<Peers>,
+}
+
+/// `[peers]`: the proxies behind one load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peers {
+    /// Hosts and ports of all, the same list for each.
+    pub addresses: Vec<String>,
+    /// Which of them this one is, from 1.
+    pub number: u8,
 }
 
 /// An address that clients connect to.

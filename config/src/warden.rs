@@ -16,6 +16,7 @@ use crate::values::{address, boolean, choice, count, duration, size, size_betwee
 
 mod auth;
 mod databases;
+mod peers;
 mod secrets;
 
 pub use databases::read_database;
@@ -95,6 +96,7 @@ impl Reader<'_> {
         let audit = self.audit(&mut root);
         let policy_file = self.policy_file(&mut root);
         let log = self.log(&mut root);
+        let peers = self.peers(&mut root);
         root.finish(&mut self.report);
         Some(Settings {
             listen,
@@ -106,6 +108,7 @@ impl Reader<'_> {
             audit,
             policy_file,
             log,
+            peers,
         })
     }
 

@@ -508,3 +508,25 @@ fn files_that_are_not_there_are_problems() {
         );
     }
 }
+
+#[test]
+fn peers_know_their_own_number() {
+    let list = "[peers]\naddresses = ['a:1', '[::1]:2']\n";
+    let settings = read(&format!("{MINIMAL}{list}number = 2"), &[]).unwrap();
+    assert_eq!(settings.peers.unwrap().number, 2);
+    for (addition, what) in [
+        (format!("{list}number = 3"), "there are 2 addresses"),
+        (list.to_owned(), "key \"number\" is missing in [peers]"),
+        (
+            "[peers]\nnumber = 1\naddresses = ['a']".to_owned(),
+            "expected hosts with ports",
+        ),
+        (
+            "[peers]\nnumber = 1\naddresses = []".to_owned(),
+            "expected 1 to 127 addresses",
+        ),
+    ] {
+        let shown = problems_of(&addition);
+        assert!(shown.contains(what), "{shown}");
+    }
+}

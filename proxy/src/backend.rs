@@ -28,6 +28,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
+pub(crate) use cancel::request as cancel_request;
 pub use cancel::{CancelRegistration, CancelRegistry, CancelSlot, CancelTarget};
 pub use control::Sentry;
 pub use error::{ConnectError, ServerError};

@@ -17,6 +17,7 @@ pub mod demo;
 pub mod listener;
 pub mod log;
 pub mod metrics;
+mod peers;
 pub mod pool;
 pub mod proxy;
 pub mod refusal;

@@ -15,6 +15,7 @@ use crate::auth::{AuthError, Identity, KeyError, Verifier};
 use crate::backend::{CancelRegistry, ConnectError};
 use crate::database::{Database, OpenError, State, add};
 use crate::metrics::{Gathered, Metrics};
+use crate::peers::Peers;
 use crate::refusal::Refusal;
 
 /// Names served by `[databases."*"]` at once, at most: each costs a control connection.
@@ -42,6 +43,7 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
     audit: Audit,
     cancels: Arc<CancelRegistry>,
+    peers: Option<Peers>,
     databases: RwLock<HashMap<String, Arc<OnceCell<Arc<Database>>>>>,
     drain: watch::Sender<Drain>,
     sessions: AtomicU64,
@@ -139,12 +141,14 @@ impl Proxy {
         let metrics = Arc::new(Metrics::default());
         let audit = Audit::open(&settings.audit, Arc::clone(&metrics))
             .map_err(|error| StartError::Settings(format!("audit.target: {error}")))?;
+        let peers = settings.peers.clone().map(Peers::new);
         let proxy = Arc::new(Self {
             policy: ArcSwap::new(Arc::clone(&policy)),
             verifier: ArcSwap::from_pointee(verifier),
             metrics,
             audit,
-            cancels: Arc::default(),
+            cancels: Arc::new(CancelRegistry::marked(peers.as_ref().map(Peers::mark))),
+            peers,
             databases: RwLock::default(),
             drain: watch::Sender::new(Drain::Running),
             sessions: AtomicU64::new(0),
@@ -191,6 +195,11 @@ impl Proxy {
     /// The cancel keys that are out.
     pub fn cancels(&self) -> &Arc<CancelRegistry> {
         &self.cancels
+    }
+
+    /// The other proxies behind the same load balancer.
+    pub(crate) fn peers(&self) -> Option<&Peers> {
+        self.peers.as_ref()
     }
 
     /// The shutdown as it goes on.

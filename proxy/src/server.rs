@@ -300,6 +300,7 @@ fn unreloadable(old: &Settings, new: &Settings) -> Vec<&'static str> {
             ("limits", format!("{:?}", settings.limits)),
             ("audit", format!("{:?}", settings.audit)),
             ("log", format!("{:?}", settings.log)),
+            ("peers", format!("{:?}", settings.peers)),
         ]
     };
     let pairs = texts(old).into_iter().zip(texts(new));

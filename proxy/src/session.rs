@@ -50,6 +50,7 @@ use crate::audit;
 use crate::auth::Identity;
 use crate::frontend::{self, Visit};
 use crate::listener::Client;
+use crate::peers::Route;
 use crate::pool::{Settings, Setup};
 use crate::proxy::Proxy;
 use crate::wire::Report;
@@ -75,7 +76,7 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
             }
             Ok(Visit::Session(newcomer)) => open::let_in(newcomer, client.peer, &proxy).await.ok(),
             Ok(Visit::Cancel { pid, secret }) => {
-                cancel(&proxy, pid, &secret).await;
+                cancel(&proxy, pid, secret).await;
                 None
             }
             Err(_) => None,
@@ -91,8 +92,16 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
 }
 
 /// A CancelRequest gets no answer, whether its key was right or not.
-async fn cancel(proxy: &Proxy, pid: i32, secret: &[u8]) {
-    if let Some(slot) = proxy.cancels().find(pid, secret)
+async fn cancel(proxy: &Proxy, pid: i32, secret: Vec<u8>) {
+    let secret = match proxy.peers().map(|peers| (peers, peers.route(&secret))) {
+        None => secret,
+        Some((_, Route::Here(secret))) => secret,
+        Some((peers, Route::To(address, secret))) => {
+            return peers.pass_on(address, pid, &secret).await;
+        }
+        Some((_, Route::Nowhere)) => return,
+    };
+    if let Some(slot) = proxy.cancels().find(pid, &secret)
         && let Err(error) = slot.cancel().await
     {
         tracing::warn!(%error, "can't pass a cancel on");

@@ -216,7 +216,12 @@ impl Client {
 
     /// Sends a StartupMessage of protocol 3.0.
     pub fn send_startup(&mut self, parameters: &[(&str, &str)]) {
-        let mut body = 196_608_u32.to_be_bytes().to_vec();
+        self.send_startup_of(0, parameters);
+    }
+
+    /// Sends a StartupMessage of protocol 3 with a minor version.
+    pub fn send_startup_of(&mut self, minor: u32, parameters: &[(&str, &str)]) {
+        let mut body = (3 << 16 | minor).to_be_bytes().to_vec();
         for (name, value) in parameters {
             push_text(&mut body, name);
             push_text(&mut body, value);

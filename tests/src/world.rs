@@ -201,6 +201,16 @@ pub fn another_proxy(
     proxy::start(settings, proxy::policy_of(POLICY))
 }
 
+/// A tenant's token.
+pub fn token(tenant: usize) -> String {
+    proxy::sign(&json!({
+        "exp": proxy::now() + 3600,
+        "role": "authenticated",
+        "sub": org(tenant),
+        "app_metadata": {"org_id": org(tenant)},
+    }))
+}
+
 /// A session of a tenant through a proxy of a [`World`].
 ///
 /// # Errors
@@ -210,12 +220,7 @@ pub fn session(
     tenant: usize,
     parameters: &[(&str, &str)],
 ) -> Result<Client, ServerError> {
-    let token = proxy::sign(&json!({
-        "exp": proxy::now() + 3600,
-        "role": "authenticated",
-        "sub": org(tenant),
-        "app_metadata": {"org_id": org(tenant)},
-    }));
+    let token = token(tenant);
     let mut client = Client::connect(address, "anyone", "world", parameters, Some(&token))?;
     let foreign: Vec<String> = (0..TENANTS).filter(|it| *it != tenant).map(word).collect();
     let foreign: Vec<&str> = foreign.iter().map(String::as_str).collect();

@@ -65,11 +65,7 @@ impl CancelTarget {
             let mut stream =
                 transport::by_attempts(upstream, way, |it| transport::open(upstream, way, it))
                     .await?;
-            let mut request = BytesMut::new();
-            CancelRequest::new(*pid, SecretKey::Bytes(secret.clone()))
-                .encode(&mut request)
-                .map_err(std::io::Error::other)?;
-            stream.write_all(&request).await?;
+            stream.write_all(&request(*pid, secret)?).await?;
             stream.flush().await?;
             // The server closes when it has passed the signal on: a client that waits for our
             // close can rely on that, as it can with PostgreSQL.
@@ -82,6 +78,15 @@ impl CancelTarget {
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
+}
+
+/// A CancelRequest.
+pub(crate) fn request(pid: i32, secret: &[u8]) -> std::io::Result<BytesMut> {
+    let mut request = BytesMut::new();
+    CancelRequest::new(pid, SecretKey::Bytes(Bytes::copy_from_slice(secret)))
+        .encode(&mut request)
+        .map_err(std::io::Error::other)?;
+    Ok(request)
 }
 
 /// What a client's key leads to.
@@ -166,10 +171,20 @@ type Key = (i32, Vec<u8>);
 /// The keys that are out.
 #[derive(Debug, Default)]
 pub struct CancelRegistry {
+    /// The first byte of every secret, where other proxies must know whose it is.
+    mark: Option<u8>,
     keys: Mutex<HashMap<Key, Arc<CancelSlot>>>,
 }
 
 impl CancelRegistry {
+    /// Of keys whose secrets begin with this byte, if there is one.
+    pub fn marked(mark: Option<u8>) -> Self {
+        Self {
+            mark,
+            keys: Mutex::default(),
+        }
+    }
+
     /// Makes a key of `secret_bytes` bytes (4 under protocol 3.0, up to 256 under 3.2), with the
     /// pid of a server process or one of nobody's. It is good until the registration is dropped.
     ///
@@ -185,7 +200,11 @@ impl CancelRegistry {
                 Some(pid) => pid,
                 None => random_pid()?,
             };
-            let key = (pid, crate::random::bytes(secret_bytes.clamp(4, 256))?);
+            let mut secret = crate::random::bytes(secret_bytes.clamp(4, 256))?;
+            if let (Some(first), Some(mark)) = (secret.first_mut(), self.mark) {
+                *first = mark;
+            }
+            let key = (pid, secret);
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
             if let std::collections::hash_map::Entry::Vacant(entry) = keys.entry(key.clone()) {
                 let slot = Arc::default();
