@@ -184,7 +184,7 @@ impl Reader {
         let report = &mut self.report;
         let user = section.optional(report, "user", names::column);
         let orphans = section.optional(report, "orphans", choice(ORPHANS));
-        let hold = section.or(report, "hold", words, Vec::new());
+        let hold = section.optional(report, "hold", words);
         section.finish(report);
         Some(TableMigration {
             name: name?,

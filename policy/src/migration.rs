@@ -45,8 +45,8 @@ pub struct TableMigration {
     pub parent: Option<ParentLink>,
     /// Overrides the default.
     pub orphans: Option<Orphans>,
-    /// Triggers that must not fire during its backfill.
-    pub hold: Vec<String>,
+    /// Triggers that must not fire during its backfill; without it all that the backfill would fire.
+    pub hold: Option<Vec<String>>,
 }
 
 /// The whole file.

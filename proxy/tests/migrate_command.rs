@@ -7,71 +7,18 @@
     clippy::panic
 )]
 
+mod migrate;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pgwarden_config::{Environment, File, read_policy, read_settings};
-use pgwarden_tests::fixture::{script, superuser};
-use pgwarden_tests::proxy::{SECRET, now, sign, start};
-use pgwarden_tests::server::Server;
+use migrate::{Place, one};
+use pgwarden_tests::fixture::script;
 use pgwarden_tests::wire::Client;
 use serde_json::json;
-
-const LEGACY: &str = include_str!("migrate/legacy.sql");
-const POLICY: &str = include_str!("migrate/policy.toml");
-const MAPPING: &str = include_str!("migrate/mapping.toml");
-
-/// A server with the legacy schema, and a folder with the files.
-struct Place {
-    server: Server,
-    folder: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let server = Server::start();
-        script(&mut superuser(server.address(), "postgres"), LEGACY);
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("policy.toml"), POLICY).unwrap();
-        std::fs::write(folder.path().join("mapping.toml"), MAPPING).unwrap();
-        Self { server, folder }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let dsn = format!("postgres://postgres@{}/postgres", self.server.address());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pgwarden"));
-        command.args(arguments).args(["--dsn", &dsn]);
-        command.current_dir(self.folder.path());
-        command
-    }
-
-    #[track_caller]
-    fn run(&self, arguments: &[&str], status: i32) -> String {
-        let output = self.command(arguments).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let text = text + &String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(status), "{arguments:?}\n{text}");
-        text
-    }
-
-    #[track_caller]
-    fn plan(&self, folder: &str) -> String {
-        let files = ["--policy", "policy.toml", "--mapping", "mapping.toml"];
-        let plan = ["--plan", folder];
-        self.run(&[&["migrate", "plan"], &files[..], &plan].concat(), 0)
-    }
-}
-
-/// The only value of the only row.
-#[track_caller]
-fn one(client: &mut Client, sql: &str) -> String {
-    let reply = script(client, sql);
-    let value = reply.results.last().unwrap().rows[0][0].clone();
-    String::from_utf8(value.unwrap_or_default()).unwrap()
-}
 
 /// The sums of all rows of these tables that were there at first, without the tenant.
 fn sums(client: &mut Client) -> Vec<String> {
@@ -106,15 +53,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(server: &Server) -> Self {
+    fn start(place: &Place) -> Self {
         let (stop, written) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicUsize::new(0)),
         );
-        let address = server.address();
+        let (address, database) = (place.server.address(), place.database.clone());
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&written));
         let thread = std::thread::spawn(move || {
-            let mut client = Client::connect(address, "legacy_app", "postgres", &[], None).unwrap();
+            let mut client = Client::connect(address, "legacy_app", &database, &[], None).unwrap();
             while !stopped.load(Ordering::Relaxed) {
                 // A parent and its child, the oldest lead's child, and a change.
                 let user = format!(
@@ -163,7 +110,7 @@ fn files(folder: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn a_plan_is_the_same_each_time_and_says_what_it_does() {
-    let place = Place::new();
+    let place = Place::new("users");
     let said = place.plan("one");
     assert!(
         said.contains("left as they are: public.plans, public.user_credits"),
@@ -217,23 +164,21 @@ fn a_plan_is_the_same_each_time_and_says_what_it_does() {
 
 #[test]
 fn mistakes_in_the_mapping_are_shown_where_they_stand() {
-    let place = Place::new();
-    std::fs::write(
-        place.folder.path().join("wrong.toml"),
+    let place = Place::new("users");
+    place.write(
+        "wrong.toml",
         "version = 1\nbatch_size = 3\nexclude = [\"public.profiles\", \"leads\"]\n[[table]]\nname = \"public.leads\"\norphans = \"quarantine\"\n",
-    )
-    .unwrap();
+    );
     let said = place.run(&["migrate", "plan", "--mapping", "wrong.toml"], 2);
     assert!(
         said.contains("wrong.toml:2:1") && said.contains("wrong.toml:3:31"),
         "{said}"
     );
     assert!(said.contains("quarantine that has no tenant"), "{said}");
-    std::fs::write(
-        place.folder.path().join("wrong.toml"),
+    place.write(
+        "wrong.toml",
         "version = 1\n[[table]]\nname = \"public.lead\"\n[[table]]\nname = \"public.leads\"\nhold = [\"x\"]\n",
-    )
-    .unwrap();
+    );
     let said = place.run(&["migrate", "plan", "--mapping", "wrong.toml"], 2);
     assert!(
         said.contains("wrong.toml:3:8") && said.contains("wrong.toml:5:8"),
@@ -249,11 +194,11 @@ fn kills() -> u64 {
 
 #[test]
 fn a_migration_is_killed_resumed_audited_and_served() {
-    let place = Place::new();
-    let mut admin = superuser(place.server.address(), "postgres");
+    let place = Place::new("users");
+    let mut admin = place.admin();
     place.plan("migration");
     let before = sums(&mut admin);
-    let writer = Writer::start(&place.server);
+    let writer = Writer::start(&place);
     for at in 0..kills() {
         let mut command = place.command(&["migrate", "apply", "--pause", "15ms"]);
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
@@ -303,34 +248,10 @@ fn a_migration_is_killed_resumed_audited_and_served() {
 
 /// Each tenant sees its rows through the proxy, as under row level security.
 fn served(place: &Place, admin: &mut Client) {
-    let text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-         [[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
-         [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n\
-         [databases.postgres]\nurl = \"postgres://tenant_app@{}/postgres?sslmode=disable\"\n",
-        place.server.address()
-    );
-    let secret = [("PGWARDEN_SUITES_SECRET".to_owned(), SECRET.to_owned())];
-    let environment = Environment::from_iter(secret);
-    let settings = read_settings(
-        &File::new("warden.toml", text),
-        Path::new("."),
-        &environment,
-    );
-    let policy = read_policy(&File::new("policy.toml", POLICY)).unwrap();
-    let running = start(settings.unwrap(), policy);
+    let serve = place.serve();
     for tenant in 0..4 {
         let org = format!("b0000000-0000-0000-0000-00000000000{tenant}");
-        let claims = json!({"exp": now() + 3600, "sub": "00000000-0000-0000-0000-000000000001", "app_metadata": {"org_id": org}});
-        let token = sign(&claims);
-        let mut client = Client::connect(
-            running.addresses()[0],
-            "anyone",
-            "postgres",
-            &[],
-            Some(&token),
-        )
-        .unwrap();
+        let mut client = serve(&json!({ "org_id": org }));
         for table in ["leads", "call_logs", "campaigns", "campaign_leads", "notes"] {
             let own = one(
                 admin,
@@ -359,8 +280,8 @@ fn served(place: &Place, admin: &mut Client) {
 
 #[test]
 fn phases_are_undone_while_nothing_depends_on_them() {
-    let place = Place::new();
-    let mut admin = superuser(place.server.address(), "postgres");
+    let place = Place::new("users");
+    let mut admin = place.admin();
     place.plan("migration");
     let shape = "SELECT string_agg(c.relname || ' ' || a.attname || ' ' || a.attnotnull, ',' ORDER BY c.relname, a.attnum) \
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped";
@@ -387,24 +308,25 @@ fn phases_are_undone_while_nothing_depends_on_them() {
 
 #[test]
 fn a_trigger_that_changes_more_than_the_tenant_stops_the_backfill() {
-    let place = Place::new();
-    let mapping = MAPPING.split("[[table]]").next().unwrap();
-    std::fs::write(place.folder.path().join("mapping.toml"), mapping).unwrap();
+    let place = Place::new("users");
+    let mapping = place.read("mapping.toml");
+    let mapping = mapping.replace("hold = [\"count_changes\"]", "hold = []");
+    place.write("mapping.toml", &mapping);
     place.plan("migration");
     let said = place.run(&["migrate", "apply"], 1);
     assert!(
         said.contains("a trigger changes more than the tenant"),
         "{said}"
     );
-    let mut admin = superuser(place.server.address(), "postgres");
+    let mut admin = place.admin();
     let changed = "SELECT count(*) FROM user_phone_numbers WHERE changes > 0 OR org_id IS NOT NULL";
     assert_eq!(one(&mut admin, changed), "0");
 }
 
 #[test]
 fn an_index_that_was_left_invalid_is_made_again() {
-    let place = Place::new();
-    let mut admin = superuser(place.server.address(), "postgres");
+    let place = Place::new("users");
+    let mut admin = place.admin();
     place.plan("migration");
     place.run(&["migrate", "apply", "--through", "backfill"], 0);
     script(
@@ -427,18 +349,15 @@ fn an_index_that_was_left_invalid_is_made_again() {
 
 #[test]
 fn locks_of_others_are_waited_for_and_two_runs_exclude_each_other() {
-    let place = Place::new();
-    let mut admin = superuser(place.server.address(), "postgres");
+    let place = Place::new("users");
+    let mut admin = place.admin();
     place.plan("migration");
     script(&mut admin, "BEGIN; LOCK leads IN ACCESS SHARE MODE");
     let mut command = place.command(&["migrate", "apply", "--lock-timeout", "50ms"]);
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     // It has not blocked a reader for longer than its timeout, nor given up.
-    script(
-        &mut superuser(place.server.address(), "postgres"),
-        "SELECT count(*) FROM leads",
-    );
+    script(&mut place.admin(), "SELECT count(*) FROM leads");
     assert!(child.try_wait().unwrap().is_none());
     script(&mut admin, "COMMIT");
     // The second waits for the first, and finds nothing to do, or the rest.

@@ -15,7 +15,7 @@ mod guarantees;
 pub(crate) mod lints;
 pub(crate) mod scoping;
 pub(crate) mod snapshot;
-mod sources;
+pub(crate) mod sources;
 mod suppression;
 
 use std::sync::Arc;

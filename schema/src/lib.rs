@@ -14,6 +14,7 @@ pub mod organisations;
 mod error;
 mod fingerprint;
 mod functions;
+mod ident;
 mod relations;
 mod snapshot;
 pub mod temporary;

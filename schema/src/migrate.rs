@@ -12,18 +12,19 @@ mod batches;
 mod error;
 mod file;
 mod index;
-mod lag;
 mod model;
 mod names;
 mod phase;
 mod rollback;
 mod run;
 mod script;
+mod session_function;
 mod sources;
 mod state;
 mod status;
 mod steps;
 mod targets;
+mod throttle;
 
 use std::sync::Arc;
 
@@ -87,7 +88,9 @@ pub async fn plan(
     };
     let read = read.await;
     client.batch_execute("ROLLBACK").await?;
-    let (facts, rows, version) = read?;
+    let (mut facts, rows, version) = read?;
+    // The model takes the tenant from the verified claims, whatever policies do until now.
+    facts.setting = None;
     let model = model::Model::new(&facts, &options.migration, rows, version);
     Ok(model.map(|model| {
         let mut notes = facts.scoping.notes.clone();

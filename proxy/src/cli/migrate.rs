@@ -45,7 +45,8 @@ fn stopped(error: &MigrateError) -> Failure {
         | MigrateError::Busy
         | MigrateError::Locked(_)
         | MigrateError::Check { .. }
-        | MigrateError::Differs { .. } => {
+        | MigrateError::Differs { .. }
+        | MigrateError::Nobodys { .. } => {
             eprintln!("{error}");
             Failure::Findings
         }

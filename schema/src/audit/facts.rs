@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pgwarden_policy::catalog::Oid;
-use pgwarden_policy::rules::ScopeKey;
+use pgwarden_policy::rules::{Scope, ScopeKey};
 use pgwarden_policy::scopes::RelationScope;
 use pgwarden_policy::tenant::ValueType;
 
@@ -240,14 +240,42 @@ impl Facts {
         )
     }
 
-    /// The predicate of a scoped table, as fixes write it; none for a table behind a parent.
+    /// The predicate of a scoped table, as fixes write it.
     pub(crate) fn predicate(&self, table: &Relation) -> Option<String> {
-        let keys = self.keys(table.oid).filter(|keys| !keys.is_empty())?;
+        let keys = self.keys(table.oid)?;
+        if keys.is_empty() {
+            return self.predicate_via(table);
+        }
         let parts = keys.iter().filter_map(|key| {
             let column = table.column(&key.column)?;
             Some(format!("{} = {}", column.sql, self.value_of(key)))
         });
         Some(parts.collect::<Vec<_>>().join(" AND "))
+    }
+
+    /// The same for a table behind a parent, whose own policies say which of its rows are seen.
+    fn predicate_via(&self, table: &Relation) -> Option<String> {
+        let rules = &self.scoping.policy.tables;
+        let rule = rules
+            .iter()
+            .find(|it| super::scoping::is_about(it, table))?;
+        let Scope::Via {
+            column,
+            parent,
+            key,
+        } = &rule.scope
+        else {
+            return None;
+        };
+        let mut relations = self.snapshot.relations.iter();
+        let parent = relations.find(|it| it.schema == parent.schema && it.name == parent.name)?;
+        Some(format!(
+            "EXISTS (SELECT FROM {} p WHERE p.{} = {}.{})",
+            parent.sql,
+            parent.column(key)?.sql,
+            table.sql,
+            table.column(column)?.sql
+        ))
     }
 
     /// The policy that the model wants on a table.

@@ -4,6 +4,7 @@
 use super::facts::{Facts, TenantColumn};
 use super::finding::{Draft, Lint};
 use super::snapshot::{Constraint, Relation, RowPolicy};
+use crate::ident::ident;
 
 mod foreign_key_without_tenant;
 mod foreign_table;
@@ -242,6 +243,15 @@ pub(crate) fn has_tenant_index(it: &TenantColumn<'_>) -> bool {
     IndexUse::of(it) == IndexUse::Leading
 }
 
+/// Why a policy takes the tenant from the wrong place, if it does.
+pub(crate) fn reads_wrong_claim(
+    facts: &Facts,
+    table: &Relation,
+    policy: &RowPolicy,
+) -> Option<String> {
+    policy_wrong_claim::why(facts, table, policy)
+}
+
 /// Whether a trigger keeps the row's tenant.
 pub(crate) fn keeps_tenant(facts: &Facts, it: &TenantColumn<'_>) -> bool {
     matches!(guard::Guard::of(facts, it), guard::Guard::Effective)
@@ -303,15 +313,6 @@ fn revoke_sql(relation: &Relation, what: &str) -> Option<String> {
         "REVOKE ALL ON {what} {} FROM {from};",
         relation.sql
     ))
-}
-
-/// A name that is not from the server, as SQL.
-pub(crate) fn ident(name: &str) -> String {
-    let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
-    match name.chars().all(plain) && !name.starts_with(|it: char| it.is_ascii_digit()) {
-        true => name.to_owned(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
-    }
 }
 
 #[cfg(test)]

@@ -82,6 +82,10 @@ pub(crate) struct Constraint {
     pub(crate) target_columns: Vec<String>,
     /// `confdeltype`: `c` is CASCADE.
     pub(crate) on_delete: char,
+    /// `confupdtype`.
+    pub(crate) on_update: char,
+    pub(crate) deferrable: bool,
+    pub(crate) deferred: bool,
 }
 
 /// An index.

@@ -7,22 +7,29 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::error::MigrateError;
-use super::lag;
 use super::run::{Event, Runner, Watcher};
 use super::script::Script;
 use super::state::{self, Record};
+use super::throttle;
 
-/// How often the table is gone through again for rows that came in behind.
-const SWEEPS: u32 = 5;
-
-/// Rests before a sweep: transactions that were open may end.
+/// Rests before the table is gone through again: transactions that hold rows may end.
 const SWEEP_REST: Duration = Duration::from_millis(300);
+const SWEEP_REST_MAX: Duration = Duration::from_secs(5);
 
 /// A step's batches.
 pub(super) struct Batches<'a> {
     table: &'a str,
     rows: usize,
     hold: &'a [String],
+}
+
+/// What gives a trigger back how it was enabled.
+fn enabling(enabled: &str) -> &'static str {
+    match enabled {
+        "A" => "ENABLE ALWAYS",
+        "R" => "ENABLE REPLICA",
+        _ => "ENABLE",
+    }
 }
 
 /// What one batch did.
@@ -50,7 +57,9 @@ impl<'a> Batches<'a> {
         let before = record.map_or(0, |it| it.rows);
         let estimate = self.estimate(runner).await?;
         let (started, mut done) = (Instant::now(), 0_i64);
-        for _ in 0..SWEEPS {
+        let mut rest = SWEEP_REST;
+        for _ in 0..runner.options.attempts.max(1) {
+            let mut given = 0;
             loop {
                 let batch = runner
                     .again(&script.name, watcher, async || {
@@ -59,10 +68,11 @@ impl<'a> Batches<'a> {
                             .await
                     })
                     .await?;
-                if batch.rows == 0 {
+                given += batch.rows;
+                done += batch.rows;
+                if batch.last.is_none() && batch.rows == 0 {
                     break;
                 }
-                done += batch.rows;
                 after = batch.last;
                 let milliseconds = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
                 watcher(Event::Rows {
@@ -70,7 +80,7 @@ impl<'a> Batches<'a> {
                     estimate,
                     rate: done.saturating_mul(1000) / milliseconds.max(1),
                 });
-                lag::wait(runner, watcher).await?;
+                throttle::wait(runner, watcher).await?;
                 tokio::time::sleep(runner.options.pause).await;
             }
             let mut left = 0;
@@ -80,12 +90,28 @@ impl<'a> Batches<'a> {
             if left == 0 {
                 return state::record(runner.client, script, true).await;
             }
+            if given == 0 && self.held_by_others(runner).await? == 0 {
+                let name = script.name.clone();
+                return Err(MigrateError::Nobodys { name, rows: left });
+            }
             after = None;
             state::advance(runner.client, script, None, 0).await?;
-            tokio::time::sleep(SWEEP_REST).await;
+            watcher(Event::Waiting("others hold rows"));
+            tokio::time::sleep(rest).await;
+            rest = (rest * 2).min(SWEEP_REST_MAX);
         }
-        runner.verify(script).await?;
-        state::record(runner.client, script, true).await
+        Err(MigrateError::Locked(script.name.clone()))
+    }
+
+    /// How many other sessions' transactions write to the table at the moment.
+    async fn held_by_others(&self, runner: Runner<'_>) -> Result<i64, MigrateError> {
+        let text = "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND granted
+                    AND pid <> pg_catalog.pg_backend_pid() AND mode IN ('RowShareLock', 'RowExclusiveLock')
+                    AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+                    AND relation IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1))
+                                     UNION SELECT pg_catalog.to_regclass($1))";
+        let row = runner.client.query_one(text, &[&self.table]).await?;
+        Ok(row.try_get(0)?)
     }
 
     /// One batch and how far it came, in the caller's transaction.
@@ -96,7 +122,8 @@ impl<'a> Batches<'a> {
         after: Option<&[String]>,
     ) -> Result<Batch, MigrateError> {
         let client = runner.client;
-        self.switch(runner, "DISABLE").await?;
+        let held = self.held(runner).await?;
+        self.switch(runner, &held, |_| "DISABLE").await?;
         let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
         let row = client.query_one(script.up.trim(), &[&after, &rows]).await?;
         let (rows, differing): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -106,21 +133,45 @@ impl<'a> Batches<'a> {
                 rows: differing,
             });
         }
-        self.switch(runner, "ENABLE").await?;
+        self.switch(runner, &held, enabling).await?;
         let last: Option<Vec<String>> = row.try_get(2)?;
-        if rows > 0 {
+        if rows > 0 || last.is_some() {
             state::advance(client, script, last.as_deref(), rows).await?;
         }
         Ok(Batch { rows, last })
     }
 
-    async fn switch(&self, runner: Runner<'_>, how: &str) -> Result<(), MigrateError> {
+    /// The triggers to hold, and how each is enabled: `O`, `A` (always) or `R` (on replicas).
+    async fn held(&self, runner: Runner<'_>) -> Result<Vec<(String, String)>, MigrateError> {
         if self.hold.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = "SELECT pg_catalog.quote_ident(tgname), tgenabled::text FROM pg_catalog.pg_trigger
+                    WHERE tgrelid = pg_catalog.to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D'
+                      AND pg_catalog.quote_ident(tgname) = ANY ($2)";
+        let rows = runner
+            .client
+            .query(text, &[&self.table, &self.hold])
+            .await?;
+        let held = rows
+            .iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        held.collect()
+    }
+
+    async fn switch(
+        &self,
+        runner: Runner<'_>,
+        held: &[(String, String)],
+        how: impl Fn(&str) -> &'static str,
+    ) -> Result<(), MigrateError> {
+        if held.is_empty() {
             return Ok(());
         }
         // What is deferred must have fired before the table can be altered.
         let mut sql = "SET CONSTRAINTS ALL IMMEDIATE".to_owned();
-        for trigger in self.hold {
+        for (trigger, enabled) in held {
+            let how = how(enabled);
             // Writing to a String can't fail.
             let _ = write!(sql, "; ALTER TABLE {} {how} TRIGGER {trigger}", self.table);
         }

@@ -43,6 +43,13 @@ pub enum MigrateError {
         /// How many rows of its batch.
         rows: i64,
     },
+    /// Rows get a tenant from nobody.
+    Nobodys {
+        /// The step's file.
+        name: String,
+        /// How many rows.
+        rows: i64,
+    },
     /// A later phase was begun.
     Depends {
         /// The phase to undo.
@@ -78,6 +85,11 @@ impl fmt::Display for MigrateError {
                 f,
                 "{name}: a trigger changes more than the tenant in {rows} rows of a batch; nothing of it was kept \
                  (name the trigger under \"hold\" in the mapping, and plan again)"
+            ),
+            Self::Nobodys { name, rows } => write!(
+                f,
+                "{name}: {rows} rows get a tenant from nobody; give them one, or name a default tenant or a \
+                 quarantine in the mapping, undo the phases, and plan again"
             ),
             Self::Depends { phase, later } => {
                 write!(

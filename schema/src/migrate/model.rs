@@ -12,10 +12,12 @@ use tokio_postgres::Client;
 
 use crate::Error;
 use crate::audit::facts::{Facts, sql_type};
-use crate::audit::lints::ident;
+use crate::audit::scoping::type_of;
 use crate::audit::snapshot::Relation;
+use crate::ident::ident;
 
-use super::names::literal;
+use super::names::{joined, literal};
+use super::session_function::SessionTenant;
 use super::sources::Origin;
 use super::targets::{self, Target};
 
@@ -26,6 +28,9 @@ const DEFAULT_TEXT: &str = "default";
 
 /// The first version in which SET NULL can leave columns alone.
 pub(super) const SET_NULL_OF_COLUMNS: u32 = 150_000;
+
+/// The first version whose views can run with the rights of who asks.
+pub(super) const SECURITY_INVOKER: u32 = 150_000;
 
 /// The table of the tenants.
 #[derive(Debug)]
@@ -38,8 +43,10 @@ pub(super) struct Tenants<'a> {
     pub(super) sql: String,
     /// Its key as SQL.
     pub(super) key: String,
-    /// The default tenant as SQL.
-    pub(super) default: String,
+    /// The key's type as SQL, which the tenant's columns get.
+    pub(super) key_type: String,
+    /// The default tenant as SQL, if there is one.
+    pub(super) default: Option<String>,
     /// The quarantine's tenant as SQL.
     pub(super) quarantine: Option<String>,
 }
@@ -49,10 +56,10 @@ pub(super) struct Tenants<'a> {
 pub(super) struct Model<'a> {
     pub(super) facts: &'a Facts,
     pub(super) tenants: Tenants<'a>,
-    /// The type of tenants' ids, as SQL.
+    /// The type of the session's tenant, as SQL.
     pub(super) type_name: &'static str,
-    /// The function that gives the session's tenant, as SQL.
-    pub(super) function: String,
+    /// The function that gives the session's tenant.
+    pub(super) function: SessionTenant,
     /// Parents before their children.
     pub(super) targets: Vec<Target<'a>>,
     pub(super) batch_rows: usize,
@@ -71,11 +78,10 @@ impl<'a> Model<'a> {
         let value_type = policy.tenant.value_type;
         let tenants = tenants(facts, migration)?;
         let (targets, notes) = targets::find(facts, migration, &tenants, &rows)?;
-        let function = format!("auth_{}", policy.tenant.column);
         Ok(Self {
             facts,
             type_name: sql_type(value_type),
-            function: format!("{}.{}", ident(&tenants.name.schema), ident(&function)),
+            function: SessionTenant::of(facts, &tenants.name.schema),
             tenants,
             targets,
             batch_rows: migration.batch_rows,
@@ -94,6 +100,23 @@ impl<'a> Model<'a> {
         self.targets.iter().find(|it| it.table.oid == oid)
     }
 
+    /// A name for a new index of a schema: the wished one, unless something else has it. What a
+    /// broken run left invalid is made again under its name.
+    pub(super) fn index_name(&self, schema: &str, wished: String) -> String {
+        let relations = self.facts.snapshot.relations.iter();
+        let taken = relations.filter(|it| it.schema == schema).any(|it| {
+            it.name == wished
+                || it
+                    .indexes
+                    .iter()
+                    .any(|index| index.valid && index.name == wished)
+        });
+        match taken {
+            true => joined(&[&wished, "tenant"]),
+            false => wished,
+        }
+    }
+
     /// Where users' tenants are: table and column as SQL.
     pub(super) fn user_tenants(&self) -> Vec<(String, String)> {
         let ways = self.targets.iter().flat_map(|it| &it.origins.ways);
@@ -108,7 +131,7 @@ impl<'a> Model<'a> {
 
     /// The tenant's predicate of a table, evaluated once for a statement.
     pub(super) fn predicate(&self, column: &str) -> String {
-        format!("{column} = (SELECT {}())", self.function)
+        format!("{column} = (SELECT {}())", self.function.sql)
     }
 }
 
@@ -141,14 +164,24 @@ fn tenants<'a>(
     };
     let sql = format!("{}.{}", ident(&name.schema), ident(&name.name));
     let value_type = facts.scoping.policy.tenant.value_type;
+    let key_column = found.and_then(|it| it.columns.iter().find(|it| it.sql == key));
+    let key_type = key_column.map_or(sql_type(value_type), |it| it.type_name.as_str());
+    if let Some(column) = key_column
+        && type_of(column.type_oid) != Some(value_type)
+    {
+        let wanted = sql_type(value_type);
+        return Err(problem(
+            &name,
+            format!("its key {key} is {key_type}, but the policy's tenant is {wanted}"),
+        ));
+    }
+    let typed = |text: &str| value(value_type, text, key_type, &name);
     let default = migration.default_tenant.as_deref();
-    let default = default.unwrap_or(usual_default(value_type));
-    let quarantine = migration.quarantine.as_deref();
+    let default = default.or_else(|| usual_default(value_type, found, &key));
     Ok(Tenants {
-        default: value(value_type, default, &name)?,
-        quarantine: quarantine
-            .map(|it| value(value_type, it, &name))
-            .transpose()?,
+        default: default.map(typed).transpose()?,
+        quarantine: migration.quarantine.as_deref().map(typed).transpose()?,
+        key_type: key_type.to_owned(),
         table: found,
         name,
         sql,
@@ -168,18 +201,39 @@ fn usual_name(facts: &Facts) -> QualifiedName {
     }
 }
 
-fn usual_default(value_type: ValueType) -> &'static str {
-    match value_type {
-        ValueType::Uuid => DEFAULT_UUID,
-        ValueType::Bigint => DEFAULT_BIGINT,
-        ValueType::Text => DEFAULT_TEXT,
+/// The model's default tenant. In a table of tenants that is there already, a number or a word may
+/// be somebody's, and a row may need more than a name: then only people can name one.
+fn usual_default(
+    value_type: ValueType,
+    found: Option<&Relation>,
+    key: &str,
+) -> Option<&'static str> {
+    let needs_more = |table: &Relation| {
+        let mut columns = table.columns.iter();
+        columns.any(|it| it.not_null && !it.has_default && it.sql != key && it.name != "name")
+    };
+    match (value_type, found) {
+        (ValueType::Uuid, Some(table)) => (!needs_more(table)).then_some(DEFAULT_UUID),
+        (ValueType::Uuid, None) => Some(DEFAULT_UUID),
+        (ValueType::Bigint, None) => Some(DEFAULT_BIGINT),
+        (ValueType::Text, None) => Some(DEFAULT_TEXT),
+        (ValueType::Bigint | ValueType::Text, Some(_)) => None,
     }
+}
+
+fn problem(name: &QualifiedName, message: String) -> Vec<BindingProblem> {
+    vec![BindingProblem {
+        object: name.to_string(),
+        message,
+        suggestion: None,
+    }]
 }
 
 /// A tenant's id as SQL.
 fn value(
     value_type: ValueType,
     text: &str,
+    type_name: &str,
     tenants: &QualifiedName,
 ) -> Result<String, Vec<BindingProblem>> {
     let hexadecimal = |it: &char| it.is_ascii_hexdigit();
@@ -189,15 +243,11 @@ fn value(
         ValueType::Text => true,
     };
     match fits {
-        true => Ok(format!("{}::{}", literal(text), sql_type(value_type))),
-        false => Err(vec![BindingProblem {
-            object: tenants.to_string(),
-            message: format!(
-                "the tenant \"{text}\" is not of type {}",
-                sql_type(value_type)
-            ),
-            suggestion: None,
-        }]),
+        true => Ok(format!("{}::{type_name}", literal(text))),
+        false => Err(problem(
+            tenants,
+            format!("the tenant \"{text}\" is not of type {type_name}"),
+        )),
     }
 }
 

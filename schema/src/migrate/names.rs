@@ -32,6 +32,17 @@ pub(super) fn literal(text: &str) -> String {
     }
 }
 
+/// A function's body as SQL: between dollar quotes that don't occur in it.
+pub(super) fn dollar_quoted(body: &str) -> String {
+    let mut tag = "$$".to_owned();
+    let mut number = 0_u32;
+    while body.contains(&tag) {
+        tag = format!("$body{number}$");
+        number += 1;
+    }
+    format!("{tag}{body}{tag}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +53,10 @@ mod tests {
         let long = "ä".repeat(40);
         let (one, two) = (joined(&[&long, "a"]), joined(&[&long, "b"]));
         assert!(one.len() <= 63 && two.len() <= 63 && one != two);
+        assert_eq!(
+            dollar_quoted("a $$ $body0$ b"),
+            "$body1$a $$ $body0$ b$body1$"
+        );
         assert_eq!(literal("o'x"), "'o''x'");
         assert_eq!(literal("a\\b"), " E'a\\\\b'");
     }

@@ -25,6 +25,8 @@ pub struct ApplyOptions {
     pub attempts: u32,
     /// A backfill waits while replicas are further behind.
     pub lag_max: Duration,
+    /// A backfill waits while more other sessions are at work.
+    pub active_max: u32,
     /// A backfill rests so long after each batch.
     pub pause: Duration,
     /// How long another run's end is waited for; a killed run's server process may take a moment.
@@ -38,6 +40,7 @@ impl Default for ApplyOptions {
             lock_timeout: Duration::from_secs(2),
             attempts: 60,
             lag_max: Duration::from_secs(10),
+            active_max: 50,
             pause: Duration::ZERO,
             busy_timeout: Duration::from_secs(10),
         }

@@ -5,6 +5,7 @@ use super::model::Model;
 
 mod backfill;
 mod column;
+mod column_type;
 mod constraints;
 mod fill_removal;
 mod guard_trigger;
@@ -15,6 +16,7 @@ mod row_security;
 mod session_tenant;
 mod tenants;
 mod validation;
+mod views;
 
 /// All steps, in their order: a phase after the other, parents before their children.
 pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
@@ -22,9 +24,11 @@ pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
     steps.extend(tenants::step(model));
     steps.extend(session_tenant::step(model));
     let per_table = [
+        column_type::step,
         column::step,
         backfill::step,
         constraints::step,
+        backfill::late_step,
         validation::step,
         not_null::step,
         index::step,
@@ -40,6 +44,7 @@ pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
             .filter_map(|it| guard_trigger::step(model, it)),
     );
     steps.extend(row_security::steps(model));
+    steps.extend(views::steps(model));
     steps.extend(
         model
             .targets

@@ -12,9 +12,9 @@ use pgwarden_policy::migration::{Migration, Orphans, TableMigration};
 use pgwarden_policy::rules::{QualifiedName, Scope};
 
 use crate::audit::facts::Facts;
-use crate::audit::lints::ident;
 use crate::audit::scoping::{is_about, type_of};
-use crate::audit::snapshot::{Column, Relation};
+use crate::audit::snapshot::{Column, Relation, Trigger};
+use crate::ident::ident;
 
 use super::model::Tenants;
 use super::sources::{Origin, Origins};
@@ -31,6 +31,8 @@ pub(super) struct Target<'a> {
     pub(super) origins: Origins,
     /// Triggers to hold off, as SQL.
     pub(super) hold: Vec<String>,
+    /// Whether the column is there with another type than the tenant's.
+    pub(super) retyped: bool,
     /// Estimated.
     pub(super) rows: i64,
 }
@@ -148,7 +150,7 @@ impl<'a> Finder<'a, '_> {
             if let Some(parent) = &entry.parent {
                 self.with_columns(&parent.table, &[&parent.key]);
             }
-            for name in &entry.hold {
+            for name in entry.hold.iter().flatten() {
                 if let Some(table) = table
                     && !table.triggers.iter().any(|it| it.name == *name)
                 {
@@ -235,24 +237,29 @@ impl<'a> Finder<'a, '_> {
     }
 
     /// The tables that a table's rows get their tenant from, with the columns that refer to them.
-    fn parents(&self, table: &Relation) -> Vec<(&'a Relation, String, String)> {
+    fn parents(&self, table: &Relation) -> Vec<(&'a Relation, Vec<(String, String)>)> {
         if let Some(parent) = self.entry(table).and_then(|it| it.parent.as_ref()) {
             let found = self.relation(&parent.table);
-            let found = found.map(|it| (it, parent.column.clone(), parent.key.clone()));
-            return found.into_iter().collect();
+            let columns = vec![(parent.column.clone(), parent.key.clone())];
+            return found.into_iter().map(|it| (it, columns.clone())).collect();
         }
+        let tenant = self.columns.get(&table.oid);
         let keys = table.foreign_keys().filter_map(|key| {
-            let ([column], [target]) = (key.columns.as_slice(), key.target_columns.as_slice())
-            else {
-                return None;
-            };
-            let usable = key.target != table.oid && self.columns.contains_key(&key.target);
+            // One with the tenant in it finds nothing while that is empty.
+            let usable = key.target != table.oid
+                && self.columns.contains_key(&key.target)
+                && !tenant.is_some_and(|it| key.columns.contains(it));
             let parent = self.facts.relation(key.target).filter(|_| usable)?;
-            Some((parent, column.clone(), target.clone()))
+            let columns = key.columns.iter().cloned();
+            Some((
+                parent,
+                columns.zip(key.target_columns.iter().cloned()).collect(),
+            ))
         });
-        let mut keys: Vec<_> = keys.collect();
+        let mut keys: Vec<(_, Vec<(String, String)>)> = keys.collect();
         // A reference that every row has comes first.
-        keys.sort_by_key(|(_, column, _)| !table.column(column).is_some_and(|it| it.not_null));
+        let given = |name: &String| table.column(name).is_some_and(|it| it.not_null);
+        keys.sort_by_key(|(_, columns)| !columns.iter().all(|it| given(&it.0)));
         keys
     }
 
@@ -276,7 +283,7 @@ impl<'a> Finder<'a, '_> {
                 ordered.push(table);
             } else if seen.insert(table.oid) {
                 stack.push((table, true));
-                for (parent, _, _) in self.parents(table).into_iter().rev() {
+                for (parent, _) in self.parents(table).into_iter().rev() {
                     if !seen.contains(&parent.oid) && self.columns.contains_key(&parent.oid) {
                         stack.push((parent, false));
                     }
@@ -294,27 +301,54 @@ impl<'a> Finder<'a, '_> {
         let column = self.columns.get(&table.oid)?.clone();
         let existing = table.column(&column);
         let wanted = self.facts.scoping.policy.tenant.value_type;
-        if let Some(existing) = existing
-            && type_of(existing.type_oid) != Some(wanted)
-        {
-            let message = format!(
-                "{column} is {}, which the policy's type does not compare with; convert it first",
-                existing.type_name
-            );
+        let retyped = existing.is_some_and(|it| type_of(it.type_oid) != Some(wanted));
+        let origins = self.origins(table, before);
+        if existing.is_none() && origins.ways.is_empty() && origins.nobodys.is_none() {
+            let message = "nothing says whose its rows are: give it a parent or a user, name a default tenant, \
+                           exclude it, or list it as global in the policy";
             self.problem(table.full_name(), message);
         }
-        let origins = self.origins(table, before);
-        let held = self.entry(table).map(|it| it.hold.as_slice());
-        let held = held.unwrap_or_default().iter();
+        self.names_must_be_plain(table);
         Some(Target {
             sql: ident(&column),
             column,
             existing,
             origins,
-            hold: held.map(|it| ident(it)).collect(),
+            hold: self.held(table),
+            retyped,
             rows: rows.get(&table.oid).copied().unwrap_or(0),
             table,
         })
+    }
+
+    /// The triggers that don't fire during the backfill: those that the mapping names, or all that
+    /// an UPDATE of the tenant's column would fire, since the application changes nothing.
+    fn held(&self, table: &Relation) -> Vec<String> {
+        if let Some(held) = self.entry(table).and_then(|it| it.hold.as_ref()) {
+            return held.iter().map(|it| ident(it)).collect();
+        }
+        const UPDATE: i32 = 16;
+        let column = self.columns.get(&table.oid);
+        let fires = |it: &&Trigger| {
+            let covers =
+                it.columns.is_empty() || column.is_some_and(|own| it.columns.contains(own));
+            it.kind & UPDATE != 0 && it.enabled != 'D' && covers
+        };
+        let triggers = table.triggers.iter().filter(fires);
+        triggers.map(|it| it.sql.clone()).collect()
+    }
+
+    /// A plan is read line by line: a name with a line break could say what nobody reviews.
+    fn names_must_be_plain(&mut self, table: &Relation) {
+        let columns = table.columns.iter().map(|it| &it.name);
+        let constraints = table.constraints.iter().map(|it| &it.name);
+        let triggers = table.triggers.iter().map(|it| &it.name);
+        let own = [&table.schema, &table.name].into_iter();
+        let mut names = own.chain(columns).chain(constraints).chain(triggers);
+        if names.any(|it| it.contains(char::is_control)) {
+            let message = "a name in it holds control characters; rename it, or exclude the table";
+            self.problem(table.full_name().escape_debug(), message);
+        }
     }
 
     fn origins(&mut self, table: &'a Relation, before: &HashSet<Oid>) -> Origins {
@@ -326,7 +360,10 @@ impl<'a> Finder<'a, '_> {
         let user = entry.and_then(|it| it.user.as_deref());
         let user = table.column(user.unwrap_or(&self.migration.user_column));
         if let (Some(users), Some(column)) = (&self.migration.users, user) {
+            let mapping = self.relation(&users.table);
+            let other = mapping.and_then(|it| it.column(&users.user));
             ways.push(Origin::User {
+                as_text: other.is_some_and(|it| it.type_oid != column.type_oid),
                 column: column.sql.clone(),
                 mapping: format!(
                     "{}.{}",
@@ -338,7 +375,7 @@ impl<'a> Finder<'a, '_> {
             });
         }
         let explicit = entry.is_some_and(|it| it.parent.is_some());
-        for (parent, column, key) in self.parents(table) {
+        for (parent, columns) in self.parents(table) {
             let tenant = self.columns.get(&parent.oid).cloned();
             let tenant = tenant.or_else(|| {
                 let own = &self.facts.scoping.policy.tenant.column;
@@ -350,16 +387,17 @@ impl<'a> Finder<'a, '_> {
             };
             if self.columns.contains_key(&parent.oid) && !before.contains(&parent.oid) {
                 self.notes.push(format!(
-                    "{} and {} refer to each other: rows of the first don't get their tenant through {column}",
+                    "{} and {} refer to each other: rows of the first don't get their tenant through {}",
                     table.full_name(),
-                    parent.full_name()
+                    parent.full_name(),
+                    columns.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join(", ")
                 ));
                 continue;
             }
+            let columns = columns.iter().map(|(own, key)| (ident(own), ident(key)));
             let way = Origin::Parent {
-                column: ident(&column),
+                columns: columns.collect(),
                 table: parent.sql.clone(),
-                key: ident(&key),
                 tenant: ident(&tenant),
             };
             match explicit {
@@ -368,13 +406,14 @@ impl<'a> Finder<'a, '_> {
             }
         }
         let nobodys = match orphans {
-            Orphans::Default => Some(&self.tenants.default),
-            Orphans::Quarantine => self.tenants.quarantine.as_ref(),
+            Orphans::Default => self.tenants.default.clone(),
+            Orphans::Quarantine => self.tenants.quarantine.clone(),
         };
         Origins {
             ways,
             orphans,
-            nobodys: nobodys.unwrap_or(&self.tenants.default).clone(),
+            nobodys,
+            type_name: self.tenants.key_type.clone(),
         }
     }
 }

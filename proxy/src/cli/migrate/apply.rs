@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Backfills wait while replicas are further behind
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     lag_max: Duration,
+    /// Backfills wait while more other sessions are at work on the server
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    active_max: u32,
     /// Backfills rest so long after each batch
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     pause: Duration,
@@ -44,6 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         through: arguments.through,
         lock_timeout: arguments.lock_timeout,
         lag_max: arguments.lag_max,
+        active_max: arguments.active_max,
         pause: arguments.pause,
         ..ApplyOptions::default()
     };

@@ -5,10 +5,11 @@
 //!
 //! Fix: Put the tenant column into the key, with a unique key on the parent's side.
 
-use super::{Link, ident, links_without_tenant};
+use super::{Link, links_without_tenant};
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Draft, Level, Lint};
 use crate::audit::snapshot::Relation;
+use crate::ident::ident;
 
 /// See above.
 pub(super) const LINT: Lint = Lint {

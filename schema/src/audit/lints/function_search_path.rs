@@ -5,9 +5,9 @@
 //!
 //! Fix: Give the function a search_path of its own.
 
-use super::ident;
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Draft, Level, Lint};
+use crate::ident::ident;
 
 /// See above.
 pub(super) const LINT: Lint = Lint {

@@ -1,9 +1,9 @@
 //! The trigger that keeps a row's tenant: whether there is one, and whether it does.
 
-use super::ident;
 use crate::audit::facts::{Facts, TenantColumn};
 use crate::audit::snapshot::Trigger;
 use crate::audit::sources;
+use crate::ident::ident;
 
 /// `tgtype` of a trigger that fires before each updated row.
 const ROW_BEFORE_UPDATE: i32 = 1 | 2 | 16;

@@ -8,7 +8,7 @@
 use super::{alter_policy_sql, policy_name};
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Draft, Level, Lint};
-use crate::audit::snapshot::Relation;
+use crate::audit::snapshot::{Relation, RowPolicy};
 use crate::audit::sources::{self, Source};
 
 /// See above.
@@ -20,13 +20,17 @@ pub(super) const LINT: Lint = Lint {
 
 fn check(facts: &Facts) -> Vec<Draft> {
     let found = facts.permissive().filter_map(|(table, policy)| {
-        let texts = [policy.using.as_deref(), policy.check.as_deref()];
-        let sources = texts.into_iter().flatten().flat_map(|it| facts.sources(it));
-        let why = wrong(facts, table, &sources.collect::<Vec<_>>())?;
+        let why = why(facts, table, policy)?;
         let draft = Draft::new(policy_name(table, policy), why);
         Some(alter_policy_sql(facts, table, policy, draft))
     });
     found.collect()
+}
+
+pub(super) fn why(facts: &Facts, table: &Relation, policy: &RowPolicy) -> Option<String> {
+    let texts = [policy.using.as_deref(), policy.check.as_deref()];
+    let sources = texts.into_iter().flatten().flat_map(|it| facts.sources(it));
+    wrong(facts, table, &sources.collect::<Vec<_>>())
 }
 
 fn wrong(facts: &Facts, table: &Relation, sources: &[Source]) -> Option<String> {

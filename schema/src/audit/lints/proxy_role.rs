@@ -5,10 +5,10 @@
 //!
 //! Fix: A role that owns nothing and may read and write only.
 
-use super::ident;
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Draft, Level, Lint};
 use crate::audit::snapshot::Role;
+use crate::ident::ident;
 
 /// See above.
 pub(super) const LINT: Lint = Lint {

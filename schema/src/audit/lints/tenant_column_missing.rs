@@ -8,11 +8,11 @@
 
 use pgwarden_policy::rules::{Scope, TableRule};
 
-use super::ident;
 use crate::audit::facts::{Facts, sql_type};
 use crate::audit::finding::{Draft, Level, Lint};
 use crate::audit::scoping::is_about;
 use crate::audit::snapshot::Relation;
+use crate::ident::ident;
 
 /// See above.
 pub(super) const LINT: Lint = Lint {

@@ -5,9 +5,9 @@
 //!
 //! Fix: Create it, and a foreign key from each tenant column.
 
-use super::ident;
 use crate::audit::facts::{Facts, sql_type};
 use crate::audit::finding::{Draft, Level, Lint};
+use crate::ident::ident;
 
 /// See above.
 pub(super) const LINT: Lint = Lint {

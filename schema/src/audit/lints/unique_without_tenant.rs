@@ -5,10 +5,10 @@
 //! Fix: Put the tenant column in front of the key. A key that is meant for everybody (a token,
 //! another system's id) is accepted by a suppression.
 
-use super::ident;
 use crate::audit::facts::{Facts, TenantColumn};
 use crate::audit::finding::{Draft, Level, Lint};
 use crate::audit::snapshot::Index;
+use crate::ident::ident;
 
 /// See above.
 pub(super) const LINT: Lint = Lint {

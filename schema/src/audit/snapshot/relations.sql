@@ -27,7 +27,8 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
       'target', k.confrelid::int8,
       'target_columns', coalesce((SELECT json_agg(a.attname ORDER BY u.at) FROM unnest(k.confkey) WITH ORDINALITY u(num, at)
                   JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num), '[]'),
-      'on_delete', k.confdeltype::text) ORDER BY k.conname)
+      'on_delete', k.confdeltype::text, 'on_update', k.confupdtype::text,
+      'deferrable', k.condeferrable, 'deferred', k.condeferred) ORDER BY k.conname)
     FROM pg_catalog.pg_constraint k
     WHERE k.conrelid = c.oid AND k.contype IN ('f', 'p', 'u') AND k.conparentid = 0), '[]') AS constraints,
   coalesce((SELECT json_agg(json_build_object(

@@ -1,37 +1,80 @@
-//! The tenant's column, empty, and a trigger that fills it in new rows: the application goes on
-//! writing as it always did, and no row that it adds behind the backfill stays without a tenant.
+//! The tenant's column, empty, and triggers that fill it: the application goes on writing as it
+//! always did, and no row that it adds behind the backfill stays without a tenant.
+//!
+//! A row whose user or parent changes meanwhile changes its tenant, too (a call is logged first
+//! and gets its lead later), until `enforce` makes tenants stay.
 
-use crate::audit::lints::ident;
+use std::fmt::Write;
+
+use crate::ident::ident;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
-use crate::migrate::names::joined;
+use crate::migrate::names::dollar_quoted;
 use crate::migrate::phase::Phase;
 use crate::migrate::targets::Target;
 
 use super::OWN_SCHEMA;
 
-/// The trigger's name.
-pub(super) const TRIGGER: &str = "pgwarden_fill_tenant";
+/// The triggers' names: the last ones in the alphabet see what all others have written.
+pub(super) const FILL: &str = "zz_pgwarden_fill_tenant";
+const FOLLOW: &str = "zz_pgwarden_follow_tenant";
 
-/// The function of a table's trigger, as SQL.
+/// The function of a table's triggers, as SQL.
 pub(super) fn function(target: &Target<'_>) -> String {
-    let name = joined(&["fill", &target.table.schema, &target.table.name]);
-    format!("{OWN_SCHEMA}.{}", ident(&name))
+    let name = format!("fill {}.{}", target.table.schema, target.table.name);
+    format!(
+        "{OWN_SCHEMA}.{}",
+        ident(&crate::migrate::names::joined(&[&name]))
+    )
 }
 
 /// What makes function and trigger.
 pub(super) fn fill_sql(target: &Target<'_>) -> String {
     let (function, column, table) = (function(target), &target.sql, &target.table.sql);
     let body = target.origins.statements(&format!("NEW.{column}"));
-    // As its owner: whoever inserts need not be able to read the parents and users' tenants.
+    let body = dollar_quoted(&format!(
+        "\nBEGIN\n  IF TG_OP = 'UPDATE' THEN\n    NEW.{column} := NULL;\n  END IF;\n{body}  RETURN NEW;\nEND "
+    ));
+    // As its owner: whoever inserts need not be able to read the parents and users' tenants. A
+    // parent that row level security hides from the owner is an error, and no orphan.
     format!(
         "CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA};\n\
          CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql\n\
-         SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$\n\
-         BEGIN\n{body}  RETURN NEW;\nEND $$;\n\
-         CREATE TRIGGER {TRIGGER} BEFORE INSERT ON {table}\n  \
-         FOR EACH ROW WHEN (NEW.{column} IS NULL) EXECUTE FUNCTION {function}();"
+         SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS {body};\n\
+         CREATE TRIGGER {FILL} BEFORE INSERT ON {table}\n  \
+         FOR EACH ROW WHEN (NEW.{column} IS NULL) EXECUTE FUNCTION {function}();\n"
     )
+}
+
+/// Whether the table has the trigger by which tenants follow, or gets it.
+fn follows(target: &Target<'_>) -> bool {
+    let there = target.table.triggers.iter().any(|it| it.name == FOLLOW);
+    let made = target.existing.is_none() && !target.origins.columns().is_empty();
+    there || made
+}
+
+fn follow_sql(target: &Target<'_>) -> String {
+    let columns = target.origins.columns();
+    let changed = columns
+        .iter()
+        .map(|it| format!("NEW.{it} IS DISTINCT FROM OLD.{it}"));
+    format!(
+        "CREATE TRIGGER {FOLLOW} BEFORE UPDATE ON {}\n  FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}();\n",
+        target.table.sql,
+        changed.collect::<Vec<_>>().join(" OR "),
+        function(target)
+    )
+}
+
+/// What ends the following, and what begins it again.
+pub(super) fn unfollow_sql(target: &Target<'_>) -> (String, String) {
+    match follows(target) {
+        true => (
+            format!("DROP TRIGGER IF EXISTS {FOLLOW} ON {};\n", target.table.sql),
+            follow_sql(target),
+        ),
+        false => (String::new(), String::new()),
+    }
 }
 
 pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
@@ -39,25 +82,26 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         return None;
     }
     let (table, column) = (&target.table.sql, &target.sql);
-    let filled = target.table.triggers.iter().any(|it| it.name == TRIGGER);
+    let filled = target.table.triggers.iter().any(|it| it.name == FILL);
     if target.existing.is_some() && filled {
         return None;
     }
-    let (mut up, mut down) = (
-        String::new(),
-        format!(
-            "DROP TRIGGER {TRIGGER} ON {table};\nDROP FUNCTION {}();\n",
-            function(target)
-        ),
-    );
+    let (mut up, mut down) = (String::new(), format!("DROP TRIGGER {FILL} ON {table};\n"));
     if target.existing.is_none() {
-        up = format!(
-            "ALTER TABLE {table} ADD COLUMN {column} {};\n",
-            model.type_name
-        );
-        down += &format!("ALTER TABLE {table} DROP COLUMN {column};\n");
+        let type_name = &model.tenants.key_type;
+        up = format!("ALTER TABLE {table} ADD COLUMN {column} {type_name};\n");
     }
     up += &fill_sql(target);
+    if follows(target) {
+        up += &follow_sql(target);
+        down += &unfollow_sql(target).0;
+    }
+    // Writing to a String can't fail.
+    let _ = writeln!(down, "DROP FUNCTION {}();", function(target));
+    if target.existing.is_none() {
+        let _ = writeln!(down, "ALTER TABLE {table} DROP COLUMN {column};");
+    }
+    let found = target.origins.expression("t").replace('\n', " ");
     Some(Step {
         phase: Phase::Expand,
         slug: target.slug(),
@@ -76,7 +120,10 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
             target.origins.told()
         )],
         up,
-        verify: Vec::new(),
+        // What the trigger runs must at least be valid, or the application's INSERTs break.
+        verify: vec![format!(
+            "SELECT count(*) FROM (SELECT {found} FROM {table} t LIMIT 0) it;"
+        )],
         down,
     })
 }

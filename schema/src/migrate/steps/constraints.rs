@@ -1,7 +1,7 @@
 //! The foreign key to the tenants and the check for NULL, for new rows only at first.
 
-use crate::audit::lints::ident;
 use crate::audit::snapshot::Constraint;
+use crate::ident::ident;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::names::joined;

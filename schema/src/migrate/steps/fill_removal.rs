@@ -6,10 +6,10 @@ use crate::migrate::model::Model;
 use crate::migrate::phase::Phase;
 use crate::migrate::targets::Target;
 
-use super::column::{TRIGGER, fill_sql, function};
+use super::column::{FILL, fill_sql, function};
 
 pub(super) fn step(_: &Model<'_>, target: &Target<'_>) -> Option<Step> {
-    let filled = target.table.triggers.iter().any(|it| it.name == TRIGGER);
+    let filled = target.table.triggers.iter().any(|it| it.name == FILL);
     if !filled && !target.may_lack() {
         return None;
     }
@@ -27,7 +27,7 @@ pub(super) fn step(_: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         reversible: "yes".to_owned(),
         look_at: vec!["everybody who writes goes through pgwarden, or gives the tenant".to_owned()],
         up: format!(
-            "DROP TRIGGER {TRIGGER} ON {};\nDROP FUNCTION {}();",
+            "DROP TRIGGER {FILL} ON {};\nDROP FUNCTION {}();",
             target.table.sql,
             function(target)
         ),

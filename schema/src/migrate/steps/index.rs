@@ -1,6 +1,7 @@
 //! An index that leads with the tenant.
 
-use crate::audit::lints::{has_tenant_index, ident};
+use crate::audit::lints::has_tenant_index;
+use crate::ident::ident;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::names::joined;
@@ -16,6 +17,7 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         return None;
     }
     let name = joined(&[&target.table.name, &target.column, "idx"]);
+    let name = model.index_name(&target.table.schema, name);
     Some(concurrent(target, &name, &target.sql, false))
 }
 

@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 
-use crate::audit::lints::ident;
 use crate::audit::snapshot::{Constraint, Relation};
+use crate::ident::ident;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::{Model, SET_NULL_OF_COLUMNS};
 use crate::migrate::names::joined;
@@ -17,7 +17,7 @@ struct Link<'a> {
     child: &'a Target<'a>,
     parent: &'a Target<'a>,
     key: &'a Constraint,
-    /// What ON DELETE does, as SQL.
+    /// What it does on DELETE and UPDATE, and when, as SQL.
     action: String,
 }
 
@@ -41,6 +41,7 @@ pub(super) fn steps(model: &Model<'_>) -> Vec<Step> {
             &it.key.target_columns.join("_"),
             "key",
         ]);
+        let name = model.index_name(&it.parent.table.schema, name);
         if !has_unique(it) && made.insert(name.clone()) {
             let columns = columns(it.parent, &it.key.target_columns);
             let mut step = super::index::concurrent(it.parent, &name, &columns, true);
@@ -74,8 +75,15 @@ fn link<'a>(model: &'a Model<'a>, child: &'a Target<'a>, key: &'a Constraint) ->
         'n' if model.server_version >= SET_NULL_OF_COLUMNS => {
             format!(" ON DELETE SET NULL ({})", sql(child.table, &key.columns))
         }
+        'd' if model.server_version >= SET_NULL_OF_COLUMNS => {
+            format!(
+                " ON DELETE SET DEFAULT ({})",
+                sql(child.table, &key.columns)
+            )
+        }
         _ => return None,
     };
+    let action = action + updated(key)? + timing(key);
     let both_plain = !child.partitioned() && !parent.partitioned();
     (open && both_plain).then_some(Link {
         child,
@@ -83,6 +91,25 @@ fn link<'a>(model: &'a Model<'a>, child: &'a Target<'a>, key: &'a Constraint) ->
         key,
         action,
     })
+}
+
+/// What it does when the parent's key changes. The tenant can't be left alone there.
+fn updated(key: &Constraint) -> Option<&'static str> {
+    match key.on_update {
+        'a' => Some(""),
+        'r' => Some(" ON UPDATE RESTRICT"),
+        'c' => Some(" ON UPDATE CASCADE"),
+        _ => None,
+    }
+}
+
+/// When it is checked: who inserts a circle at once relies on it.
+fn timing(key: &Constraint) -> &'static str {
+    match (key.deferrable, key.deferred) {
+        (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+        (true, false) => " DEFERRABLE",
+        (false, _) => "",
+    }
 }
 
 fn has_unique(it: &Link<'_>) -> bool {
@@ -136,7 +163,7 @@ impl Link<'_> {
             rate: 0,
             reversible: "yes".to_owned(),
             look_at: vec![format!(
-                "it does on DELETE what {} does; add ON UPDATE if that has one",
+                "it does on DELETE and UPDATE what {} does",
                 self.key.name
             )],
             up: format!(

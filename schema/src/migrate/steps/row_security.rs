@@ -3,15 +3,16 @@
 //! Policies that a table has already stay, behind a restrictive one: permissive policies are
 //! joined by OR, and one that knows no tenants would undo the tenant's.
 
-use crate::audit::snapshot::Relation;
+use crate::audit::lints::reads_wrong_claim;
+use crate::audit::snapshot::{Relation, RowPolicy};
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::phase::Phase;
 use crate::migrate::targets::slug;
 
-/// The policies' names.
-const POLICY: &str = "tenant_isolation";
-const FENCE: &str = "tenant_fence";
+/// The policies' names, and those where others have them.
+const POLICY: [&str; 2] = ["tenant_isolation", "tenant_isolation_of_claims"];
+const FENCE: [&str; 2] = ["tenant_fence", "tenant_fence_of_claims"];
 
 pub(super) fn steps(model: &Model<'_>) -> Vec<Step> {
     let targets = model
@@ -24,40 +25,94 @@ pub(super) fn steps(model: &Model<'_>) -> Vec<Step> {
         .guarded()
         .filter(|it| model.target(it.oid).is_none());
     let others = others.filter_map(|it| Some((it, model.facts.predicate(it)?)));
+    // A partition that somebody may name itself is guarded by its own policies only.
+    let partitions = model.facts.tables();
+    let partitions = partitions.filter(|it| it.partition && !it.grants.is_empty());
+    let partitions = partitions.filter_map(|it| {
+        let root = root(model, it)?;
+        Some((it, model.predicate(&model.target(root.oid)?.sql)))
+    });
     let steps = targets
         .chain(others)
+        .chain(partitions)
         .filter_map(|(table, predicate)| step(model, table, &predicate));
     steps.collect()
 }
 
+/// The table that a partition belongs to in the end.
+fn root<'a>(model: &'a Model<'_>, partition: &'a Relation) -> Option<&'a Relation> {
+    let mut table = partition;
+    // Partitions have one parent each, and no circles.
+    while table.partition {
+        table = model.facts.relation(*table.parents.first()?)?;
+    }
+    Some(table)
+}
+
+/// What a table's policies do already.
+struct Guarded<'a> {
+    model: &'a Model<'a>,
+    table: &'a Relation,
+}
+
+impl Guarded<'_> {
+    /// Whether a policy keeps rows to the tenant that the verified token names.
+    fn is_right(&self, policy: &RowPolicy) -> bool {
+        let facts = self.model.facts;
+        let target = self.model.target(self.table.oid);
+        let there = target.is_none_or(|it| it.existing.is_some());
+        let texts = [policy.using.as_deref(), policy.check.as_deref()];
+        let mut texts = texts.into_iter().flatten();
+        there
+            && texts.all(|it| facts.restricts(self.table, it))
+            && reads_wrong_claim(facts, self.table, policy).is_none()
+    }
+
+    fn binding(&self) -> impl Iterator<Item = &RowPolicy> {
+        let facts = self.model.facts;
+        let policies = self.table.policies.iter();
+        policies.filter(|it| !it.roles.iter().all(|role| facts.is_above_rls(role)))
+    }
+
+    /// Whether rows come to the tenant at all.
+    fn lets_in(&self) -> bool {
+        self.binding().any(|it| it.permissive && self.is_right(it))
+    }
+
+    /// Whether nothing lets other tenants' rows through.
+    fn is_tight(&self) -> bool {
+        let fence = |it: &&RowPolicy| {
+            !it.permissive && it.command == '*' && it.roles.iter().any(|it| it == "PUBLIC")
+        };
+        self.binding()
+            .filter(|it| it.permissive)
+            .all(|it| self.is_right(it))
+            || self.binding().filter(fence).any(|it| self.is_right(it))
+    }
+
+    /// The first of these names that no policy has.
+    fn free<'n>(&self, names: [&'n str; 2]) -> Option<&'n str> {
+        let taken = |name: &str| self.table.policies.iter().any(|it| it.name == name);
+        names.into_iter().find(|it| !taken(it))
+    }
+}
+
 fn step(model: &Model<'_>, table: &Relation, predicate: &str) -> Option<Step> {
-    let own = |name: &str| table.policies.iter().any(|it| it.name == name);
-    let keeps = table.policies.iter().any(|it| {
-        let using = it.using.as_deref();
-        using.is_some_and(|it| model.facts.restricts(table, it))
-    });
-    if table.row_security && table.forced && (keeps || own(POLICY)) {
-        return None;
-    }
+    let guarded = Guarded { model, table };
     let sql = &table.sql;
-    let mut up = Vec::new();
-    let mut down = Vec::new();
-    let create = |name: &str, kind: &str| {
-        format!(
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let mut create = |name: Option<&str>, kind: &str| {
+        let Some(name) = name else { return };
+        up.push(format!(
             "CREATE POLICY {name} ON {sql}{kind}\n  USING ({predicate})\n  WITH CHECK ({predicate});"
-        )
+        ));
+        down.push(format!("DROP POLICY {name} ON {sql};"));
     };
-    if !own(POLICY) {
-        up.push(create(POLICY, ""));
-        down.push(format!("DROP POLICY {POLICY} ON {sql};"));
+    if !guarded.lets_in() {
+        create(guarded.free(POLICY), "");
     }
-    let others = table
-        .policies
-        .iter()
-        .any(|it| it.permissive && it.name != POLICY);
-    if others && !own(FENCE) {
-        up.push(create(FENCE, " AS RESTRICTIVE"));
-        down.push(format!("DROP POLICY {FENCE} ON {sql};"));
+    if !guarded.is_tight() {
+        create(guarded.free(FENCE), " AS RESTRICTIVE");
     }
     for (is, verb, undo) in [
         (table.row_security, "ENABLE", "DISABLE"),
@@ -68,12 +123,19 @@ fn step(model: &Model<'_>, table: &Relation, predicate: &str) -> Option<Step> {
             down.push(format!("ALTER TABLE {sql} {undo} ROW LEVEL SECURITY;"));
         }
     }
+    if up.is_empty() {
+        return None;
+    }
     down.reverse();
     let mut look_at = vec![
         "from now on sessions without claims see no rows, unless their role is above row level security".to_owned(),
     ];
-    if others {
-        look_at.push("the policies that were there stay, within the tenant".to_owned());
+    if guarded.binding().any(|it| it.permissive) {
+        look_at.push(
+            "the policies that were there stay, within the tenant; where they kept users apart, \
+             a tenant's users see each other's rows from now on"
+                .to_owned(),
+        );
     }
     Some(Step {
         phase: Phase::Enforce,

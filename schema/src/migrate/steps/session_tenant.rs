@@ -4,27 +4,26 @@ use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::names::literal;
 use crate::migrate::phase::Phase;
+use crate::migrate::session_function::State;
 
 /// Roles that a platform gives its tokens.
 const ROLES: [&str; 2] = ["authenticated", "service_role"];
 
 pub(super) fn step(model: &Model<'_>) -> Option<Step> {
-    let function = &model.function;
-    let (schema, name) = function.rsplit_once('.')?;
-    let bare = |it: &str| it.trim_matches('"').to_owned();
-    let there = model
-        .facts
-        .snapshot
-        .functions
-        .iter()
-        .any(|it| it.schema == bare(schema) && it.name == bare(name));
-    if there {
-        return None;
-    }
+    let function = &model.function.sql;
+    let (create, down, reversible) = match &model.function.state {
+        State::Right => return None,
+        State::Missing => ("CREATE", format!("DROP FUNCTION {function}();"), "yes"),
+        State::Wrong(definition) => (
+            "CREATE OR REPLACE",
+            format!("{};", definition.trim_end()),
+            "yes; it reads something else until then, which `pgwarden audit` finds",
+        ),
+    };
     let path = model.facts.scoping.policy.tenant.claim.0.join(",");
     let path = literal(&format!("{{{path}}}"));
     let mut up = format!(
-        "CREATE FUNCTION {function}() RETURNS {} LANGUAGE sql STABLE AS $$\n  \
+        "{create} FUNCTION {function}() RETURNS {} LANGUAGE sql STABLE AS $$\n  \
          SELECT nullif(nullif(current_setting('request.jwt.claims', true), '')::jsonb #>> {path}, '')::{}\n$$;\n",
         model.type_name, model.type_name
     );
@@ -41,10 +40,10 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
         lock: "none that others hold".to_owned(),
         rows: 0,
         rate: 0,
-        reversible: "yes".to_owned(),
+        reversible: reversible.to_owned(),
         look_at: vec!["the claim is the one that policy.toml names".to_owned()],
         up,
         verify: Vec::new(),
-        down: format!("DROP FUNCTION {function}();"),
+        down,
     })
 }

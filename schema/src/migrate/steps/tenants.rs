@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::audit::lints::ident;
+use crate::ident::ident;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::names::joined;
@@ -13,6 +13,10 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
     let tenants = &model.tenants;
     let made = tenants.table.is_none();
     if !made && !model.targets.iter().any(Target::may_lack) {
+        return None;
+    }
+    let nothing = tenants.default.is_none() && tenants.quarantine.is_none();
+    if !made && nothing && known_elsewhere(model, made).is_empty() {
         return None;
     }
     let (sql, key) = (&tenants.sql, &tenants.key);
@@ -39,7 +43,7 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
         let _ = write!(down, "DROP TABLE {sql};\nDROP FUNCTION {touch}();\n");
     }
     let named = made || tenants.table.is_some_and(|it| it.column("name").is_some());
-    let default = [(Some(&tenants.default), "Default organisation")];
+    let default = [(tenants.default.as_ref(), "Default organisation")];
     let wanted = default
         .into_iter()
         .chain([(tenants.quarantine.as_ref(), "Quarantine")]);
@@ -50,19 +54,25 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
             true => (format!("{key}, name"), format!("{id}, '{name}'")),
             false => (key.clone(), id.clone()),
         };
+        // Not by ON CONFLICT: a row that is there must not have to fit the table's demands again.
         let _ = writeln!(
             up,
-            "INSERT INTO {sql} ({columns}) VALUES ({values}) ON CONFLICT ({key}) DO NOTHING;"
+            "INSERT INTO {sql} ({columns}) SELECT {values}\n  WHERE NOT EXISTS (SELECT FROM {sql} WHERE {key} = {id});"
         );
         verify.push(format!(
             "SELECT 1 - count(*) FROM {sql} WHERE {key} = {id};"
         ));
     }
     for (table, column) in known_elsewhere(model, made) {
+        let (columns, values) = match named {
+            true => (format!("{key}, name"), "it, it::text"),
+            false => (key.clone(), "it"),
+        };
         let _ = writeln!(
             up,
-            "INSERT INTO {sql} ({key}) SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL\n  \
-             ON CONFLICT ({key}) DO NOTHING;"
+            "INSERT INTO {sql} ({columns}) SELECT {values} FROM (SELECT DISTINCT {column}::{} AS it FROM {table}) t\n  \
+             WHERE it IS NOT NULL AND NOT EXISTS (SELECT FROM {sql} WHERE {key} = it);",
+            tenants.key_type
         );
     }
     Some(Step {

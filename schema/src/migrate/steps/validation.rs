@@ -11,11 +11,6 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
     let (table, column) = (&target.table.sql, &target.sql);
     let mut lines = Vec::new();
     if target.may_lack() {
-        // What a transaction that was open all the while has added since the backfill.
-        lines.push(format!(
-            "UPDATE {table} t SET {column} = {} WHERE t.{column} IS NULL;",
-            target.origins.expression("t")
-        ));
         lines.push(format!(
             "ALTER TABLE {table} VALIDATE CONSTRAINT {};",
             check_name(target)

@@ -1,6 +1,4 @@
 -- Tables of users, no organisations; 40 users of four organisations-to-be, three of nobody.
-CREATE ROLE legacy_app LOGIN;
-CREATE ROLE tenant_app LOGIN;
 CREATE TABLE profiles (user_id uuid PRIMARY KEY, org uuid);
 CREATE TABLE plans (id int PRIMARY KEY, name text);
 CREATE TABLE user_credits (user_id uuid PRIMARY KEY, credits int NOT NULL DEFAULT 0);
@@ -36,6 +34,3 @@ INSERT INTO notes SELECT user_id, 'x' FROM profiles;
 
 ALTER TABLE campaigns ENABLE ROW LEVEL SECURITY;
 CREATE POLICY everybody ON campaigns USING (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO legacy_app, tenant_app;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO legacy_app, tenant_app;
-ALTER ROLE legacy_app BYPASSRLS;
