@@ -3,6 +3,7 @@
 //! Binding happens once for each policy or catalogue, never for a statement. What doesn't fit (a
 //! listed table that doesn't exist, a tenant column that it lacks) is reported, all of it at once.
 
+mod children;
 mod findings;
 mod refit;
 mod via;
@@ -130,10 +131,8 @@ impl Bound {
         let wanted = policy.defaults.require_rls;
         let mut findings = findings::require_rls(wanted, &catalog, doubted, &mut relations);
         for relation in &catalog.parts().relations {
-            if relations
-                .get(&relation.oid)
-                .is_some_and(|it| it.guard == UNFIT)
-            {
+            let guard = relations.get(&relation.oid).map(|it| &it.guard);
+            if matches!(guard, Some(Guard::Denied(DenyReason::UnfitRelation, _))) {
                 findings.push(Finding::new(FindingCode::Unfit, relation));
             }
         }
@@ -368,30 +367,38 @@ impl Binder<'_> {
         });
     }
 
-    fn bind_all(&mut self) -> HashMap<Oid, Guarded> {
+    fn bind_all(&self) -> HashMap<Oid, Guarded> {
         let catalog = self.catalog;
         let relations = &catalog.parts().relations;
-        relations
-            .iter()
-            .map(|relation| (relation.oid, self.guarded(relation)))
-            .collect()
+        let mut guarded = HashMap::with_capacity(relations.len());
+        for relation in relations {
+            guarded.insert(relation.oid, self.guarded(relation));
+        }
+        self.refuse_open_relatives(&mut guarded);
+        guarded
     }
 
-    fn guarded(&mut self, relation: &Relation) -> Guarded {
+    fn guarded(&self, relation: &Relation) -> Guarded {
         if let Some(listed) = self.listed.get(&relation.oid) {
             return listed.clone();
         }
+        if let Some(family) = self.family_guard(relation, GENERATIONS) {
+            return family;
+        }
+        self.unwished(self.unlisted_guard(relation))
+    }
+
+    /// A guard, with the policy's wishes for whatever it does not list.
+    fn unwished(&self, guard: Guard) -> Guarded {
         let defaults = &self.policy.defaults;
-        let (missing_filter, missing_value) = (defaults.missing_filter, defaults.missing_value);
-        let guard = self.unlisted_guard(relation);
         Guarded {
             guard,
-            missing_filter,
-            missing_value,
+            missing_filter: defaults.missing_filter,
+            missing_value: defaults.missing_value,
         }
     }
 
-    fn unlisted_guard(&mut self, relation: &Relation) -> Guard {
+    fn unlisted_guard(&self, relation: &Relation) -> Guard {
         if matches!(
             relation.schema.as_str(),
             "pg_catalog" | "information_schema"
@@ -405,7 +412,7 @@ impl Binder<'_> {
             };
         }
         match relation.kind {
-            RelationKind::Table | RelationKind::PartitionedTable => self.table_guard(relation),
+            RelationKind::Table | RelationKind::PartitionedTable => self.stranger_guard(),
             RelationKind::View if self.is_discovered(relation) => Guard::View(Vec::new()),
             RelationKind::View | RelationKind::MaterializedView | RelationKind::ForeignTable => {
                 Guard::Denied(
@@ -427,33 +434,8 @@ impl Binder<'_> {
             && column.is_some_and(|column| self.fits(tenant.value_type, column.type_oid))
     }
 
-    fn table_guard(&mut self, relation: &Relation) -> Guard {
-        if let Some(inherited) = self.inherited(relation) {
-            return inherited;
-        }
-        let tenant = &self.policy.tenant;
-        let discovered = self.policy.defaults.discover.contains(&relation.schema);
-        if let Some(column) = relation.column(&tenant.column).filter(|_| discovered) {
-            if !self.fits(tenant.value_type, column.type_oid) {
-                return Guard::Denied(
-                    DenyReason::UnlistedRelation,
-                    "has a tenant column of another type than the claim",
-                );
-            }
-            let key = Key {
-                column: tenant.column.clone(),
-                slot: 0,
-                value_type: tenant.value_type,
-                via: None,
-            };
-            return Guard::Keys(vec![key]);
-        }
-        if self.parent_of_tenants(relation) {
-            return Guard::Denied(
-                DenyReason::UnlistedRelation,
-                "has children with a tenant column, but none itself",
-            );
-        }
+    /// The guard of a table that nothing is known of.
+    fn stranger_guard(&self) -> Guard {
         match self.policy.defaults.unlisted {
             Access::Deny => Guard::Denied(
                 DenyReason::UnlistedRelation,
@@ -461,44 +443,6 @@ impl Binder<'_> {
             ),
             access => Guard::Global(access),
         }
-    }
-
-    /// Whether reading this table reads children that hold tenants' rows.
-    fn parent_of_tenants(&self, relation: &Relation) -> bool {
-        let column = &self.policy.tenant.column;
-        let mut queue = vec![relation.oid];
-        let mut seen = HashSet::new();
-        while let Some(oid) = queue.pop() {
-            if !seen.insert(oid) {
-                continue;
-            }
-            let all = self.catalog.parts().relations.iter();
-            for child in all.filter(|child| child.parents.contains(&oid)) {
-                if child.column(column).is_some() {
-                    return true;
-                }
-                queue.push(child.oid);
-            }
-        }
-        false
-    }
-
-    /// A partition or inheritance child of a listed table is guarded as its parent is.
-    fn inherited(&mut self, relation: &Relation) -> Option<Guard> {
-        let mut seen = HashSet::new();
-        let mut queue = relation.parents.clone();
-        while let Some(parent) = queue.pop() {
-            if !seen.insert(parent) {
-                continue;
-            }
-            if let Some(listed) = self.listed.get(&parent) {
-                return Some(listed.guard.clone());
-            }
-            if let Some(parent) = self.catalog.relation_by_oid(parent) {
-                queue.extend(&parent.parents);
-            }
-        }
-        None
     }
 }
 

@@ -79,6 +79,11 @@ impl World {
 
     /// With another policy.
     pub fn with(interval: &str, policy: &str) -> Self {
+        Self::prepared(interval, policy, "")
+    }
+
+    /// With more in the database when the proxy first sees it.
+    pub fn prepared(interval: &str, policy: &str, more: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("watched_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let address = server().address();
@@ -86,6 +91,7 @@ impl World {
         script(&mut admin, &format!("CREATE DATABASE {name}"));
         let mut owner = superuser(address, &name);
         script(&mut owner, SCHEMA);
+        script(&mut owner, more);
         script(
             &mut owner,
             &format!(

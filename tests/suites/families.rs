@@ -1,0 +1,209 @@
+//! THREATS C4: a relative of a scoped table shows no tenant's rows, however the policy lists it and
+//! whatever becomes of the family beside the proxy.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use pgwarden_tests::watched::{NEVER, OFTEN, POLICY, World, ask, until};
+
+const A: &str = "a0000000-0000-0000-0000-000000000001";
+const B: &str = "b0000000-0000-0000-0000-000000000002";
+
+/// A parent without tenants, and a child with them.
+fn items() -> String {
+    format!(
+        "CREATE TABLE items (id int, name text);
+         INSERT INTO items VALUES (1, 'everybody''s');
+         CREATE TABLE org_items (org_id uuid) INHERITS (items);
+         INSERT INTO org_items VALUES (2, 'mine', '{A}'), (3, 'b-secret', '{B}')"
+    )
+}
+
+/// A partitioned table, one partition of which is in a schema that nobody discovers.
+fn visits() -> String {
+    format!(
+        "CREATE TABLE visits (id int, org_id uuid NOT NULL, at date NOT NULL, note text)
+           PARTITION BY RANGE (at);
+         CREATE TABLE hidden.visits_2025 (note text, at date NOT NULL, org_id uuid NOT NULL, id int);
+         ALTER TABLE visits ATTACH PARTITION hidden.visits_2025 FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+         CREATE TABLE visits_2026 PARTITION OF visits FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+         INSERT INTO visits VALUES (1, '{A}', '2025-01-01', 'mine'), (2, '{B}', '2025-01-01', 'b-secret'),
+                                   (3, '{A}', '2026-01-01', 'mine too'), (4, '{B}', '2026-01-01', 'b-secret');
+         GRANT ALL ON ALL TABLES IN SCHEMA hidden TO PUBLIC"
+    )
+}
+
+fn listing(table: &str) -> String {
+    format!("{POLICY}\n[[table]]\n{table}\n")
+}
+
+#[test]
+fn c4_the_open_parent_of_a_scoped_child() {
+    let listed = listing("name = \"public.items\"\nscope = \"global\"\naccess = \"write\"");
+    for (policy, reason) in [(POLICY, "unlisted_relation"), (&listed, "unfit_relation")] {
+        let world = World::prepared(NEVER, policy, &items());
+        let mut client = world.session();
+        for sql in [
+            "SELECT name FROM items",
+            "SELECT name FROM ONLY items",
+            "SELECT count(*) FROM leads l LEFT JOIN items i ON i.id = l.id",
+            "UPDATE items SET name = 'x'",
+            "DELETE FROM items",
+        ] {
+            assert_eq!(ask(&mut client, sql), reason, "{sql}");
+        }
+        assert_eq!(
+            ask(&mut client, "SELECT string_agg(name, ',') FROM org_items"),
+            "mine"
+        );
+    }
+}
+
+#[test]
+fn c4_the_open_parent_of_a_child_that_is_scoped_by_another_column() {
+    let policy =
+        listing("name = \"public.mine\"\ncolumn = \"owner\"\nclaim = \"sub\"\ntype = \"uuid\"");
+    let more = format!(
+        "CREATE TABLE things (id int, name text);
+         CREATE TABLE mine (owner uuid) INHERITS (things);
+         INSERT INTO mine VALUES (1, 'b-secret', '{B}')"
+    );
+    let world = World::prepared(NEVER, &policy, &more);
+    let mut client = world.session();
+    assert_eq!(
+        ask(&mut client, "SELECT name FROM things"),
+        "unlisted_relation"
+    );
+    assert_eq!(ask(&mut client, "SELECT count(*) FROM mine"), "0");
+}
+
+#[test]
+fn c4_an_open_family_stays_open() {
+    let policy = listing("name = \"public.rates\"\nscope = \"global\"\naccess = \"read\"");
+    let more = format!(
+        "CREATE TABLE rates (org_id uuid, at date, n int) PARTITION BY RANGE (at);
+         CREATE TABLE rates_2025 PARTITION OF rates FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+         INSERT INTO rates VALUES (NULL, '2025-01-01', 1), ('{B}', '2025-01-01', 2)"
+    );
+    let world = World::prepared(NEVER, &policy, &more);
+    let mut client = world.session();
+    for table in ["rates", "rates_2025"] {
+        assert_eq!(
+            ask(&mut client, &format!("SELECT sum(n) FROM {table}")),
+            "3"
+        );
+    }
+}
+
+#[test]
+fn c4_a_partition_in_another_schema_goes_with_its_root() {
+    let world = World::prepared(NEVER, POLICY, &visits());
+    let mut client = world.session();
+    for (sql, expected) in [
+        (
+            "SELECT string_agg(note, ',' ORDER BY id) FROM visits",
+            "mine,mine too",
+        ),
+        (
+            "SELECT string_agg(note, ',') FROM hidden.visits_2025",
+            "mine",
+        ),
+        (
+            "UPDATE hidden.visits_2025 SET note = note || '!' RETURNING note",
+            "mine!",
+        ),
+        (
+            "INSERT INTO hidden.visits_2025 VALUES ('new', '2025-02-02') RETURNING org_id",
+            A,
+        ),
+        (
+            "INSERT INTO visits (id, at) VALUES (9, '2025-02-02') RETURNING org_id",
+            A,
+        ),
+    ] {
+        assert_eq!(ask(&mut client, sql), expected, "{sql}");
+    }
+    let foreign = format!("INSERT INTO hidden.visits_2025 VALUES ('x', '2025-02-02', '{B}')");
+    assert_eq!(ask(&mut client, &foreign), "foreign_tenant_value");
+}
+
+#[test]
+fn c4_a_partition_keeps_its_roots_wishes() {
+    let policy = listing("name = \"public.visits\"\nmissing_filter = \"reject\"");
+    let world = World::prepared(NEVER, &policy, &visits());
+    let mut client = world.session();
+    for table in ["visits", "visits_2026", "hidden.visits_2025"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        assert_eq!(ask(&mut client, &sql), "missing_filter");
+    }
+}
+
+#[test]
+fn c4_a_partition_of_a_scoped_table_is_not_everybodys() {
+    let policy = listing("name = \"public.visits_2026\"\nscope = \"global\"\naccess = \"read\"");
+    let world = World::prepared(NEVER, &policy, &visits());
+    let mut client = world.session();
+    assert_eq!(
+        ask(&mut client, "SELECT note FROM visits_2026"),
+        "unfit_relation"
+    );
+    assert_eq!(
+        ask(&mut client, "SELECT note FROM visits WHERE id > 1"),
+        "mine too"
+    );
+}
+
+#[test]
+fn c4_a_family_that_grows_beside_the_proxy() {
+    let mut world = World::prepared(OFTEN, POLICY, &visits());
+    let mut client = world.session();
+    // Tables that nobody scopes may be read, until they become relatives of one that is scoped.
+    world.ddl(
+        "CREATE TABLE hidden.loose (id int, org_id uuid NOT NULL, at date NOT NULL, note text);
+         CREATE TABLE loose_child (id int, name text, org_id uuid);
+         GRANT ALL ON hidden.loose TO PUBLIC",
+    );
+    let loose = "SELECT count(*) FROM hidden.loose";
+    until(|| ask(&mut client, loose), |it| it == "0");
+    assert_eq!(ask(&mut client, "SELECT name FROM places"), "harbour");
+    world.ddl(
+        "BEGIN;
+         ALTER TABLE visits ATTACH PARTITION hidden.loose FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+         ALTER TABLE loose_child INHERIT places;
+         COMMIT",
+    );
+    until(
+        || ask(&mut client, "SELECT name FROM places"),
+        |it| it == "unlisted_relation",
+    );
+    world.ddl(&format!(
+        "INSERT INTO visits VALUES (5, '{B}', '2027-05-05', 'b-secret'), (6, '{A}', '2027-05-05', 'mine');
+         INSERT INTO loose_child VALUES (8, 'b-secret', '{B}')"
+    ));
+    assert_eq!(ask(&mut client, loose), "1");
+    assert_eq!(
+        ask(
+            &mut client,
+            "SELECT string_agg(note, ',') FROM hidden.loose"
+        ),
+        "mine"
+    );
+    assert_eq!(ask(&mut client, "SELECT count(*) FROM visits"), "3");
+}
+
+#[test]
+fn c4_a_partition_that_leaves_does_not_become_everybodys() {
+    let mut world = World::prepared(OFTEN, POLICY, &visits());
+    let mut client = world.session();
+    let sql = "SELECT string_agg(note, ',') FROM hidden.visits_2025";
+    assert_eq!(ask(&mut client, sql), "mine");
+    world.ddl("ALTER TABLE visits DETACH PARTITION hidden.visits_2025");
+    until(|| ask(&mut client, sql), |it| it == "unfit_relation");
+    world.ddl("ALTER TABLE visits DETACH PARTITION visits_2026");
+    let other = "SELECT note FROM visits_2026";
+    assert_eq!(ask(&mut client, other), "mine too");
+    until(
+        || ask(&mut client, "SELECT count(*) FROM visits"),
+        |it| it == "0",
+    );
+    assert_eq!(ask(&mut client, other), "mine too");
+}
