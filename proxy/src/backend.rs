@@ -174,14 +174,19 @@ impl Backend {
 
     /// Reads more into the inbox; 0 means that the server closed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.inbox.reserve(READ_BYTES);
-        // The future holds no state of its own: one for each poll is as good as one for each read.
-        let read = pin!(self.stream.read_buf(&mut self.inbox)).poll(cx);
-        if read.is_pending() && self.inbox.is_empty() {
+        if self.stream.poll_read_ready(cx)?.is_ready() {
+            self.inbox.reserve(READ_BYTES);
+            // The future holds no state of its own: one for each poll is as good as one for each read.
+            let read = pin!(self.stream.read_buf(&mut self.inbox)).poll(cx);
+            if read.is_ready() {
+                return read;
+            }
+        }
+        if self.inbox.is_empty() {
             // An idle session keeps no buffer.
             self.inbox = BytesMut::new();
         }
-        read
+        Poll::Pending
     }
 
     /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.

@@ -7,6 +7,8 @@
 
 mod checkout;
 mod frames;
+mod news;
+mod rarely;
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -27,7 +29,8 @@ use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
 pub(crate) use checkout::Way;
-use checkout::{Checkout, arrival, retirement};
+use checkout::{Checkout, arrival};
+use news::{News, Newsfeed};
 
 /// A side with so much to write stops the other from being read.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
@@ -84,12 +87,10 @@ enum Event {
     Expired,
     /// The session was idle for a while.
     Lull,
-    /// The shutdown has begun, or gone on.
-    Drain(Drain),
+    /// What all sessions are told.
+    Told(News),
     /// A half-closed client has waited long enough.
     Abandoned,
-    /// A host of the database will not do any more.
-    Retired,
 }
 
 impl Relay {
@@ -158,8 +159,8 @@ impl Relay {
     }
 
     /// Relays until one side ends the session.
-    pub(crate) async fn run(mut self, mut drain: watch::Receiver<Drain>) {
-        let stop = self.relay(&mut drain).await;
+    pub(crate) async fn run(mut self, drain: watch::Receiver<Drain>) {
+        let stop = self.relay(drain).await;
         // Behind half of a message nothing can be said: it would be read as the other half.
         if let Some(Stop::Fatal(report)) = &stop
             && self.passing == 0
@@ -199,7 +200,7 @@ impl Relay {
     }
 
     /// `None` when the client has gone without a word.
-    async fn relay(&mut self, drain: &mut watch::Receiver<Drain>) -> Option<Stop> {
+    async fn relay(&mut self, mut drain: watch::Receiver<Drain>) -> Option<Stop> {
         let mut expiry = pin!(tokio::time::sleep_until(Instant::from_std(
             self.session.expires()
         )));
@@ -207,9 +208,9 @@ impl Relay {
         let mut stage = *drain.borrow_and_update();
         let mut lull = pin!(tokio::time::sleep(Duration::ZERO));
         let mut idled = false;
+        let mut newsfeed = Newsfeed::new(drain, self.way.pool.retirements());
         let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
         let mut checkout: Option<Checkout> = None;
-        let mut retirements = self.way.pool.retirements();
         loop {
             match self.work_off() {
                 Ok(()) => {}
@@ -240,7 +241,6 @@ impl Relay {
             if self.half_closed && !unserved && !self.has_output() {
                 return None;
             }
-            self.release_buffers();
             let was_half_closed = self.half_closed;
             let event = tokio::select! {
                 biased;
@@ -248,12 +248,8 @@ impl Relay {
                 outcome = arrival(&mut checkout), if checkout.is_some() => Event::Checkout(outcome),
                 () = &mut expiry, if !expired => Event::Expired,
                 () = &mut lull, if handing_over => Event::Lull,
-                changed = drain.changed() => match changed {
-                    Ok(()) => Event::Drain(*drain.borrow_and_update()),
-                    Err(_) => Event::Drain(Drain::Closing),
-                },
+                news = newsfeed.next() => Event::Told(news),
                 () = &mut abandon, if self.half_closed => Event::Abandoned,
-                () = retirement(&mut retirements) => Event::Retired,
             };
             idled = false;
             match event {
@@ -267,8 +263,8 @@ impl Relay {
                 }
                 Event::Expired => expired = true,
                 Event::Lull => idled = true,
-                Event::Drain(now) => stage = now,
-                Event::Retired => {
+                Event::Told(News::Drain(now)) => stage = now,
+                Event::Told(News::Retired) => {
                     if let Some(stop) = self.leave_retired() {
                         return Some(stop);
                     }
@@ -387,9 +383,10 @@ impl Relay {
 
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut moved = false;
+        let mut written = false;
         if !self.session.output().is_empty() {
             match self.poll_write_client(cx) {
-                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Ok(())) => written = true,
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
                 Poll::Pending => {}
             }
@@ -397,7 +394,7 @@ impl Relay {
         if let Some(lease) = &mut self.server {
             if lease.has_output() {
                 match Backend::poll_flush(lease, cx) {
-                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Ok(())) => written = true,
                     // It may have said why before it went: that is read below.
                     Poll::Ready(Err(_)) | Poll::Pending => {}
                 }
@@ -421,11 +418,20 @@ impl Relay {
                 Poll::Pending => {}
             }
         }
-        if moved {
-            Poll::Ready(Event::Moved)
-        } else {
-            Poll::Pending
+        if moved || (written && self.has_stopped()) {
+            return Poll::Ready(Event::Moved);
         }
+        self.release_buffers();
+        Poll::Pending
+    }
+
+    /// Whether something may have waited for what was written, and can go on.
+    fn has_stopped(&mut self) -> bool {
+        let unread = self
+            .server
+            .as_mut()
+            .is_some_and(|lease| !lease.inbox().is_empty());
+        unread || self.half_closed || !self.from_client.is_empty() || self.session.is_settled()
     }
 
     /// Whether more of the client is wanted: not before the next message is worked off.
@@ -440,12 +446,18 @@ impl Relay {
     }
 
     fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.from_client.reserve(READ_BYTES);
-        let read = pin!(self.client.read_buf(&mut self.from_client)).poll(cx);
-        if read.is_pending() && self.from_client.is_empty() {
+        if self.client.poll_read_ready(cx)?.is_ready() {
+            self.from_client.reserve(READ_BYTES);
+            let read = pin!(self.client.read_buf(&mut self.from_client)).poll(cx);
+            if read.is_ready() {
+                return read;
+            }
+        }
+        if self.from_client.is_empty() {
+            // An idle session keeps no buffer.
             self.from_client = BytesMut::new();
         }
-        read
+        Poll::Pending
     }
 
     fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

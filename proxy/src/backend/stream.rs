@@ -31,6 +31,16 @@ impl ServerStream {
         tcp.peer_addr().ok()
     }
 
+    /// Whether reading may give something: no buffer is worth having before. TLS may hold back
+    /// what it has read already, so there only reading itself tells.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// The certificate that the server showed, in DER.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         match self {

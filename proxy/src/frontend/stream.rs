@@ -18,6 +18,15 @@ pub(crate) enum ClientStream {
 }
 
 impl ClientStream {
+    /// Whether reading may give something: no buffer is worth having before. TLS may hold back
+    /// what it has read already, so there only reading itself tells.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(cx),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Whether what goes over it is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -6,14 +6,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Buf;
-use tokio::sync::watch;
-
 use super::{Relay, server_gone};
 use crate::backend::{ConnectError, StartupParameters};
 use crate::pool::{Lease, Pool};
 use crate::session::Stop;
 use crate::wire::{Report, frame};
+use bytes::Buf;
 
 /// How a session comes by a server connection.
 #[derive(Debug)]
@@ -116,17 +114,6 @@ impl Relay {
         self.passing = 0;
         self.server = None;
         true
-    }
-}
-
-/// A host was retired. Where there is one host only, that never comes.
-pub(super) async fn retirement(retirements: &mut Option<watch::Receiver<()>>) {
-    let told = match retirements {
-        Some(retirements) => retirements.changed().await,
-        None => std::future::pending().await,
-    };
-    if told.is_err() {
-        *retirements = None;
     }
 }
 
