@@ -39,4 +39,5 @@ lint:                   ## Format, clippy, documentation, dependencies
 
 bench: build            ## pgbench beside PgBouncer and HAProxy: benches/RESULTS.md
 	@scripts/setup.sh bench
-	python3 benches/latency/run.py
+	cargo build --release -p pgwarden-benches --bin load
+	python3 benches/proxies/run.py

@@ -74,6 +74,7 @@ need_to_test() {
 }
 
 need_to_bench() {
+    need "openssl" command -v openssl
     need "python3" command -v python3
     need "haproxy" test -x /usr/sbin/haproxy
     need "pgbouncer" test -x /usr/sbin/pgbouncer
