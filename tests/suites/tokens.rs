@@ -424,7 +424,7 @@ fn an_expired_token_leaves_nobody_in_its_place() {
             if answer != Tenant::A.org() {
                 break answer;
             }
-            assert!(started.elapsed() < Duration::from_secs(15));
+            assert!(started.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(50));
         };
         assert_eq!(denied, "28000 token_required");
@@ -455,7 +455,7 @@ fn the_audit_names_the_tenant_and_never_the_token() {
             if text.contains("\"disconnect\"") {
                 break text;
             }
-            assert!(started.elapsed() < Duration::from_secs(15));
+            assert!(started.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(50));
         };
         assert!(!text.contains(signature));
