@@ -10,58 +10,21 @@
 
 mod migrate;
 
-use migrate::{Place, one, statements};
-use pgwarden_tests::oracle::rows;
-use pgwarden_tests::wire::Client;
+use migrate::{Place, answer, one, statements, sums};
 use serde_json::{Value, json};
 
 /// Warnings that need people to decide, and stay.
 const LEFT: &[&str] = &["unique_without_tenant", "materialized_view"];
 
-/// The number and the sum of all rows, without the tenant's column, of all tables.
-fn sums(admin: &mut Client, column: &str) -> Vec<String> {
-    let tables = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ';' ORDER BY n.nspname, c.relname) FROM pg_class c
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|information_schema|pgwarden)' AND NOT c.relispartition";
-    let tables = one(admin, tables);
-    let sum = |admin: &mut Client, table: &str| {
-        let columns = format!(
-            "SELECT string_agg(format('t.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute
-             WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> '{column}'"
-        );
-        let columns = one(admin, &columns);
-        one(
-            admin,
-            &format!(
-                "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(ROW({columns})::text, 0)::numeric), 0) FROM {table} t"
-            ),
-        )
-    };
-    tables
-        .split(';')
-        .map(|it| format!("{it} {}", sum(admin, it)))
-        .collect()
-}
-
-/// What a statement gives, and takes back.
-fn answer(client: &mut Client, sql: &str) -> (String, Vec<String>) {
-    client.query("BEGIN");
-    let reply = client.query(sql);
-    let (code, results) = (reply.code().to_owned(), reply.results);
-    client.query("ROLLBACK");
-    let found = results.iter().flat_map(|it| rows(it, false)).collect();
-    (code, found)
-}
-
 fn migrated(schema: &str, column: &str, tenants: &[Value]) -> Place {
     let place = Place::new(schema);
     let mut admin = place.admin();
-    let before = sums(&mut admin, column);
+    let before = sums(&mut admin, &[column], "true");
     let policy = ["--policy", "policy.toml"];
     assert!(!place.findings(&policy).is_empty());
     place.plan("migration");
     place.run(&["migrate", "apply", "--through", "contract"], 0);
-    assert_eq!(before, sums(&mut admin, column));
+    assert_eq!(before, sums(&mut admin, &[column], "true"));
     for sql in [
         "SELECT count(*) FROM pg_index WHERE NOT indisvalid",
         "SELECT count(*) FROM pg_constraint WHERE NOT convalidated",

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pgwarden_config::{Environment, File, read_policy, read_settings};
 use pgwarden_tests::fixture::{script, superuser};
+use pgwarden_tests::oracle::rows;
 use pgwarden_tests::proxy::{SECRET, now, sign, start};
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
@@ -37,6 +38,11 @@ fn fixture(schema: &str, name: &str) -> String {
 
 impl Place {
     pub fn new(schema: &str) -> Self {
+        Self::with(schema, "")
+    }
+
+    /// The same, with something said before the schema is made.
+    pub fn with(schema: &str, before: &str) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
         let server = server();
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
@@ -49,7 +55,9 @@ impl Place {
             database,
             folder,
         };
-        script(&mut place.admin(), &fixture(schema, "schema.sql"));
+        let mut admin = place.admin();
+        admin.query(before);
+        script(&mut admin, &fixture(schema, "schema.sql"));
         place.grant();
         for name in ["policy.toml", "mapping.toml"] {
             place.write(name, &fixture(schema, name));
@@ -196,4 +204,39 @@ pub fn one(client: &mut Client, sql: &str) -> String {
     let reply = script(client, sql);
     let value = reply.results.last().unwrap().rows[0][0].clone();
     String::from_utf8(value.unwrap_or_default()).unwrap()
+}
+
+/// The number and the sum of some rows of all tables, without these columns.
+pub fn sums(admin: &mut Client, without: &[&str], rows: &str) -> Vec<String> {
+    let tables = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ';' ORDER BY n.nspname, c.relname) FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|information_schema|pgwarden)' AND NOT c.relispartition
+          AND c.relname <> 'organizations'";
+    let tables = one(admin, tables);
+    let without = without.join("','");
+    let sum = |admin: &mut Client, table: &str| {
+        let columns = format!(
+            "SELECT string_agg(format('t.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute
+             WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('{without}')"
+        );
+        let columns = one(admin, &columns);
+        let sum = format!(
+            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(ROW({columns})::text, 0)::numeric), 0) FROM {table} t WHERE {rows}"
+        );
+        one(admin, &sum)
+    };
+    tables
+        .split(';')
+        .map(|it| format!("{it} {}", sum(admin, it)))
+        .collect()
+}
+
+/// What a statement gives, and takes back: the error's code, or the rows.
+pub fn answer(client: &mut Client, sql: &str) -> (String, Vec<String>) {
+    client.query("BEGIN");
+    let reply = client.query(sql);
+    let (code, results) = (reply.code().to_owned(), reply.results);
+    client.query("ROLLBACK");
+    let found = results.iter().flat_map(|it| rows(it, false)).collect();
+    (code, found)
 }

@@ -32,8 +32,7 @@ pub(super) async fn run(
             Ok(runner.client.batch_execute(script.up.trim_end()).await?)
         })
         .await;
-    let timeout = runner.options.lock_timeout.as_millis().max(1);
-    let restored = format!("SET lock_timeout = {timeout}");
+    let restored = super::run::lock_timeout(runner.options);
     runner.client.batch_execute(&restored).await?;
     made?;
     runner.verify(script).await?;

@@ -19,7 +19,8 @@ use super::state::{self, Record};
 pub struct ApplyOptions {
     /// The last phase.
     pub through: Phase,
-    /// How long a lock is waited for, in one attempt: others wait behind it.
+    /// How long a lock is waited for, in one attempt: others wait behind it. Never as long as the
+    /// server's deadlock_timeout, or the application could be a deadlock's victim.
     pub lock_timeout: Duration,
     /// How often a lock is tried for.
     pub attempts: u32,
@@ -37,7 +38,7 @@ impl Default for ApplyOptions {
     fn default() -> Self {
         Self {
             through: Phase::Enforce,
-            lock_timeout: Duration::from_secs(2),
+            lock_timeout: Duration::from_millis(500),
             attempts: 60,
             lag_max: Duration::from_secs(10),
             active_max: 50,
@@ -129,10 +130,14 @@ pub(super) async fn begin(
     client
         .batch_execute(&format!(
             "SET application_name = 'pgwarden migrate'; SET row_security = off; \
-             SET statement_timeout = 0; SET lock_timeout = {}",
-            options.lock_timeout.as_millis().max(1)
+             SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; {}",
+            lock_timeout(options)
         ))
         .await?;
+    // A run that was killed must not go on alone (PostgreSQL 14 and later know the setting).
+    let alone = "SELECT pg_catalog.set_config(name, '1s', false) FROM pg_catalog.pg_settings
+                 WHERE name = 'client_connection_check_interval'";
+    client.query(alone, &[]).await?;
     let mut waited = Duration::ZERO;
     let step = Duration::from_millis(200);
     while !state::lock(client).await? {
@@ -144,6 +149,16 @@ pub(super) async fn begin(
         waited += step;
     }
     Ok(())
+}
+
+/// Sets how long locks are waited for: less than a deadlock is looked for, so that it is this
+/// session that gives up, and never the application's that is ended.
+pub(super) fn lock_timeout(options: &ApplyOptions) -> String {
+    format!(
+        "SELECT pg_catalog.set_config('lock_timeout', least({}, setting::int8 * 3 / 4)::text, false)
+         FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'",
+        options.lock_timeout.as_millis().max(1)
+    )
 }
 
 /// Whether what was run is what the plan holds.

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PHASE", default_value = "enforce")]
     through: Phase,
     /// How long a lock is waited for, before others are let through
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2s")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "500ms")]
     lock_timeout: Duration,
     /// Backfills wait while replicas are further behind
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]

@@ -2,9 +2,12 @@
 //! always did, and no row that it adds behind the backfill stays without a tenant.
 //!
 //! A row whose user or parent changes meanwhile changes its tenant, too (a call is logged first
-//! and gets its lead later), until `enforce` makes tenants stay.
+//! and gets its lead later), until `enforce` makes tenants stay. What lies in the quarantine still
+//! leaves it that way until `contract`.
 
 use std::fmt::Write;
+
+use pgwarden_policy::migration::Orphans;
 
 use crate::ident::ident;
 use crate::migrate::file::{Run, Step};
@@ -53,28 +56,37 @@ fn follows(target: &Target<'_>) -> bool {
     there || made
 }
 
-fn follow_sql(target: &Target<'_>) -> String {
+/// The trigger by which tenants follow, for rows that meet a condition.
+fn follow_sql(target: &Target<'_>, condition: &str) -> String {
     let columns = target.origins.columns();
     let changed = columns
         .iter()
         .map(|it| format!("NEW.{it} IS DISTINCT FROM OLD.{it}"));
     format!(
-        "CREATE TRIGGER {FOLLOW} BEFORE UPDATE ON {}\n  FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}();\n",
+        "CREATE TRIGGER {FOLLOW} BEFORE UPDATE ON {}\n  FOR EACH ROW WHEN ({condition}({})) EXECUTE FUNCTION {}();\n",
         target.table.sql,
         changed.collect::<Vec<_>>().join(" OR "),
         function(target)
     )
 }
 
-/// What ends the following, and what begins it again.
+/// The end of all following.
+pub(super) fn drop_follow(target: &Target<'_>) -> String {
+    format!("DROP TRIGGER IF EXISTS {FOLLOW} ON {};\n", target.table.sql)
+}
+
+/// What ends the following, and what begins it again. Rows still leave the quarantine when they
+/// get a parent: no user has that, so nobody can send a row of theirs to others.
 pub(super) fn unfollow_sql(target: &Target<'_>) -> (String, String) {
-    match follows(target) {
-        true => (
-            format!("DROP TRIGGER IF EXISTS {FOLLOW} ON {};\n", target.table.sql),
-            follow_sql(target),
-        ),
-        false => (String::new(), String::new()),
+    if !follows(target) {
+        return (String::new(), String::new());
     }
+    let mut up = drop_follow(target);
+    if let (Orphans::Quarantine, Some(nobodys)) = (target.origins.orphans, &target.origins.nobodys)
+    {
+        up += &follow_sql(target, &format!("OLD.{} = {nobodys} AND ", target.sql));
+    }
+    (up, drop_follow(target) + &follow_sql(target, ""))
 }
 
 pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
@@ -93,8 +105,8 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
     }
     up += &fill_sql(target);
     if follows(target) {
-        up += &follow_sql(target);
-        down += &unfollow_sql(target).0;
+        up += &follow_sql(target, "");
+        down += &drop_follow(target);
     }
     // Writing to a String can't fail.
     let _ = writeln!(down, "DROP FUNCTION {}();", function(target));

@@ -6,7 +6,7 @@ use crate::migrate::model::Model;
 use crate::migrate::phase::Phase;
 use crate::migrate::targets::Target;
 
-use super::column::{FILL, fill_sql, function};
+use super::column::{FILL, drop_follow, fill_sql, function};
 
 pub(super) fn step(_: &Model<'_>, target: &Target<'_>) -> Option<Step> {
     let filled = target.table.triggers.iter().any(|it| it.name == FILL);
@@ -27,7 +27,8 @@ pub(super) fn step(_: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         reversible: "yes".to_owned(),
         look_at: vec!["everybody who writes goes through pgwarden, or gives the tenant".to_owned()],
         up: format!(
-            "DROP TRIGGER {FILL} ON {};\nDROP FUNCTION {}();",
+            "{}DROP TRIGGER {FILL} ON {};\nDROP FUNCTION {}();",
+            drop_follow(target),
             target.table.sql,
             function(target)
         ),

@@ -3,6 +3,8 @@
 //! Policies that a table has already stay, behind a restrictive one: permissive policies are
 //! joined by OR, and one that knows no tenants would undo the tenant's.
 
+use pgwarden_policy::rules::Scope;
+
 use crate::audit::lints::reads_wrong_claim;
 use crate::audit::snapshot::{Relation, RowPolicy};
 use crate::migrate::file::{Run, Step};
@@ -36,7 +38,37 @@ pub(super) fn steps(model: &Model<'_>) -> Vec<Step> {
         .chain(others)
         .chain(partitions)
         .filter_map(|(table, predicate)| step(model, table, &predicate));
-    steps.collect()
+    steps.chain(made_tenants(model)).collect()
+}
+
+/// The policy of the tenants' own table, if that is made and the policy scopes it.
+fn made_tenants(model: &Model<'_>) -> Option<Step> {
+    let tenants = &model.tenants;
+    let rules = &model.facts.scoping.policy.tables;
+    let rule = rules.iter().find(|it| it.name == tenants.name)?;
+    let scoped = matches!(rule.scope, Scope::Keys(_) | Scope::Discovered);
+    if tenants.table.is_some() || !scoped {
+        return None;
+    }
+    let (sql, predicate) = (&tenants.sql, model.predicate(&tenants.key));
+    let [name, _] = POLICY;
+    Some(written(
+        &tenants.name.to_string(),
+        &format!("{}_{}", tenants.name.schema, tenants.name.name),
+        Vec::new(),
+        &[
+            format!(
+                "CREATE POLICY {name} ON {sql}\n  USING ({predicate})\n  WITH CHECK ({predicate});"
+            ),
+            format!("ALTER TABLE {sql} ENABLE ROW LEVEL SECURITY;"),
+            format!("ALTER TABLE {sql} FORCE ROW LEVEL SECURITY;"),
+        ],
+        &[
+            format!("ALTER TABLE {sql} NO FORCE ROW LEVEL SECURITY;"),
+            format!("ALTER TABLE {sql} DISABLE ROW LEVEL SECURITY;"),
+            format!("DROP POLICY {name} ON {sql};"),
+        ],
+    ))
 }
 
 /// The table that a partition belongs to in the end.
@@ -127,9 +159,7 @@ fn step(model: &Model<'_>, table: &Relation, predicate: &str) -> Option<Step> {
         return None;
     }
     down.reverse();
-    let mut look_at = vec![
-        "from now on sessions without claims see no rows, unless their role is above row level security".to_owned(),
-    ];
+    let mut look_at = Vec::new();
     if guarded.binding().any(|it| it.permissive) {
         look_at.push(
             "the policies that were there stay, within the tenant; where they kept users apart, \
@@ -137,21 +167,29 @@ fn step(model: &Model<'_>, table: &Relation, predicate: &str) -> Option<Step> {
                 .to_owned(),
         );
     }
-    Some(Step {
+    Some(written(
+        &table.full_name(),
+        &slug(table),
+        look_at,
+        &up,
+        &down,
+    ))
+}
+
+fn written(name: &str, slug: &str, look_at: Vec<String>, up: &[String], down: &[String]) -> Step {
+    let always = "from now on sessions without claims see no rows, unless their role is above row level security";
+    Step {
         phase: Phase::Enforce,
-        slug: format!("{}_policy", slug(table)),
-        title: format!(
-            "sessions see their tenant's rows of {} only",
-            table.full_name()
-        ),
+        slug: format!("{slug}_policy"),
+        title: format!("sessions see their tenant's rows of {name} only"),
         run: Run::Transaction,
         lock: "ACCESS EXCLUSIVE on the table, for a moment".to_owned(),
         rows: 0,
         rate: 0,
         reversible: "yes".to_owned(),
-        look_at,
+        look_at: [always.to_owned()].into_iter().chain(look_at).collect(),
         up: up.join("\n"),
         verify: Vec::new(),
         down: down.join("\n"),
-    })
+    }
 }
