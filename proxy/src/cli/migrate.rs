@@ -6,6 +6,7 @@ use pgwarden_schema::migrate::MigrateError;
 use super::{Failure, input, output};
 
 mod apply;
+mod claims;
 mod folder;
 mod plan;
 mod progress;
@@ -22,6 +23,8 @@ pub(super) enum Command {
     Status(status::Arguments),
     /// Undo a phase, while no later one was begun.
     Rollback(rollback::Arguments),
+    /// Set every user's organisation in app_metadata, so that tokens carry it.
+    Claims(Box<claims::Arguments>),
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
@@ -30,6 +33,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         Command::Apply(arguments) => apply::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Rollback(arguments) => rollback::run(arguments),
+        Command::Claims(arguments) => claims::run(arguments),
     }
 }
 
