@@ -367,6 +367,10 @@ pub struct Limits {
     pub client_connections: usize,
     /// From accept to a verified token; the server's greeting gets as long again.
     pub handshake_timeout: Duration,
+    /// Connections of one address that have not logged in yet; 0 for any number.
+    pub handshakes_per_address: usize,
+    /// Failed logins of one address before it is told to come later; 0 for any number.
+    pub failed_logins_per_minute: usize,
     /// The longest token.
     pub token_bytes: usize,
     /// The longest protocol message from a client.
@@ -462,6 +466,8 @@ impl Default for Limits {
         Self {
             client_connections: 5000,
             handshake_timeout: Duration::from_secs(10),
+            handshakes_per_address: 1000,
+            failed_logins_per_minute: 1000,
             token_bytes: 16 << 10,
             message_bytes: 64 << 20,
             plan_cache_bytes: 64 << 20,

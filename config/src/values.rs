@@ -84,6 +84,15 @@ pub(crate) fn count(node: &Node) -> Result<usize, Complaint> {
     }
 }
 
+/// A count where 0 means any number.
+pub(crate) fn count_or_any(node: &Node) -> Result<usize, Complaint> {
+    match &node.value {
+        Value::Integer(0) => Ok(0),
+        Value::Untyped(text) if text == "0" => Ok(0),
+        _ => count(node),
+    }
+}
+
 /// One of a closed list of words.
 pub(crate) fn choice<T: Copy>(
     choices: &'static [(&'static str, T)],

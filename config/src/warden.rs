@@ -12,7 +12,9 @@ use crate::settings::{
     LogFormat, Pool, PoolMode, Settings,
 };
 use crate::unsupported;
-use crate::values::{address, boolean, choice, count, duration, size, size_between, timeout, word};
+use crate::values::{
+    address, boolean, choice, count, count_or_any, duration, size, size_between, timeout, word,
+};
 
 mod auth;
 mod databases;
@@ -209,6 +211,18 @@ impl Reader<'_> {
         let limits = Limits {
             client_connections: section.or(report, "client_connections", count, clients),
             handshake_timeout: section.or(report, "handshake_timeout", timeout, handshake),
+            handshakes_per_address: section.or(
+                report,
+                "handshakes_per_address",
+                count_or_any,
+                default.handshakes_per_address,
+            ),
+            failed_logins_per_minute: section.or(
+                report,
+                "failed_logins_per_minute",
+                count_or_any,
+                default.failed_logins_per_minute,
+            ),
             token_bytes: section.or(report, "token_bytes", token, default.token_bytes),
             message_bytes: section.or(report, "message_bytes", message, default.message_bytes),
             plan_cache_bytes: section.or(

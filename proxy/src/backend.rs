@@ -199,6 +199,7 @@ impl Backend {
             }
             self.outbox.bytes_mut().advance(written);
         }
+        self.outbox.release();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

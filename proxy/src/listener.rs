@@ -1,12 +1,13 @@
 //! Addresses that clients connect to, and the connections that come in.
 
 mod bound;
+mod crowd;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use pgwarden_config::settings;
@@ -19,6 +20,8 @@ use crate::{session, socket, tls};
 
 pub(crate) use bound::Bound;
 pub use bound::Inherited;
+pub(crate) use crowd::Crowd;
+use crowd::{Arrival, Knock};
 
 /// Connections beyond `limits.client_connections` that are still spoken to: to tell them 53300, and
 /// because a CancelRequest must get through to a full proxy.
@@ -46,10 +49,30 @@ pub struct Client {
     pub peer: SocketAddr,
     /// Where it came in.
     pub listener: Arc<Listener>,
-    /// `limits.client_connections` is reached: it is to be told 53300 after its start-up packet,
-    /// unless it only wants to cancel.
-    pub over_limit: bool,
+    /// It is to be told 53300 after its start-up packet, unless it only wants to cancel.
+    pub(crate) refusal: Option<TooMany>,
+    /// It has not logged in yet.
+    pub(crate) knock: Option<Knock>,
     _place: Place,
+}
+
+/// Why a client is told to come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    /// `limits.client_connections` is reached.
+    Clients,
+    /// Its address has tried too often, or too much at once.
+    Logins,
+}
+
+impl TooMany {
+    /// What the client reads.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Clients => "sorry, too many clients already",
+            Self::Logins => "pgwarden: too many logins from this address, try again later",
+        }
+    }
 }
 
 /// One of the connections counted against the limit.
@@ -180,6 +203,11 @@ impl Listener {
             open: Arc::clone(open),
             metrics,
         };
+        let (knock, flood) = match proxy.crowd().arrive(peer.ip(), Instant::now()) {
+            Arrival::Welcome(knock) => (knock, false),
+            Arrival::TooMany(knock) => (Some(knock), true),
+            Arrival::Flood => return None,
+        };
         let limit = proxy.settings().limits.client_connections;
         if before >= limit.saturating_add(EXTRA_CONNECTIONS) || socket::prepare(&stream).is_err() {
             return None;
@@ -188,7 +216,12 @@ impl Listener {
             stream,
             peer,
             listener: Arc::clone(self),
-            over_limit: before >= limit,
+            refusal: match (before >= limit, flood) {
+                (true, _) => Some(TooMany::Clients),
+                (false, true) => Some(TooMany::Logins),
+                (false, false) => None,
+            },
+            knock,
             _place: place,
         })
     }

@@ -185,6 +185,8 @@ pub enum AuthOutcome {
     BadToken,
     /// The token was valid but gives no tenant or role here (28000).
     NoTenant,
+    /// Nobody was asked for a token: there are too many clients, or too many of the address (53300).
+    TooMany,
 }
 
 /// Why a session in transaction mode keeps its server connection.
@@ -283,7 +285,7 @@ pub struct Metrics {
     statements: [[Counter; KINDS.len()]; Outcome::ALL.len()],
     would_be_denials: [Counter; REASONS],
     denials: [Counter; REASONS],
-    auth: [Counter; 3],
+    auth: [Counter; 4],
 }
 
 impl Default for Metrics {
@@ -333,11 +335,12 @@ impl Metrics {
 
     /// Counts a login.
     pub fn auth(&self, outcome: AuthOutcome) {
-        let [ok, bad_token, no_tenant] = &self.auth;
+        let [ok, bad_token, no_tenant, too_many] = &self.auth;
         match outcome {
             AuthOutcome::Ok => ok,
             AuthOutcome::BadToken => bad_token,
             AuthOutcome::NoTenant => no_tenant,
+            AuthOutcome::TooMany => too_many,
         }
         .increment();
     }
@@ -453,7 +456,10 @@ impl Metrics {
     fn render_events(&self, out: &mut String) {
         let name = "pgwarden_auth_total";
         head(out, name, "counter", "Logins by outcome.");
-        for (outcome, counter) in ["ok", "bad_token", "no_tenant"].iter().zip(&self.auth) {
+        for (outcome, counter) in ["ok", "bad_token", "no_tenant", "too_many"]
+            .iter()
+            .zip(&self.auth)
+        {
             let value = counter.value();
             line(out, format_args!("{name}{{outcome=\"{outcome}\"}} {value}"));
         }

@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::auth::{AuthError, Identity, KeyError, Verifier};
 use crate::backend::{CancelRegistry, ConnectError};
 use crate::database::{Database, OpenError, State, add};
+use crate::listener::Crowd;
 use crate::metrics::{Gathered, Metrics};
 use crate::peers::Peers;
 use crate::refusal::Refusal;
@@ -44,6 +45,7 @@ pub struct Proxy {
     audit: Audit,
     cancels: Arc<CancelRegistry>,
     peers: Option<Peers>,
+    crowd: Arc<Crowd>,
     databases: RwLock<HashMap<String, Arc<OnceCell<Arc<Database>>>>>,
     drain: watch::Sender<Drain>,
     sessions: AtomicU64,
@@ -149,6 +151,7 @@ impl Proxy {
             audit,
             cancels: Arc::new(CancelRegistry::marked(peers.as_ref().map(Peers::mark))),
             peers,
+            crowd: Crowd::new(&settings.limits),
             databases: RwLock::default(),
             drain: watch::Sender::new(Drain::Running),
             sessions: AtomicU64::new(0),
@@ -200,6 +203,11 @@ impl Proxy {
     /// The other proxies behind the same load balancer.
     pub(crate) fn peers(&self) -> Option<&Peers> {
         self.peers.as_ref()
+    }
+
+    /// The addresses that clients come from.
+    pub(crate) fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
     }
 
     /// The shutdown as it goes on.

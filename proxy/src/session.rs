@@ -50,6 +50,7 @@ use crate::audit;
 use crate::auth::Identity;
 use crate::frontend::{self, Visit};
 use crate::listener::Client;
+use crate::metrics::AuthOutcome;
 use crate::peers::Route;
 use crate::pool::{Settings, Setup};
 use crate::proxy::Proxy;
@@ -69,12 +70,15 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
     let opening = Box::pin(async {
         let listener = &client.listener;
         match frontend::receive(client.stream, client.peer, listener, &proxy).await {
-            Ok(Visit::Session(newcomer)) if client.over_limit => {
-                let report = Report::fatal("53300", "sorry, too many clients already");
-                frontend::refuse(newcomer.stream, &report).await;
-                None
-            }
-            Ok(Visit::Session(newcomer)) => open::let_in(newcomer, client.peer, &proxy).await.ok(),
+            Ok(Visit::Session(newcomer)) => match client.refusal {
+                None => open::let_in(newcomer, client.peer, &proxy).await.ok(),
+                Some(too_many) => {
+                    proxy.metrics().auth(AuthOutcome::TooMany);
+                    let report = Report::fatal("53300", too_many.message());
+                    frontend::refuse(newcomer.stream, &report).await;
+                    None
+                }
+            },
             Ok(Visit::Cancel { pid, secret }) => {
                 cancel(&proxy, pid, secret).await;
                 None
@@ -86,6 +90,7 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
     let Ok(Some(entrant)) = tokio::time::timeout(timeout, opening).await else {
         return;
     };
+    drop(client.knock);
     if let Ok(relay) = Box::pin(open::connect(entrant, &proxy)).await {
         relay.run(proxy.drain()).await;
     }

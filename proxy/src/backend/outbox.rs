@@ -44,6 +44,9 @@ impl Forward {
     }
 }
 
+/// A buffer of this size is kept when it is empty.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// What waits to be written to the server.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -103,6 +106,13 @@ impl Outbox {
 
     pub(super) fn bytes_mut(&mut self) -> &mut BytesMut {
         &mut self.bytes
+    }
+
+    /// All is written: a large buffer is not kept for as long as the connection lives.
+    pub(super) fn release(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = BytesMut::new();
+        }
     }
 
     fn put_query(&mut self, text: &str) {

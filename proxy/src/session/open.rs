@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::judging::Judging;
 use super::{Session, startup};
@@ -54,7 +55,9 @@ pub(super) async fn let_in(
         Ok(identity) => identity,
         Err(LoginError::Socket) => return Err(Ended::Socket),
         Err(LoginError::Protocol(report)) => return Err(frontend::refuse(stream, &report).await),
-        Err(LoginError::Token(error)) => return Err(not_let_in(stream, error, who, proxy).await),
+        Err(LoginError::Token(error)) => {
+            return Err(not_let_in(stream, error, who, peer, proxy).await);
+        }
     };
     who.sub = identity.subject().map(str::to_owned);
     who.role = identity.role().map(str::to_owned);
@@ -63,7 +66,9 @@ pub(super) async fn let_in(
         Err(NoAccess::Refusal(refusal)) => {
             return Err(frontend::refuse_by(stream, &refusal).await);
         }
-        Err(NoAccess::Token(error)) => return Err(not_let_in(stream, error, who, proxy).await),
+        Err(NoAccess::Token(error)) => {
+            return Err(not_let_in(stream, error, who, peer, proxy).await);
+        }
     };
     who.org = judging.access().tenant();
     proxy.metrics().auth(AuthOutcome::Ok);
@@ -176,8 +181,10 @@ async fn not_let_in(
     stream: ClientStream,
     error: AuthError,
     who: audit::Session,
+    peer: SocketAddr,
     proxy: &Proxy,
 ) -> Ended {
+    proxy.crowd().fail(peer.ip(), Instant::now());
     proxy.metrics().auth(error.outcome());
     tracing::info!(session = who.session, client = who.client, cause = %error, "not let in");
     let user = who.user.clone().unwrap_or_default();

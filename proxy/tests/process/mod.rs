@@ -114,6 +114,30 @@ impl Process {
             .unwrap()
     }
 
+    /// Bytes that are resident.
+    pub fn memory(&self) -> usize {
+        self.status("VmRSS")
+    }
+
+    /// The most that it had since [`Process::start_of_peak`].
+    pub fn peak_memory(&self) -> usize {
+        self.status("VmHWM")
+    }
+
+    /// Begins to look for a peak; gives what is resident now.
+    pub fn start_of_peak(&self) -> usize {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+        self.memory()
+    }
+
+    fn status(&self, name: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = value.unwrap().trim_matches(|it: char| !it.is_ascii_digit());
+        kilobytes.parse::<usize>().unwrap() << 10
+    }
+
     /// Waits until it ends: its status, and what it has said on standard error.
     pub fn end(&mut self) -> (ExitStatus, String) {
         let mut said = String::new();
