@@ -60,10 +60,23 @@ pub struct Running {
     proxy: Arc<Proxy>,
     listeners: Vec<Arc<Listener>>,
     addresses: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
+    admin: Option<Admin>,
     /// Another process may take new clients in when this one is told to end.
     shared: bool,
     open: Arc<AtomicUsize>,
+}
+
+/// The admin server: it answers until the end, also while the proxy drains.
+#[derive(Debug)]
+struct Admin {
+    address: SocketAddr,
+    task: tokio::task::AbortHandle,
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Runs the proxy until a signal ends it.
@@ -141,15 +154,16 @@ async fn start_with(inputs: Inputs, mut inherited: Inherited) -> Result<Running,
         listeners.push(listener);
     }
     let addresses = listeners.iter().map(|it| it.address()).collect();
-    let admin_address = admin.as_ref().and_then(|it| it.local_addr().ok());
-    if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, Arc::clone(&proxy)));
-    }
+    let admin = admin.and_then(|listener| {
+        let address = listener.local_addr().ok()?;
+        let task = tokio::spawn(admin::serve(listener, Arc::clone(&proxy))).abort_handle();
+        Some(Admin { address, task })
+    });
     Ok(Running {
         proxy,
         listeners,
         addresses,
-        admin: admin_address,
+        admin,
         shared,
         open,
     })
@@ -194,7 +208,7 @@ impl Running {
 
     /// The admin server's address.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     fn announce(&self) {
@@ -202,7 +216,7 @@ impl Running {
         for address in &self.addresses {
             tracing::info!(%address, version, "listening");
         }
-        if let Some(address) = self.admin {
+        if let Some(address) = self.admin_address() {
             tracing::info!(%address, "admin");
         }
     }

@@ -1,5 +1,7 @@
 //! Many clients of many tenants, random statements, and faults all the time: every answer is right
-//! for its tenant, and every acknowledged write is there in the end.
+//! for its tenant, and every acknowledged write is there in the end. The server crashes, restarts and
+//! loses processes; the way to it stalls and breaks; the proxy is replaced and paused; clients are
+//! cancelled, leave in the middle, and close one half.
 //!
 //! `PGWARDEN_SOAK_SECONDS` says how long (12), `PGWARDEN_SOAK_CLIENTS` how many (150),
 //! `PGWARDEN_SEED` from which seed.
@@ -12,14 +14,22 @@
     clippy::print_stderr
 )]
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use pgwarden::server::Running;
+use pgwarden_tests::http::post;
+use pgwarden_tests::pipe::Pipe;
+use pgwarden_tests::proxy::runtime;
 use pgwarden_tests::random::Random;
+use pgwarden_tests::server::free_address;
 use pgwarden_tests::wire::{Client, Reply, bind_body, cancel, execute_body, parse_body};
-use pgwarden_tests::world::{TENANTS, World, check_word, is_fault, read_word};
+use pgwarden_tests::world::{
+    TENANTS, World, another_proxy, check_word, is_fault, read_word, session,
+};
 
 /// Clients that are cancelled again and again. Nobody else may be.
 const CANCELLED: usize = 8;
@@ -34,9 +44,64 @@ fn given<T: FromStr>(name: &str, default: T) -> T {
 /// What all clients share.
 struct Soak<'w> {
     world: &'w World,
+    /// Between the proxy and the server.
+    pipe: &'w Pipe,
+    proxy: Proxy,
     over: AtomicBool,
     /// The keys of the cancelled clients.
     keys: Vec<Mutex<(u32, Vec<u8>)>>,
+}
+
+/// The proxy that clients connect to, whichever it is at the moment.
+struct Proxy {
+    mode: &'static str,
+    server: String,
+    address: SocketAddr,
+    running: Mutex<Running>,
+}
+
+impl Proxy {
+    fn new(mode: &'static str, server: SocketAddr) -> Self {
+        let (server, address) = (server.to_string(), free_address());
+        let running = Mutex::new(start(mode, &server, address));
+        Self {
+            mode,
+            server,
+            address,
+            running,
+        }
+    }
+
+    /// Another takes over, and the one before drains.
+    fn replace(&self) {
+        let next = start(self.mode, &self.server, self.address);
+        let old = std::mem::replace(&mut *self.running.lock().unwrap(), next);
+        runtime().block_on(old.shut_down(std::future::pending()));
+    }
+
+    /// Pauses for a moment. Sessions of session mode would have to end first.
+    fn pause(&self, pause: Duration) {
+        if self.mode == "session" {
+            return;
+        }
+        let admin = self.running.lock().unwrap().admin_address().unwrap();
+        assert_eq!(post(admin, "/pause").0, 200);
+        std::thread::sleep(pause);
+        while post(admin, "/resume").0 != 200 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn start(mode: &str, server: &str, address: SocketAddr) -> Running {
+    another_proxy(mode, server, "", |settings| {
+        settings.listen[0].address = address;
+        settings.listen[0].reuse_port = true;
+        settings.limits.drain_timeout = Duration::from_secs(2);
+        for database in settings.databases.named.values_mut() {
+            database.max_server_connections = if mode == "session" { 60 } else { 10 };
+        }
+    })
 }
 
 /// One client, through as many sessions as it takes.
@@ -89,7 +154,7 @@ impl Worker<'_> {
 
     fn connect(&mut self) -> Option<Client> {
         self.prepared = false;
-        let client = match self.soak.world.session(self.tenant) {
+        let client = match session(self.soak.proxy.address, self.tenant, &[]) {
             Ok(client) => Some(client),
             Err(error) => {
                 let code = error.code();
@@ -220,7 +285,7 @@ impl Soak<'_> {
         let mut random = Random::new(1);
         while !self.over.load(Ordering::Relaxed) {
             let key = random.pick(&self.keys).lock().unwrap().clone();
-            cancel(self.world.address(), &key);
+            cancel(self.proxy.address, &key);
         }
     }
 
@@ -230,25 +295,40 @@ impl Soak<'_> {
         while started.elapsed() < Duration::from_secs(seconds) {
             let pause = 200 + random.below(1500);
             std::thread::sleep(Duration::from_millis(u64::try_from(pause).unwrap()));
-            match random.below(8) {
+            let moment = Duration::from_millis(u64::try_from(random.below(800)).unwrap());
+            match random.below(16) {
                 0 => self.world.server().restart("fast"),
                 1 => self.world.server().restart("immediate"),
                 2 => drop(self.world.terminate(0)),
-                _ => drop(self.world.terminate(3)),
+                3..6 => drop(self.world.terminate(3)),
+                6..9 => {
+                    self.pipe.stall(true);
+                    std::thread::sleep(moment);
+                    self.pipe.stall(false);
+                }
+                9 => self.pipe.half_close(),
+                10 => self.pipe.cut(),
+                11 => self.pipe.cut_after(random.below(4000)),
+                12..14 => self.proxy.replace(),
+                _ => self.proxy.pause(moment),
             }
         }
         self.over.store(true, Ordering::Relaxed);
     }
 }
 
-fn soak(mode: &str, seconds: u64, clients: usize, seed: u64) {
-    let world = World::start(mode, |settings| {
-        for database in settings.databases.named.values_mut() {
-            database.max_server_connections = if mode == "session" { 60 } else { 10 };
-        }
-    });
+fn soak(mode: &'static str, seconds: u64, clients: usize, seed: u64) {
+    let mut pipe = None;
+    let world = World::behind(
+        mode,
+        |_| {},
+        |server| pipe.insert(Pipe::to(server)).address(),
+    );
+    let pipe = pipe.unwrap();
     let soak = Soak {
         world: &world,
+        proxy: Proxy::new(mode, pipe.address()),
+        pipe: &pipe,
         over: AtomicBool::new(false),
         keys: (0..CANCELLED).map(|_| Mutex::default()).collect(),
     };
