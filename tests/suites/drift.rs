@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+use pgwarden_tests::fixture::ROLE;
 use pgwarden_tests::watched::{OFTEN, POLICY, World, ask, until};
 
 /// The suite's policy that wants row level security, too.
@@ -62,6 +63,26 @@ fn what_lacks_row_level_security_is_denied_until_it_has_it() {
     until(|| ask(&mut client, sql), |it| it == "a");
     world.ddl("ALTER TABLE leads DISABLE ROW LEVEL SECURITY");
     until(|| ask(&mut client, sql), |it| it == "rls_missing");
+}
+
+#[test]
+fn a_policy_for_others_is_told_and_denies_nobody() {
+    let mut world = World::with(OFTEN, &requiring("enforce"));
+    let mut client = world.session();
+    let sql = "SELECT note FROM leads";
+    world.ddl(&format!(
+        "ALTER TABLE leads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+         CREATE POLICY tenant ON leads USING ({OWN});
+         CREATE ROLE stranger; CREATE POLICY all_of_it ON leads TO stranger USING (true)"
+    ));
+    let always = gauge("policy_always_true");
+    until(|| world.metric(&always), |it| *it == 1.0);
+    assert_eq!(ask(&mut client, sql), "a");
+    // Once the proxy's role has a part in it, it is the proxy's hole, too.
+    world.ddl(&format!("GRANT stranger TO {ROLE}"));
+    until(|| ask(&mut client, sql), |it| it == "rls_missing");
+    world.ddl(&format!("REVOKE stranger FROM {ROLE}"));
+    until(|| ask(&mut client, sql), |it| it == "a");
 }
 
 #[test]

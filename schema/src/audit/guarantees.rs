@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::lints::{self, FENCE};
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Relation, Snapshot};
 use super::{Options, findings, scoping};
 use crate::Error;
 
@@ -36,7 +36,8 @@ pub struct Assessment {
     pub tables: BTreeSet<String>,
     /// What is missing.
     pub gaps: Vec<Gap>,
-    /// The tables with row level security whose policies don't keep tenants apart.
+    /// The tables with row level security whose policies don't keep tenants apart, for the roles that
+    /// run tenants' statements.
     pub doubted: HashSet<Oid>,
 }
 
@@ -60,13 +61,16 @@ impl Guarantees {
         let scoping = scoping::resolve(&options, &self.0, catalog);
         let facts = Facts::new(Arc::clone(&self.0), scoping, None);
         let found = findings(&facts, lints::ENFORCEMENT).into_iter();
+        let acting = acting(&self.0, policy);
         let mut assessment = Assessment {
             tables: facts.guarded().map(|it| it.full_name()).collect(),
             ..Assessment::default()
         };
         for finding in found {
             let table = facts.guarded().find(|it| names(&finding, &it.full_name()));
-            if let Some(table) = table.filter(|_| FENCE.contains(&finding.code)) {
+            if let Some(table) = table.filter(|_| FENCE.contains(&finding.code))
+                && binds(&acting, table, &finding)
+            {
                 assessment.doubted.insert(table.oid);
             }
             let table = table.map_or_else(|| finding.object.clone(), |it| it.full_name());
@@ -74,6 +78,29 @@ impl Guarantees {
         }
         assessment
     }
+}
+
+/// The roles whose policies decide for tenants' statements: the login role, which reads this, those
+/// that tokens stand for, and what they are members of.
+fn acting(snapshot: &Snapshot, policy: &Policy) -> HashSet<String> {
+    let set_roles = policy.roles.iter().filter(|it| it.enforce);
+    let set_roles: Vec<&String> = set_roles.filter_map(|it| it.set_role.as_ref()).collect();
+    let acting = snapshot.roles.iter();
+    let acting = acting.filter(|it| it.ours || set_roles.contains(&&it.name));
+    acting
+        .flat_map(|it| it.acts_for.iter().chain([&it.name]).cloned())
+        .collect()
+}
+
+/// Whether the policy that a finding is about binds one of these roles.
+fn binds(acting: &HashSet<String>, table: &Relation, finding: &Finding) -> bool {
+    let named = |name: &str| finding.object == format!("{}.{name}", table.full_name());
+    let policy = table.policies.iter().find(|it| named(&it.name));
+    policy.is_none_or(|it| {
+        it.roles
+            .iter()
+            .any(|role| role == "PUBLIC" || acting.contains(role))
+    })
 }
 
 /// Whether a finding is about the table, or something of it.

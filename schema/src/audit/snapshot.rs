@@ -170,6 +170,10 @@ pub(crate) struct Role {
     pub(crate) replicates: bool,
     pub(crate) logs_in: bool,
     pub(crate) member_of: Vec<String>,
+    /// Those of them whose policies bind it, too.
+    pub(crate) acts_for: Vec<String>,
+    /// Whether it is the one that reads this.
+    pub(crate) ours: bool,
 }
 
 /// Reads it all, in the client's transaction.
