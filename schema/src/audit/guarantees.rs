@@ -2,7 +2,7 @@
 //! without counting rows. The proxy reads this beside its catalogue, asks it under each policy that
 //! comes in force (`require_rls`), and so notices when a guarantee goes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use pgwarden_policy::catalog::{Catalog, Oid};
@@ -62,19 +62,24 @@ impl Guarantees {
         let facts = Facts::new(Arc::clone(&self.0), scoping, None);
         let found = findings(&facts, lints::ENFORCEMENT).into_iter();
         let acting = acting(&self.0, policy);
+        let tables: HashMap<String, &Relation> =
+            facts.guarded().map(|it| (it.full_name(), it)).collect();
         let mut assessment = Assessment {
-            tables: facts.guarded().map(|it| it.full_name()).collect(),
+            tables: tables.keys().cloned().collect(),
             ..Assessment::default()
         };
         for finding in found {
-            let table = facts.guarded().find(|it| names(&finding, &it.full_name()));
-            if let Some(table) = table.filter(|_| FENCE.contains(&finding.code))
+            let about = table_of(&tables, &finding.object);
+            if let Some((_, table)) = about.filter(|_| FENCE.contains(&finding.code))
                 && binds(&acting, table, &finding)
             {
                 assessment.doubted.insert(table.oid);
             }
-            let table = table.map_or_else(|| finding.object.clone(), |it| it.full_name());
-            assessment.gaps.push(Gap { table, finding });
+            let table = about.map_or(finding.object.as_str(), |(name, _)| name);
+            assessment.gaps.push(Gap {
+                table: table.to_owned(),
+                finding,
+            });
         }
         assessment
     }
@@ -103,8 +108,16 @@ fn binds(acting: &HashSet<String>, table: &Relation, finding: &Finding) -> bool 
     })
 }
 
-/// Whether a finding is about the table, or something of it.
-fn names(finding: &Finding, table: &str) -> bool {
-    let rest = finding.object.strip_prefix(table);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// The table that an object is, or is something of.
+fn table_of<'a>(
+    tables: &'a HashMap<String, &'a Relation>,
+    object: &str,
+) -> Option<(&'a str, &'a Relation)> {
+    let ends = object.match_indices('.').map(|(at, _)| at);
+    let mut names = ends.chain([object.len()]).filter_map(|at| object.get(..at));
+    names.find_map(|name| {
+        tables
+            .get_key_value(name)
+            .map(|(name, table)| (name.as_str(), *table))
+    })
 }
