@@ -11,6 +11,7 @@
 mod migrate;
 
 use migrate::{Place, answer, one, statements, sums};
+use pgwarden_tests::fixture::script;
 use serde_json::{Value, json};
 
 /// Warnings that need people to decide, and stay.
@@ -98,6 +99,95 @@ fn organisations_with_text_keys_in_mixed_case() {
 #[test]
 fn teams_with_integer_keys() {
     migrated("laravel", "team_id", &[json!(1), json!(2), json!(3)]);
+}
+
+/// What a database consists of, but for what a rollback leaves: the functions of guard triggers.
+const SHAPE: &str = "SELECT string_agg(it, E'\\n' ORDER BY it) FROM (
+    SELECT format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, attidentity)
+      FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid AND relkind IN ('r', 'p', 'v')
+      WHERE attnum > 0 AND NOT attisdropped AND relnamespace::regnamespace::text !~ '^(pg_|information_schema|pgwarden)'
+    UNION ALL SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(c.oid)) FROM pg_constraint c
+      WHERE connamespace::regnamespace::text !~ '^(pg_|information_schema|pgwarden)'
+    UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+      WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema|pgwarden)'
+    UNION ALL SELECT pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT format('%s %s %s %s', polrelid::regclass, polname, polpermissive, pg_get_expr(polqual, polrelid)) FROM pg_policy
+    UNION ALL SELECT format('%s %s %s %s', oid::regclass, relrowsecurity, relforcerowsecurity, reloptions) FROM pg_class
+      WHERE relkind IN ('r', 'p', 'v') AND relnamespace::regnamespace::text !~ '^(pg_|information_schema|pgwarden)'
+    UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc
+      WHERE pronamespace::regnamespace::text !~ '^(pg_|information_schema)' AND prokind = 'f' AND proname !~ '^prevent_'
+  ) shape (it)";
+
+#[test]
+fn every_phase_can_be_undone() {
+    for schema in ["rails", "prisma", "django", "laravel", "users", "inherited"] {
+        let place = Place::new(schema);
+        let mut admin = place.admin();
+        let before = one(&mut admin, SHAPE);
+        place.plan("migration");
+        place.run(&["migrate", "apply", "--through", "contract"], 0);
+        assert_ne!(one(&mut admin, SHAPE), before);
+        for phase in ["contract", "enforce", "constrain", "backfill", "expand"] {
+            place.run(&["migrate", "rollback", "--phase", phase], 0);
+        }
+        let after = one(&mut admin, SHAPE);
+        let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+        let (before, after) = (lines(&before), lines(&after));
+        let gone: Vec<_> = before.iter().filter(|it| !after.contains(it)).collect();
+        let left: Vec<_> = after.iter().filter(|it| !before.contains(it)).collect();
+        assert!(
+            gone.is_empty() && left.is_empty(),
+            "{schema}: {gone:#?} {left:#?}"
+        );
+        // What was undone can be done.
+        place.run(&["migrate", "apply", "--through", "contract"], 0);
+    }
+}
+
+#[test]
+fn rows_of_nobody_are_given_to_nobody() {
+    let place = Place::new("rails");
+    let mut admin = place.admin();
+    script(&mut admin, "INSERT INTO visits (at) VALUES ('2026-03-03')");
+    place.plan("migration");
+    let said = place.run(&["migrate", "apply"], 1);
+    assert!(said.contains("1 rows get a tenant from nobody"), "{said}");
+    let given = "SELECT count(*) FROM visits WHERE at = '2026-03-03' AND account_id IS NOT NULL";
+    assert_eq!(one(&mut admin, given), "0");
+    // A table of which nothing is known stops the plan.
+    script(&mut admin, "CREATE TABLE drafts (user_id text, body text)");
+    let plan = [
+        "migrate",
+        "plan",
+        "--policy",
+        "policy.toml",
+        "--plan",
+        "other",
+    ];
+    let said = place.run(&plan, 2);
+    assert!(
+        said.contains("public.drafts: nothing says whose its rows are"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_column_without_its_quotes_is_not_made_twice() {
+    let place = Place::new("prisma");
+    let policy = place
+        .read("policy.toml")
+        .replace("'\"organizationId\"'", "\"organizationId\"");
+    place.write("policy.toml", &policy);
+    let said = place.run(&["migrate", "plan", "--policy", "policy.toml"], 2);
+    assert!(said.contains("write it with its quotes"), "{said}");
+}
+
+#[test]
+fn tables_that_inherit_get_their_column_once() {
+    let place = migrated("inherited", "org_id", &[]);
+    let wrong =
+        "SELECT count(*) FROM documents d JOIN owners o USING (user_id) WHERE d.org_id <> o.org";
+    assert_eq!(one(&mut place.admin(), wrong), "0");
 }
 
 #[test]

@@ -207,6 +207,35 @@ fn what_is_accepted_does_not_count() {
     assert!(report.notes.iter().any(|it| it.contains("gone:x")));
 }
 
+#[test]
+fn privileges_on_columns_and_whole_schemas_are_seen() {
+    copy("columns");
+    let mut client = superuser(server().address(), "columns");
+    let sql = "GRANT SELECT (email), UPDATE (name) ON leads TO PUBLIC; \
+               CREATE PUBLICATION everything FOR TABLES IN SCHEMA public";
+    run(&mut client, sql).unwrap();
+    let report = ask("columns", &options(""));
+    let found = keys(&report);
+    for key in [
+        "grant_to_public:public.leads",
+        "publication:everything.public.calls",
+    ] {
+        assert!(
+            found.iter().any(|it| it == key),
+            "{key} is not in {found:#?}"
+        );
+    }
+    let granted = report
+        .findings
+        .iter()
+        .find(|it| it.code == "grant_to_public");
+    let granted = granted.unwrap();
+    assert!(granted.why.contains("SELECT (email)"), "{}", granted.why);
+    run(&mut client, granted.fix.as_ref().unwrap()).unwrap();
+    run(&mut client, "DROP PUBLICATION everything").unwrap();
+    assert_eq!(keys(&ask("columns", &options(""))), [""; 0]);
+}
+
 fn application(name: &str) -> String {
     let _ = server();
     let mut admin = superuser(server().address(), "postgres");

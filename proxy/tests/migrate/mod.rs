@@ -38,11 +38,6 @@ fn fixture(schema: &str, name: &str) -> String {
 
 impl Place {
     pub fn new(schema: &str) -> Self {
-        Self::with(schema, "")
-    }
-
-    /// The same, with something said before the schema is made.
-    pub fn with(schema: &str, before: &str) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
         let server = server();
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
@@ -55,9 +50,7 @@ impl Place {
             database,
             folder,
         };
-        let mut admin = place.admin();
-        admin.query(before);
-        script(&mut admin, &fixture(schema, "schema.sql"));
+        script(&mut place.admin(), &fixture(schema, "schema.sql"));
         place.grant();
         for name in ["policy.toml", "mapping.toml"] {
             place.write(name, &fixture(schema, name));

@@ -36,7 +36,7 @@ pub(crate) struct Relation {
     pub(crate) forced: bool,
     pub(crate) partition: bool,
     pub(crate) security_invoker: bool,
-    /// What others than the owner may do.
+    /// What others than the owner may do, with the table or with single columns of it.
     pub(crate) grants: Vec<Grant>,
     pub(crate) columns: Vec<Column>,
     pub(crate) parents: Vec<Oid>,
@@ -80,6 +80,8 @@ pub(crate) struct Constraint {
     /// The referenced table, or 0.
     pub(crate) target: Oid,
     pub(crate) target_columns: Vec<String>,
+    /// All of it as SQL, but for its name.
+    pub(crate) definition: String,
     /// `confdeltype`: `c` is CASCADE.
     pub(crate) on_delete: char,
     /// `confupdtype`.
@@ -157,6 +159,8 @@ pub(crate) struct Publication {
     pub(crate) sql: String,
     pub(crate) all_tables: bool,
     pub(crate) tables: Vec<Oid>,
+    /// Those that are named, not only their schemas.
+    pub(crate) named: Vec<Oid>,
 }
 
 /// A role.

@@ -31,6 +31,8 @@ pub(super) struct Target<'a> {
     pub(super) origins: Origins,
     /// Triggers to hold off, as SQL.
     pub(super) hold: Vec<String>,
+    /// Whether the table inherits from another target, and the column with it.
+    pub(super) inherits: bool,
     /// Whether the column is there with another type than the tenant's.
     pub(super) retyped: bool,
     /// Estimated.
@@ -204,6 +206,7 @@ impl<'a> Finder<'a, '_> {
             let Some((column, listed)) = self.column_of(table) else {
                 continue;
             };
+            self.case_must_match(table, &column);
             let belongs = listed
                 || self.entry(table).is_some()
                 || table.column(&column).is_some()
@@ -283,7 +286,12 @@ impl<'a> Finder<'a, '_> {
                 ordered.push(table);
             } else if seen.insert(table.oid) {
                 stack.push((table, true));
-                for (parent, _) in self.parents(table).into_iter().rev() {
+                let referred = self.parents(table).into_iter().map(|it| it.0);
+                let inherited = table
+                    .parents
+                    .iter()
+                    .filter_map(|it| self.facts.relation(*it));
+                for parent in referred.rev().chain(inherited) {
                     if !seen.contains(&parent.oid) && self.columns.contains_key(&parent.oid) {
                         stack.push((parent, false));
                     }
@@ -315,6 +323,7 @@ impl<'a> Finder<'a, '_> {
             existing,
             origins,
             hold: self.held(table),
+            inherits: table.parents.iter().any(|it| self.columns.contains_key(it)),
             retyped,
             rows: rows.get(&table.oid).copied().unwrap_or(0),
             table,
@@ -336,6 +345,21 @@ impl<'a> Finder<'a, '_> {
         };
         let triggers = table.triggers.iter().filter(fires);
         triggers.map(|it| it.sql.clone()).collect()
+    }
+
+    /// A name in the policy that lacks its quotes would become a second column.
+    fn case_must_match(&mut self, table: &Relation, column: &str) {
+        let mut columns = table.columns.iter();
+        let other = columns.find(|it| it.name != column && it.name.eq_ignore_ascii_case(column));
+        if let Some(other) = other
+            && table.column(column).is_none()
+        {
+            let message = format!(
+                "the tenant's column {column} is not there, but {} is: write it with its quotes",
+                other.sql
+            );
+            self.problem(table.full_name(), message);
+        }
     }
 
     /// A plan is read line by line: a name with a line break could say what nobody reviews.

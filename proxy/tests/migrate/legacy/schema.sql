@@ -1,4 +1,4 @@
--- The system that pgwarden comes from: 43 tables of users on Supabase, no organisations. `app.call_logs` says how many calls there are.
+-- The system that pgwarden comes from: 43 tables of users on Supabase, no organisations.
 CREATE SCHEMA auth;
 CREATE TABLE auth.users (id uuid PRIMARY KEY, email text NOT NULL, raw_app_meta_data jsonb NOT NULL DEFAULT '{}', raw_user_meta_data jsonb NOT NULL DEFAULT '{}');
 CREATE TABLE user_organizations (user_id uuid PRIMARY KEY REFERENCES auth.users ON DELETE CASCADE, org_id uuid NOT NULL);
@@ -71,7 +71,7 @@ INSERT INTO user_organizations SELECT id, ('b0000000-0000-0000-0000-' || lpad((r
   FROM auth.users WHERE right(id::text, 12)::int <= 950;
 INSERT INTO leads (user_id, phone, name) SELECT id, '+1' || n, 'lead ' || n FROM auth.users, generate_series(1, 3) n;
 INSERT INTO call_logs (lead_id, seconds, cost, transcript) SELECT CASE WHEN n % 400 > 0 THEN l.id END, n % 600, n * 0.0013, jsonb_build_object('n', n)
-  FROM generate_series(1, current_setting('app.call_logs')::int) n JOIN (SELECT id, row_number() OVER () AS at FROM leads) l ON l.at = n % 3000 + 1;
+  FROM generate_series(1, 20000) n JOIN (SELECT id, row_number() OVER () AS at FROM leads) l ON l.at = n % 3000 + 1;
 INSERT INTO calls (user_id, lead_id) SELECT user_id, id FROM leads LIMIT 500;
 INSERT INTO knowledge_base (user_id, title, org_id) SELECT u.id, 'kb', o.org_id::text FROM auth.users u LEFT JOIN user_organizations o ON o.user_id = u.id LIMIT 300;
 INSERT INTO knowledge_base_changelog (kb_id, change) SELECT id, '{"a": 1}' FROM knowledge_base;

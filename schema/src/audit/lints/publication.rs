@@ -37,8 +37,15 @@ fn check(facts: &Facts) -> Vec<Draft> {
         let tables = tables.filter(|table| facts.is_scoped(table.oid));
         tables.map(move |table| {
             let why = format!("{} sends every tenant's rows of it", it.name);
-            let fix = format!("ALTER PUBLICATION {} DROP TABLE {};", it.sql, table.sql);
-            Draft::new(format!("{}.{}", it.name, table.full_name()), why).fix(fix)
+            let draft = Draft::new(format!("{}.{}", it.name, table.full_name()), why);
+            // What is sent with its whole schema can't be taken out alone.
+            match it.named.contains(&table.oid) {
+                true => draft.fix(format!(
+                    "ALTER PUBLICATION {} DROP TABLE {};",
+                    it.sql, table.sql
+                )),
+                false => draft,
+            }
         })
     });
     all.chain(some).collect()

@@ -5,8 +5,12 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
        coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
                  WHERE o.option_name = 'security_invoker'), false) AS security_invoker,
   coalesce((SELECT json_agg(json_build_object(
-      'grantee', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, 'privilege', a.privilege_type))
-    FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner), '[]') AS grants,
+      'grantee', CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee) END, 'privilege', g.privilege))
+    FROM (SELECT a.grantee, a.privilege_type AS privilege FROM aclexplode(c.relacl) a
+          UNION ALL
+          SELECT a.grantee, format('%s (%I)', a.privilege_type, t.attname)
+          FROM pg_catalog.pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND NOT t.attisdropped) g
+    WHERE g.grantee <> c.relowner), '[]') AS grants,
   coalesce((SELECT json_agg(json_build_object(
       'name', a.attname, 'sql', quote_ident(a.attname), 'type_oid', a.atttypid::int8,
       'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
@@ -27,7 +31,7 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
       'target', k.confrelid::int8,
       'target_columns', coalesce((SELECT json_agg(a.attname ORDER BY u.at) FROM unnest(k.confkey) WITH ORDINALITY u(num, at)
                   JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num), '[]'),
-      'on_delete', k.confdeltype::text, 'on_update', k.confupdtype::text,
+      'definition', pg_get_constraintdef(k.oid), 'on_delete', k.confdeltype::text, 'on_update', k.confupdtype::text,
       'deferrable', k.condeferrable, 'deferred', k.condeferred) ORDER BY k.conname)
     FROM pg_catalog.pg_constraint k
     WHERE k.conrelid = c.oid AND k.contype IN ('f', 'p', 'u') AND k.conparentid = 0), '[]') AS constraints,

@@ -101,7 +101,12 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
     let (mut up, mut down) = (String::new(), format!("DROP TRIGGER {FILL} ON {table};\n"));
     if target.existing.is_none() {
         let type_name = &model.tenants.key_type;
-        up = format!("ALTER TABLE {table} ADD COLUMN {column} {type_name};\n");
+        let how = if target.inherits {
+            "IF NOT EXISTS "
+        } else {
+            ""
+        };
+        up = format!("ALTER TABLE {table} ADD COLUMN {how}{column} {type_name};\n");
     }
     up += &fill_sql(target);
     if follows(target) {
@@ -110,7 +115,8 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
     }
     // Writing to a String can't fail.
     let _ = writeln!(down, "DROP FUNCTION {}();", function(target));
-    if target.existing.is_none() {
+    // An inherited column goes with the parent's.
+    if target.existing.is_none() && !target.inherits {
         let _ = writeln!(down, "ALTER TABLE {table} DROP COLUMN {column};");
     }
     let found = target.origins.expression("t").replace('\n', " ");

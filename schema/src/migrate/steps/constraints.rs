@@ -52,7 +52,8 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
     if lacks_key {
         for wrong in keys(target) {
             parts.push(format!("DROP CONSTRAINT {}", wrong.sql));
-            reversible = format!("all but {}, which is replaced", wrong.name);
+            undone.push(format!("ADD CONSTRAINT {} {}", wrong.sql, wrong.definition));
+            reversible = format!("yes; {} reads all rows then", wrong.name);
         }
         // A partitioned table's keys are checked at once.
         let later = if target.partitioned() {
