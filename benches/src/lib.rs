@@ -227,5 +227,6 @@ fn base_type(oid: u32, name: &str) -> Type {
         base: 0,
         extension: None,
         check_calls_function: false,
+        compared_by: Vec::new(),
     }
 }

@@ -89,7 +89,7 @@ fn the_contract_is_read() {
         schema: "public".into(),
         name: "similarity".into(),
     };
-    assert_eq!(policy.functions.allow, [similarity]);
+    assert_eq!(policy.functions.allow, [similarity.into()]);
     assert_eq!(policy.functions.extensions, ["pg_trgm", "pgcrypto"]);
     assert_eq!(policy.settings.len(), 5);
     assert!(policy.role("service_role").unwrap().enforce);

@@ -5,7 +5,7 @@
 //! pg_catalog's own functions, operators and types are not listed here: they are classified by the
 //! engine's own tables. System *relations* are listed, so that their columns are known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct CatalogParts {
     pub functions: Vec<Function>,
     /// Operators outside pg_catalog.
     pub operators: Vec<Operator>,
-    /// Casts that call a function outside pg_catalog.
+    /// Casts that call a function outside pg_catalog, and all that are applied unasked.
     pub casts: Vec<Cast>,
 }
 
@@ -152,6 +152,19 @@ pub struct Type {
     /// Whether converting a value to it may call a function outside pg_catalog: a domain with such
     /// a check, or an array, composite, range or domain that is made of one.
     pub check_calls_function: bool,
+    /// The functions outside pg_catalog, and of no extension, that its operator classes call to
+    /// compare two values; those of what it is made of, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared_by: Vec<FunctionName>,
+}
+
+/// A function's name, and its schema's; all overloads of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FunctionName {
+    /// The schema's name.
+    pub schema: String,
+    /// The function's name.
+    pub name: String,
 }
 
 /// `pg_proc.prokind`.
@@ -189,6 +202,10 @@ pub struct Function {
     pub volatility: char,
     /// The arguments' types.
     pub arguments: Vec<Oid>,
+    /// How many of the last arguments may be left out (`pronargdefaults`).
+    pub defaults: u16,
+    /// Whether the last argument takes any number of values (`provariadic`).
+    pub variadic: bool,
     /// `proretset`.
     pub returns_set: bool,
 }
@@ -200,6 +217,10 @@ pub struct Operator {
     pub schema: String,
     /// The operator's name, such as `%`.
     pub name: String,
+    /// The type of its left operand; 0 for a prefix operator.
+    pub left: Oid,
+    /// The type of its right operand.
+    pub right: Oid,
     /// The schema of the function behind it.
     pub function_schema: String,
     /// The function behind it.
@@ -210,17 +231,29 @@ pub struct Operator {
     pub extension: Option<String>,
 }
 
-/// A cast that calls a function outside pg_catalog.
+/// When a cast is applied (`pg_cast.castcontext`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CastContext {
+    /// Where it is written.
+    Explicit,
+    /// Also where a value is stored in a column.
+    Assignment,
+    /// Wherever a value of another type is wanted.
+    Implicit,
+}
+
+/// A cast that calls a function outside pg_catalog, or is applied unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     /// From this type.
     pub source: Oid,
     /// To this type.
     pub target: Oid,
-    /// The function's schema.
-    pub function_schema: String,
-    /// The function's name.
-    pub function: String,
+    /// When it is applied.
+    pub context: CastContext,
+    /// The function outside pg_catalog that it calls, if it calls one.
+    pub function: Option<FunctionName>,
     /// The extension that owns it.
     pub extension: Option<String>,
 }
@@ -235,6 +268,10 @@ pub struct Catalog {
     types: HashMap<String, Vec<usize>>,
     functions: HashMap<String, Vec<usize>>,
     operators: HashMap<String, Vec<usize>>,
+    /// The pairs of types of which the first is taken for the second.
+    implicit_casts: HashSet<(Oid, Oid)>,
+    /// The casts that call functions outside pg_catalog.
+    calling_casts: Vec<usize>,
 }
 
 impl Catalog {
@@ -260,6 +297,14 @@ impl Catalog {
         for (at, operator) in parts.operators.iter().enumerate() {
             let entry = catalog.operators.entry(operator.name.clone());
             entry.or_default().push(at);
+        }
+        for (at, cast) in parts.casts.iter().enumerate() {
+            if cast.context == CastContext::Implicit {
+                catalog.implicit_casts.insert((cast.source, cast.target));
+            }
+            if cast.function.is_some() {
+                catalog.calling_casts.push(at);
+            }
         }
         catalog.parts = parts;
         catalog
@@ -307,8 +352,15 @@ impl Catalog {
     }
 
     /// The casts that call functions outside pg_catalog.
-    pub fn casts(&self) -> &[Cast] {
-        &self.parts.casts
+    pub fn calling_casts(&self) -> impl Iterator<Item = (&Cast, &FunctionName)> {
+        let casts = self.calling_casts.iter();
+        let casts = casts.filter_map(|at| self.parts.casts.get(*at));
+        casts.filter_map(|cast| Some((cast, cast.function.as_ref()?)))
+    }
+
+    /// Whether a value of the first type is taken for one of the second unasked.
+    pub fn has_implicit_cast(&self, source: Oid, target: Oid) -> bool {
+        self.implicit_casts.contains(&(source, target))
     }
 }
 

@@ -174,11 +174,52 @@ pub struct TableRule {
     pub mode: Option<Mode>,
 }
 
+/// A type as a function's signature names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ArgumentType {
+    /// The type, of an array that of its elements; PostgreSQL's own are in `pg_catalog` and have the
+    /// names that they have there (`int4`).
+    pub name: QualifiedName,
+    /// Whether it is an array of that type.
+    pub array: bool,
+}
+
+/// A function, or all of a name: `public.similarity`, `public.similarity(text, text)`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FunctionRule {
+    /// The function's name.
+    pub name: QualifiedName,
+    /// The types of its arguments; `None` means all overloads.
+    pub arguments: Option<Vec<ArgumentType>>,
+}
+
+impl From<QualifiedName> for FunctionRule {
+    fn from(name: QualifiedName) -> Self {
+        Self {
+            name,
+            arguments: None,
+        }
+    }
+}
+
+impl std::fmt::Display for FunctionRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(arguments) = &self.arguments else {
+            return self.name.fmt(f);
+        };
+        let shown: Vec<String> = arguments
+            .iter()
+            .map(|it| format!("{}{}", it.name, if it.array { "[]" } else { "" }))
+            .collect();
+        write!(f, "{}({})", self.name, shown.join(", "))
+    }
+}
+
 /// `[functions]`: user-defined functions that tenants may call.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionRules {
-    /// Allowed by name, all overloads.
-    pub allow: Vec<QualifiedName>,
+    /// Allowed.
+    pub allow: Vec<FunctionRule>,
     /// All functions of these extensions, less the engine's built-in deny list.
     pub extensions: Vec<String>,
     /// Denied by name, whatever else allows them; built-in functions too (`pg_catalog.random`).

@@ -71,6 +71,7 @@ pub(crate) fn catalog() -> Catalog {
         base: 0,
         extension: None,
         check_calls_function: false,
+        compared_by: Vec::new(),
     });
     let leads = [("id", 2950), ("org_id", 2950), ("note", 25), ("amount", 23)];
     let calls = [

@@ -118,7 +118,7 @@ fn a_snapshot_says_the_same_as_the_database() {
     let place = Place::new();
     place.write("policy.toml", "version = 1\n");
     let snapshot = place.run(&["catalog", "--dsn", &place.dsn()], 0);
-    assert!(snapshot.starts_with("{\n  \"format\": \"pgwarden catalog\",\n  \"version\": 1,\n"));
+    assert!(snapshot.starts_with("{\n  \"format\": \"pgwarden catalog\",\n  \"version\": 2,\n"));
     assert_eq!(snapshot, place.run(&["catalog", "--dsn", &place.dsn()], 0));
     place.write("catalog.json", &snapshot);
     let claims = r#"{"app_metadata":{"org_id":"a0000000-0000-0000-0000-000000000001"}}"#;

@@ -3,7 +3,7 @@
 //! What stands in pg_catalog or information_schema is classified by the engine's tables, and what
 //! somebody created there is not in those tables, hence denied.
 
-use pgwarden_policy::catalog::{Cast, Function, FunctionKind, Operator};
+use pgwarden_policy::catalog::{Cast, CastContext, Function, FunctionKind, FunctionName, Operator};
 use tokio_postgres::{Client, Row};
 
 use crate::error::Error;
@@ -12,6 +12,7 @@ const FUNCTIONS: &str = "
 SELECT n.nspname, p.proname, p.prokind::pg_catalog.text AS kind, l.lanname, p.proleakproof,
        p.prosecdef, p.provolatile::pg_catalog.text AS volatility,
        p.proargtypes::pg_catalog.oid[] AS arguments, p.proretset,
+       p.pronargdefaults, p.provariadic <> 0 AS variadic,
        (SELECT e.extname FROM pg_catalog.pg_depend d
         JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
         WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
@@ -25,7 +26,7 @@ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY p.oid";
 
 const OPERATORS: &str = "
-SELECT n.nspname, o.oprname, f.nspname AS function_schema, p.proname, p.proleakproof,
+SELECT n.nspname, o.oprname, o.oprleft, o.oprright, f.nspname AS function_schema, p.proname, p.proleakproof,
        (SELECT e.extname FROM pg_catalog.pg_depend d
         JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
         WHERE d.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND d.objid = o.oid
@@ -40,16 +41,18 @@ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY o.oid";
 
 const CASTS: &str = "
-SELECT c.castsource, c.casttarget, f.nspname AS function_schema, p.proname,
+SELECT c.castsource, c.casttarget, c.castcontext::pg_catalog.text AS context,
+       f.nspname AS function_schema, p.proname,
        (SELECT e.extname FROM pg_catalog.pg_depend d
         JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
         WHERE d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass AND d.objid = c.oid
           AND d.objsubid = 0 AND d.deptype = 'e'
           AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass) AS extension
 FROM pg_catalog.pg_cast c
-JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
-JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
-WHERE f.nspname <> 'pg_catalog'
+LEFT JOIN (pg_catalog.pg_proc p
+           JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace AND f.nspname <> 'pg_catalog')
+  ON p.oid = c.castfunc
+WHERE p.oid IS NOT NULL OR c.castcontext = 'i'
 ORDER BY c.oid";
 
 pub(crate) async fn read(client: &Client) -> Result<Vec<Function>, Error> {
@@ -74,6 +77,8 @@ fn function(row: &Row, kind: FunctionKind) -> Result<Function, Error> {
         security_definer: row.try_get("prosecdef")?,
         volatility: volatility.chars().next().unwrap_or('v'),
         arguments: row.try_get("arguments")?,
+        defaults: u16::try_from(row.try_get::<_, i16>("pronargdefaults")?).unwrap_or(u16::MAX),
+        variadic: row.try_get("variadic")?,
         returns_set: row.try_get("proretset")?,
     })
 }
@@ -97,6 +102,8 @@ pub(crate) async fn read_operators(client: &Client) -> Result<Vec<Operator>, Err
             Ok(Operator {
                 schema: row.try_get("nspname")?,
                 name: row.try_get("oprname")?,
+                left: row.try_get("oprleft")?,
+                right: row.try_get("oprright")?,
                 function_schema: row.try_get("function_schema")?,
                 function: row.try_get("proname")?,
                 leakproof: row.try_get("proleakproof")?,
@@ -108,15 +115,24 @@ pub(crate) async fn read_operators(client: &Client) -> Result<Vec<Operator>, Err
 
 pub(crate) async fn read_casts(client: &Client) -> Result<Vec<Cast>, Error> {
     let rows = client.query(CASTS, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Cast {
-                source: row.try_get("castsource")?,
-                target: row.try_get("casttarget")?,
-                function_schema: row.try_get("function_schema")?,
-                function: row.try_get("proname")?,
-                extension: row.try_get("extension")?,
-            })
-        })
-        .collect()
+    rows.iter().map(cast).collect()
+}
+
+fn cast(row: &Row) -> Result<Cast, Error> {
+    let schema: Option<String> = row.try_get("function_schema")?;
+    let name: Option<String> = row.try_get("proname")?;
+    Ok(Cast {
+        source: row.try_get("castsource")?,
+        target: row.try_get("casttarget")?,
+        context: match row.try_get("context")? {
+            "e" => CastContext::Explicit,
+            "a" => CastContext::Assignment,
+            // A context that this version does not know may be any.
+            _ => CastContext::Implicit,
+        },
+        function: schema
+            .zip(name)
+            .map(|(schema, name)| FunctionName { schema, name }),
+        extension: row.try_get("extension")?,
+    })
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const FORMAT: &str = "pgwarden catalog";
 
 /// The version that this program reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What every version has in common.
 #[derive(Debug, Deserialize)]
@@ -106,8 +106,7 @@ fn sort(parts: &mut CatalogParts) {
         (&a.schema, &a.name, &a.arguments).cmp(&(&b.schema, &b.name, &b.arguments))
     });
     parts.operators.sort_by(|a, b| {
-        let left = (&a.schema, &a.name, &a.function_schema, &a.function);
-        left.cmp(&(&b.schema, &b.name, &b.function_schema, &b.function))
+        (&a.schema, &a.name, a.left, a.right).cmp(&(&b.schema, &b.name, b.left, b.right))
     });
     parts.casts.sort_by_key(|cast| (cast.source, cast.target));
 }
@@ -130,6 +129,7 @@ mod tests {
             base: 0,
             extension: None,
             check_calls_function: false,
+            compared_by: Vec::new(),
         };
         CatalogParts {
             server_version_num: 150_000,
@@ -166,9 +166,9 @@ mod tests {
         for text in ["", "{}", "[]", r#"{"format": "x", "version": 1}"#] {
             assert!(refused(text).starts_with("is not a catalogue"), "{text}");
         }
-        let newer = r#"{"format": "pgwarden catalog", "version": 2}"#;
-        assert!(refused(newer).contains("of version 2"));
-        let damaged = r#"{"format": "pgwarden catalog", "version": 1}"#;
+        let newer = r#"{"format": "pgwarden catalog", "version": 3}"#;
+        assert!(refused(newer).contains("of version 3"));
+        let damaged = r#"{"format": "pgwarden catalog", "version": 2}"#;
         assert!(refused(damaged).contains("missing field"));
     }
 }

@@ -1,6 +1,6 @@
 //! Types, and which of them run code when a value is converted to them.
 
-use pgwarden_policy::catalog::{Type, TypeKind};
+use pgwarden_policy::catalog::{FunctionName, Type, TypeKind};
 use tokio_postgres::{Client, Row};
 
 use crate::error::Error;
@@ -9,6 +9,10 @@ use crate::error::Error;
 /// such a check, and everything that is made of them (arrays, composites, ranges, other domains).
 /// Dependencies on objects of initdb are not recorded, so any dependency of a check on a function
 /// or operator is one on somebody's code.
+///
+/// `compared` holds what the default btree and hash classes of a type call that no extension brought:
+/// ORDER BY, GROUP BY, DISTINCT, unions and ranges find it by the type, no name of it stands in a
+/// statement.
 ///
 /// `rngmultitypid` does not exist before PostgreSQL 14, hence the detour through JSON, and NULL there.
 const TYPES: &str = "
@@ -41,10 +45,40 @@ WITH RECURSIVE made_of (whole, part) AS (
   UNION
   SELECT m.whole FROM made_of m JOIN checked c ON c.oid = m.part
   WHERE m.whole IS NOT NULL
+), comparing (type, family, operand) AS (
+  SELECT opcintype, opcfamily, opcintype FROM pg_catalog.pg_opclass
+  WHERE opcdefault AND opcmethod IN (403, 405)
+  UNION
+  SELECT r.rngtypid, c.opcfamily, c.opcintype FROM pg_catalog.pg_range r
+  JOIN pg_catalog.pg_opclass c ON c.oid = r.rngsubopc
+), support (type, function) AS (
+  SELECT c.type, p.amproc::pg_catalog.oid FROM comparing c
+  JOIN pg_catalog.pg_amproc p ON p.amprocfamily = c.family
+   AND p.amproclefttype = c.operand AND p.amprocrighttype = c.operand
+  UNION
+  SELECT c.type, o.oprcode::pg_catalog.oid FROM comparing c
+  JOIN pg_catalog.pg_amop a ON a.amopfamily = c.family
+   AND a.amoplefttype = c.operand AND a.amoprighttype = c.operand
+  JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr
+), compared (type, schema, name) AS (
+  SELECT s.type, f.nspname, p.proname FROM support s
+  JOIN pg_catalog.pg_proc p ON p.oid = s.function
+  JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
+  WHERE f.nspname <> 'pg_catalog'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+      WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+        AND d.deptype = 'e')
+  UNION
+  SELECT m.whole, c.schema, c.name FROM made_of m JOIN compared c ON c.type = m.part
+  WHERE m.whole IS NOT NULL
 )
 SELECT t.oid, n.nspname, t.typname, t.typtype::pg_catalog.text AS kind,
        CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END AS element, t.typbasetype,
        t.oid IN (SELECT oid FROM checked) AS checked,
+       ARRAY(SELECT c.schema::pg_catalog.text FROM compared c WHERE c.type = t.oid
+             ORDER BY c.schema, c.name) AS comparison_schemas,
+       ARRAY(SELECT c.name::pg_catalog.text FROM compared c WHERE c.type = t.oid
+             ORDER BY c.schema, c.name) AS comparison_names,
        (SELECT min(e.extname) FROM pg_catalog.pg_depend d
         JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
         WHERE d.deptype = 'e' AND d.objsubid = 0
@@ -69,6 +103,9 @@ pub(crate) async fn read(client: &Client) -> Result<Vec<Type>, Error> {
 }
 
 fn type_of(row: &Row, kind: TypeKind) -> Result<Type, Error> {
+    let schemas: Vec<String> = row.try_get("comparison_schemas")?;
+    let names: Vec<String> = row.try_get("comparison_names")?;
+    let compared_by = schemas.into_iter().zip(names);
     Ok(Type {
         oid: row.try_get("oid")?,
         schema: row.try_get("nspname")?,
@@ -78,6 +115,9 @@ fn type_of(row: &Row, kind: TypeKind) -> Result<Type, Error> {
         base: row.try_get("typbasetype")?,
         extension: row.try_get("extension")?,
         check_calls_function: row.try_get("checked")?,
+        compared_by: compared_by
+            .map(|(schema, name)| FunctionName { schema, name })
+            .collect(),
     })
 }
 

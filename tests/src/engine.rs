@@ -37,9 +37,14 @@ pub fn engine_with(policy: LoadedPolicy) -> Arc<Engine> {
 }
 
 fn catalog(arena: usize) -> Catalog {
+    catalog_of(&format!("plain_{arena}"))
+}
+
+/// The catalogue of a database of the suites' server.
+pub fn catalog_of(database: &str) -> Catalog {
     let port = server().address().port();
     let read = async move {
-        let url = format!("host=127.0.0.1 port={port} user={ROLE} dbname=plain_{arena}");
+        let url = format!("host=127.0.0.1 port={port} user={ROLE} dbname={database}");
         let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
         let (client, connection) = connected.expect("the server answers");
         let driver = tokio::spawn(connection);

@@ -10,7 +10,9 @@
 use std::sync::OnceLock;
 
 use pgwarden_policy::Catalog;
-use pgwarden_policy::catalog::{FunctionKind, Relation, RelationKind, Type, TypeKind};
+use pgwarden_policy::catalog::{
+    Cast, CastContext, FunctionKind, Relation, RelationKind, Type, TypeKind,
+};
 use pgwarden_tests::engine::engine;
 use pgwarden_tests::fixture::{self, major_version, script, server, superuser};
 
@@ -244,19 +246,25 @@ fn functions_operators_and_casts() {
         .find(|it| it.schema == "public");
     assert_eq!(similar.unwrap().extension.as_deref(), Some("pg_trgm"));
 
-    let cast = catalog()
-        .casts()
-        .iter()
-        .find(|it| it.function == "label")
+    let uuid = type_named("pg_catalog", "uuid").oid;
+    let text = type_named("pg_catalog", "text").oid;
+    let loud = catalog()
+        .operators_named("===")
+        .find(|it| it.schema == "public");
+    assert_eq!(loud.map(|it| (it.left, it.right)), Some((text, text)));
+
+    let (cast, _) = catalog()
+        .calling_casts()
+        .find(|(_, function)| function.name == "label")
         .unwrap();
     assert_eq!(cast.source, type_named("public", "money_pair").oid);
     assert_eq!(cast.target, type_named("reader", "label").oid);
-    assert!(
-        catalog()
-            .casts()
-            .iter()
-            .any(|it| it.extension.as_deref() == Some("hstore"))
-    );
+    assert_eq!(cast.context, CastContext::Explicit);
+    let hstore = |cast: &Cast| cast.extension.as_deref() == Some("hstore");
+    assert!(catalog().calling_casts().any(|(cast, _)| hstore(cast)));
+    let varchar = type_named("pg_catalog", "varchar").oid;
+    assert!(catalog().has_implicit_cast(varchar, text));
+    assert!(!catalog().has_implicit_cast(text, uuid));
 }
 
 #[test]

@@ -15,6 +15,9 @@ const GENERATOR: &str = include_str!("../../policy/src/builtin/functions.sql");
 const SETS: &str = include_str!("../../policy/src/builtin/functions.rs");
 const FUNCTIONS: &str = include_str!("../../policy/src/builtin/functions.txt");
 
+const OPERATOR_GENERATOR: &str = include_str!("../../policy/src/builtin/operators.sql");
+const OPERATORS: &str = include_str!("../../policy/src/builtin/operators.txt");
+
 /// What psql 15 sends for `\d` and its relatives (`psql -E`), with oids of another database.
 const PSQL: &str = include_str!("../fixtures/psql_15.sql");
 
@@ -44,6 +47,22 @@ fn the_list_of_functions_is_what_the_server_has() {
         .find(|(live, listed)| live != listed);
     assert_eq!(differs, None, "run functions.sql again");
     assert_eq!(live.len(), listed.len());
+}
+
+#[test]
+fn the_list_of_operators_is_what_the_server_has() {
+    let mut admin = superuser(server().address(), "postgres");
+    if major_version(&admin) != GENERATED_ON {
+        return;
+    }
+    let reply = script(&mut admin, OPERATOR_GENERATOR);
+    let rows = reply.results.last().map_or(&[][..], |result| &result.rows);
+    let live: Vec<&str> = rows
+        .iter()
+        .map(|row| str::from_utf8(row[0].as_deref().unwrap()).unwrap())
+        .collect();
+    let listed: Vec<&str> = OPERATORS.lines().collect();
+    assert_eq!(live, listed, "run operators.sql again");
 }
 
 /// What may be called and gives several rows in the select list.

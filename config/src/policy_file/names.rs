@@ -1,6 +1,6 @@
 //! Names of database objects: `schema.table`, each part plain or quoted as in SQL.
 
-use pgwarden_policy::rules::QualifiedName;
+use pgwarden_policy::rules::{ArgumentType, FunctionRule, QualifiedName};
 
 use crate::document::Node;
 use crate::reader::Complaint;
@@ -11,8 +11,11 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// `schema.name`.
 pub(crate) fn qualified(node: &Node) -> Result<QualifiedName, Complaint> {
-    let written = word(node)?;
-    let mut parts = parts(&written)?.into_iter();
+    qualified_name(&word(node)?)
+}
+
+fn qualified_name(written: &str) -> Result<QualifiedName, Complaint> {
+    let mut parts = parts(written)?.into_iter();
     match (parts.next(), parts.next(), parts.next()) {
         (Some(schema), Some(name), None) => Ok(QualifiedName { schema, name }),
         (Some(name), None, None) => {
@@ -23,6 +26,87 @@ pub(crate) fn qualified(node: &Node) -> Result<QualifiedName, Complaint> {
             "expected a schema and a name, separated by one dot",
         )),
     }
+}
+
+/// `schema.name`, or `schema.name(type, …)` for one of its overloads.
+pub(crate) fn function(node: &Node) -> Result<FunctionRule, Complaint> {
+    let written = word(node)?;
+    let Some(open) = outside_quotes(&written, '(') else {
+        return qualified(node).map(FunctionRule::from);
+    };
+    let (name, arguments) = written.split_at(open);
+    let arguments = arguments
+        .strip_prefix('(')
+        .and_then(|arguments| arguments.strip_suffix(')'))
+        .ok_or_else(|| Complaint::new("the closing parenthesis of a signature is missing"))?;
+    let mut types = Vec::new();
+    let mut rest = arguments.trim();
+    while !rest.is_empty() {
+        let end = outside_quotes(rest, ',').unwrap_or(rest.len());
+        let (argument, after) = rest.split_at(end);
+        types.push(argument_type(argument.trim())?);
+        rest = after.strip_prefix(',').unwrap_or(after).trim();
+    }
+    Ok(FunctionRule {
+        name: qualified_name(name.trim())?,
+        arguments: Some(types),
+    })
+}
+
+/// Where a character stands first, not counting those in double quotes.
+fn outside_quotes(text: &str, wanted: char) -> Option<usize> {
+    let mut quoted = false;
+    text.char_indices().find_map(|(at, c)| {
+        quoted ^= c == '"';
+        (c == wanted && !quoted).then_some(at)
+    })
+}
+
+/// The names of the SQL standard, and what PostgreSQL calls these types.
+const STANDARD_TYPES: &[(&str, &str)] = &[
+    ("bigint", "int8"),
+    ("bit varying", "varbit"),
+    ("boolean", "bool"),
+    ("char", "bpchar"),
+    ("character", "bpchar"),
+    ("character varying", "varchar"),
+    ("dec", "numeric"),
+    ("decimal", "numeric"),
+    ("double precision", "float8"),
+    ("int", "int4"),
+    ("integer", "int4"),
+    ("real", "float4"),
+    ("smallint", "int2"),
+    ("time with time zone", "timetz"),
+    ("time without time zone", "time"),
+    ("timestamp with time zone", "timestamptz"),
+    ("timestamp without time zone", "timestamp"),
+];
+
+/// A type without modifiers; without a schema it is one of PostgreSQL's own.
+fn argument_type(written: &str) -> Result<ArgumentType, Complaint> {
+    let (written, array) = match written.strip_suffix("[]") {
+        Some(element) => (element.trim_end(), true),
+        None => (written, false),
+    };
+    let folded = written.to_ascii_lowercase();
+    let words: Vec<&str> = folded.split_ascii_whitespace().collect();
+    let folded = words.join(" ");
+    let standard = STANDARD_TYPES.iter().find(|(name, _)| *name == folded);
+    let mut parts = match standard {
+        Some((_, name)) => vec![(*name).to_owned()],
+        None => parts(written)?,
+    }
+    .into_iter();
+    let name = match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), None, None) => QualifiedName {
+            schema: "pg_catalog".to_owned(),
+            name,
+        },
+        (Some(schema), Some(name), None) => QualifiedName { schema, name },
+        _ => return Err(Complaint::new("expected the name of a type")),
+    };
+    Ok(ArgumentType { name, array })
 }
 
 /// One name, such as a schema's.
@@ -112,7 +196,7 @@ fn not_a_name() -> Complaint {
 
 #[cfg(test)]
 mod tests {
-    use super::parts;
+    use super::{argument_type, parts};
 
     #[test]
     fn names_are_read_as_postgresql_reads_them() {
@@ -130,5 +214,28 @@ mod tests {
             assert_eq!(read(bad), None, "{bad}");
         }
         assert_eq!(read(&"x".repeat(64)), None);
+    }
+
+    #[test]
+    fn types_are_read_as_a_signature_shows_them() {
+        let read = |text| {
+            let read = argument_type(text).ok()?;
+            Some(format!(
+                "{}{}",
+                read.name,
+                if read.array { "[]" } else { "" }
+            ))
+        };
+        for (written, meant) in [
+            ("text", "pg_catalog.text"),
+            ("Integer[]", "pg_catalog.int4[]"),
+            ("timestamp  with time zone", "pg_catalog.timestamptz"),
+            ("app.\"Mood\" []", "app.Mood[]"),
+        ] {
+            assert_eq!(read(written).as_deref(), Some(meant));
+        }
+        for bad in ["", "[]", "a.b.c", "numeric(3,1)", "text = 'x'"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 }

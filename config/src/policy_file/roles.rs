@@ -1,7 +1,7 @@
 //! `[[role]]`, `[functions]`, `[settings]` and `[channels]`: what a token's role changes, and what
 //! tenants may call, set and listen to.
 
-use pgwarden_policy::rules::{FunctionRules, QualifiedName, RoleRule, RoleTenant};
+use pgwarden_policy::rules::{FunctionRule, FunctionRules, RoleRule, RoleTenant};
 
 use crate::document::{Entry, Node, Origin};
 use crate::reader::{Complaint, Section};
@@ -41,11 +41,12 @@ impl Reader {
         let deny = section.take("deny");
         section.finish(&mut self.report);
         let rules = FunctionRules {
-            allow: self.functions_of(allow),
+            allow: self.functions_of(allow, names::function),
             extensions: self.labels(extensions),
-            deny: self.functions_of(deny),
+            deny: self.functions_of(deny, names::qualified),
         };
-        for name in rules.allow.iter().filter(|name| rules.deny.contains(name)) {
+        let denied = |rule: &&FunctionRule| rules.deny.contains(&rule.name);
+        for name in rules.allow.iter().filter(denied) {
             let origin = deny.or(allow).map(|entry| entry.origin.clone());
             let complaint = Complaint::new(format!("function {name} is both allowed and denied"));
             if let Some(origin) = origin {
@@ -56,11 +57,15 @@ impl Reader {
         rules
     }
 
-    fn functions_of(&mut self, entry: Option<&Entry>) -> Vec<QualifiedName> {
+    fn functions_of<T: ToString>(
+        &mut self,
+        entry: Option<&Entry>,
+        read: fn(&Node) -> Result<T, Complaint>,
+    ) -> Vec<T> {
         let Some(entry) = entry else {
             return Vec::new();
         };
-        let read = self.list(&entry.node, names::qualified);
+        let read = self.list(&entry.node, read);
         self.indexed(read)
     }
 

@@ -2,5 +2,6 @@
 //! A name that is not listed is unknown, hence denied; a new server version adds nothing by itself.
 
 pub(crate) mod functions;
+pub(crate) mod operators;
 pub mod settings;
 pub(crate) mod system;

@@ -1,18 +1,19 @@
-//! Functions and operators: what a name may run.
+//! Functions: what a call may run.
 //!
-//! Names are judged, not signatures: where a name exists in pg_catalog and in a schema of the
-//! search_path, the server's overload resolution may choose either, so both must be allowed.
+//! Where a name exists in pg_catalog and in a schema of the search_path, the server's overload resolution
+//! may choose any that the arguments can be given to ([`coercion`](super::coercion)), so all of these
+//! must be allowed. PostgreSQL's own are judged by name alone.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, a_const};
 
 use super::names::{Ty, strings};
-use super::{Judge, compare, unsupported};
+use super::{Judge, unsupported};
 use crate::builtin::functions::{self, Class};
 use crate::builtin::settings;
-use crate::catalog::Function;
+use crate::catalog::{Function, Oid};
 use crate::deny::{Denial, DenyReason};
-use crate::rules::QualifiedName;
+use crate::rules::{ArgumentType, FunctionRule, QualifiedName};
 
 /// What the rest of the judgement must know of a function.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,18 +21,29 @@ pub(super) struct Called {
     pub(super) leakproof: bool,
     /// An aggregate or window function: it runs on rows that passed WHERE.
     pub(super) aggregate: bool,
+    /// One of pg_catalog's, and no other that could be meant.
+    pub(super) own: bool,
 }
 
 impl Judge<'_> {
     /// Judges the function of a call, its name and whatever of its arguments matters.
-    pub(super) fn function(&mut self, call: &FuncCall) -> Result<Called, Denial> {
+    pub(super) fn function(&mut self, call: &FuncCall, given: &[Ty]) -> Result<Called, Denial> {
         let parts = strings(&call.funcname)?;
         let (schema, name) = match parts.as_slice() {
             [name] => (None, *name),
             [schema, name] => (Some(*schema), *name),
             _ => return Err(unsupported("a function name with a database")),
         };
-        let called = self.function_named(schema, name)?;
+        let arguments = have_places(call).then_some(given);
+        let called = self.function_called(schema, name, arguments)?;
+        if let [_] = call.args.as_slice() {
+            self.type_called(schema, name)?;
+        }
+        if name.contains("json") {
+            for ty in given {
+                self.allow_json(*ty)?;
+            }
+        }
         if schema.is_none_or(|schema| schema == "pg_catalog")
             && functions::class(name) == Some(Class::Checked)
         {
@@ -44,26 +56,44 @@ impl Judge<'_> {
         })
     }
 
-    /// Judges a function by name alone (a call, an operator's function, a cast's).
+    /// `name(value)` is a cast where that is a type's name and no function takes just this type.
+    fn type_called(&self, schema: Option<&str>, name: &str) -> Result<(), Denial> {
+        match self.find_type(schema, name) {
+            Some(ty) if ty.schema != "pg_catalog" => self.allow_type(ty, name, 0),
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges a function by name alone: all overloads of it.
     pub(super) fn function_named(
         &self,
         schema: Option<&str>,
         name: &str,
+    ) -> Result<Called, Denial> {
+        self.function_called(schema, name, None)
+    }
+
+    /// Judges a function by name, and by the types of its arguments where they are known.
+    pub(super) fn function_called(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        arguments: Option<&[Ty]>,
     ) -> Result<Called, Denial> {
         let builtin = match schema {
             None | Some("pg_catalog") => functions::class(name),
             Some(_) => None,
         };
         let path = &self.request.facts.search_path;
-        let users: Vec<&Function> = self
-            .bound
-            .catalog
-            .functions_named(name)
-            .filter(|function| match schema {
-                Some(schema) => function.schema == schema,
-                None => path.contains(&function.schema),
-            })
-            .collect();
+        let visible = |function: &&Function| match schema {
+            Some(schema) => function.schema == schema,
+            None => path.contains(&function.schema),
+        };
+        let taking = |function: &&Function| {
+            arguments.is_none_or(|arguments| self.takes(function, arguments))
+        };
+        let named = self.bound.catalog.functions_named(name);
+        let users: Vec<&Function> = named.filter(visible).filter(taking).collect();
         if builtin.is_none() && users.is_empty() {
             return Err(Denial::new(
                 DenyReason::UnknownFunction,
@@ -73,6 +103,7 @@ impl Judge<'_> {
         let mut called = Called {
             leakproof: true,
             aggregate: true,
+            own: users.is_empty(),
         };
         if let Some(class) = builtin {
             let found = self.builtin_call(name, class)?;
@@ -93,13 +124,15 @@ impl Judge<'_> {
             name: name.to_owned(),
         };
         let rules = &self.bound.policy.functions;
-        let listed = functions::is_shared_lock(name) && rules.allow.contains(&qualified);
+        let named = |rule: &FunctionRule| rule.arguments.is_none() && rule.name == qualified;
+        let listed = functions::is_shared_lock(name) && rules.allow.iter().any(named);
         if class == Class::Denied && !listed || rules.deny.contains(&qualified) {
             return Err(denied(name));
         }
         Ok(Called {
             leakproof: class == Class::Leakproof,
             aggregate: class == Class::Aggregate,
+            own: true,
         })
     }
 
@@ -114,7 +147,11 @@ impl Judge<'_> {
             .as_ref()
             .is_some_and(|extension| rules.extensions.contains(extension))
             && !functions::runs_sql(&function.name);
-        let allowed = rules.allow.contains(&qualified) || by_extension;
+        let listed = |rule: &FunctionRule| {
+            let arguments = rule.arguments.as_deref();
+            rule.name == qualified && arguments.is_none_or(|it| self.has_signature(function, it))
+        };
+        let allowed = rules.allow.iter().any(listed) || by_extension;
         if rules.deny.contains(&qualified) || !allowed {
             return Err(denied(&qualified.to_string()).hint(
                 "A user-defined function runs without the tenant's predicates; the security team \
@@ -123,6 +160,20 @@ impl Judge<'_> {
         }
         self.findings.calls_users.set(true);
         Ok(())
+    }
+
+    fn has_signature(&self, function: &Function, written: &[ArgumentType]) -> bool {
+        let catalog = &self.bound.catalog;
+        let is = |oid: Oid, written: &ArgumentType| {
+            let found = catalog.type_by_oid(oid).and_then(|ty| match written.array {
+                true => catalog.type_by_oid(ty.element),
+                false => Some(ty),
+            });
+            found.is_some_and(|ty| ty.schema == written.name.schema && ty.name == written.name.name)
+        };
+        let arguments = &function.arguments;
+        arguments.len() == written.len()
+            && arguments.iter().zip(written).all(|(oid, it)| is(*oid, it))
     }
 
     /// Whether `row.name` could call a function of that name.
@@ -242,81 +293,13 @@ impl Judge<'_> {
             _ => None,
         }
     }
-
-    /// Whether both operands have types of pg_catalog, or one adapts to the other's.
-    fn builtin_operands(&self, (left, right): (Ty, Ty)) -> bool {
-        let builtin = |ty: Ty| match ty {
-            Ty::Known(oid) => {
-                let found = self.bound.catalog.type_by_oid(oid);
-                found.is_some_and(|ty| ty.schema == "pg_catalog")
-            }
-            Ty::Adaptable => true,
-            Ty::Unknown => false,
-        };
-        builtin(left) && builtin(right)
-    }
-
-    /// Judges an operator's name. `Ok(Some(name))` is a comparison of pg_catalog's own.
-    ///
-    /// Extensions bring comparisons of the same names (`=` of citext). Between operands of
-    /// pg_catalog's own types the server takes its own, where it has one for just these types;
-    /// any other name, and any operator that somebody wrote for types in between, is judged.
-    pub(super) fn operator<'n>(
-        &self,
-        name: &'n [Node],
-        operands: (Ty, Ty),
-    ) -> Result<Option<&'n str>, Denial> {
-        let parts = strings(name)?;
-        let (schema, operator) = match parts.as_slice() {
-            [operator] => (None, *operator),
-            [schema, operator] => (Some(*schema), *operator),
-            _ => return Err(unsupported("an operator name with a database")),
-        };
-        let path = &self.request.facts.search_path;
-        let mut own = true;
-        for user in self.bound.catalog.operators_named(operator) {
-            let visible = match schema {
-                Some(schema) => user.schema == schema,
-                None => {
-                    // One that somebody wrote may fit builtin types better than pg_catalog's own.
-                    let theirs = OVERLOADED.contains(&operator)
-                        && self.builtin_operands(operands)
-                        && (user.extension.is_some()
-                            || compare::is_comparison(operator) && compare::exact(operands));
-                    path.contains(&user.schema) && !theirs
-                }
-            };
-            if visible {
-                own = false;
-                self.function_named(Some(&user.function_schema), &user.function)
-                    .map_err(|_| {
-                        Denial::new(
-                            DenyReason::UnknownOperator,
-                            format!(
-                                "operator \"{operator}\" of schema \"{}\" is not allowed",
-                                user.schema
-                            ),
-                        )
-                    })?;
-            }
-        }
-        let builtin = schema.is_none_or(|schema| schema == "pg_catalog");
-        if own && !builtin {
-            return Err(Denial::new(
-                DenyReason::UnknownOperator,
-                format!("operator \"{operator}\" is not known"),
-            ));
-        }
-        Ok((own && compare::is_comparison(operator)).then_some(operator))
-    }
 }
 
-/// Operators of pg_catalog that extensions overload for their own types. An operator of any other
-/// name is the user's whatever its operands are.
-const OVERLOADED: &[&str] = &[
-    "=", "<>", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "||", "->", "->>", "#>", "#>>",
-    "@>", "<@", "&&", "?", "?|", "?&", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*",
-];
+/// Whether the arguments of a call go to those of the function one by one.
+fn have_places(call: &FuncCall) -> bool {
+    let named = |node: &Node| matches!(node.node, Some(NodeEnum::NamedArgExpr(_)));
+    !call.func_variadic && !call.agg_within_group && !call.args.iter().any(named)
+}
 
 fn denied(name: &str) -> Denial {
     Denial::new(

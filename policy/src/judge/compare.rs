@@ -40,23 +40,6 @@ pub(super) fn one_family(left: Ty, right: Ty) -> bool {
     }
 }
 
-/// Whether pg_catalog has comparisons for exactly these types: no other operator can be chosen.
-/// varchar and the reg types borrow those of text and oid, enums and arrays those of their kind.
-pub(super) fn exact((left, right): (Ty, Ty)) -> bool {
-    const BORROWED: &[Oid] = &[1043, 2205, 2206, 24, 4089, 4096, 28];
-    const PAIRS: &[&[Oid]] = &[&[20, 21, 23], &[700, 701], &[25, 19], &[1082, 1114]];
-    let own = |ty: Oid| COMPARABLE.contains(&ty) && !BORROWED.contains(&ty);
-    match (left, right) {
-        (Ty::Known(ty), Ty::Adaptable) | (Ty::Adaptable, Ty::Known(ty)) => own(ty),
-        (Ty::Known(left), Ty::Known(right)) if left == right => own(left),
-        (Ty::Known(left), Ty::Known(right)) => PAIRS
-            .iter()
-            .any(|pair| pair.contains(&left) && pair.contains(&right)),
-        (Ty::Adaptable, Ty::Adaptable) => true,
-        (Ty::Unknown, _) | (_, Ty::Unknown) => false,
-    }
-}
-
 /// Comparison operators.
 pub(super) fn is_comparison(operator: &str) -> bool {
     matches!(operator, "=" | "<>" | "!=" | "<" | "<=" | ">" | ">=")
@@ -71,7 +54,7 @@ pub(super) fn leakproof(catalog: &Catalog, left: Ty, right: Ty) -> bool {
         (Ty::Known(left), Ty::Known(right)) => FAMILIES
             .iter()
             .any(|family| family.contains(&left) && family.contains(&right)),
-        (Ty::Unknown, _) | (_, Ty::Unknown) => false,
+        (Ty::Unknown | Ty::Builtin, _) | (_, Ty::Unknown | Ty::Builtin) => false,
     }
 }
 

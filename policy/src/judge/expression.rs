@@ -1,11 +1,11 @@
 //! Expressions: every node is known, and what reading it could leak is worked out on the way.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node, WindowDef};
+use pg_query::protobuf::{FuncCall, Node, SortBy, WindowDef};
 
 use super::compare;
 use super::names::{Scope, Ty};
-use super::operation::constant_type;
+use super::operation::{Operands, constant_type};
 use super::{EntryId, Env, Judge, unsupported};
 use crate::builtin::functions;
 use crate::deny::Denial;
@@ -95,11 +95,30 @@ impl Judge<'_> {
         for node in nodes {
             alternatives.add(self.expression(node, scope, env)?);
         }
-        Ok(alternatives.facts())
+        let ty = self.computed_type(&alternatives.types);
+        Ok(Facts {
+            ty,
+            ..alternatives.facts()
+        })
     }
 
-    /// Judges an expression.
+    /// Judges an expression whose value something computes with.
     pub(super) fn expression(
+        &mut self,
+        node: &mut Node,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let facts = self.kept(node, scope, env)?;
+        // What a row or list consists of was judged one by one.
+        if !matches!(node.node, Some(NodeEnum::RowExpr(_) | NodeEnum::List(_))) {
+            self.allow_operand(facts.ty)?;
+        }
+        Ok(facts)
+    }
+
+    /// Judges an expression whose value is kept as it is: shown, or sorted by.
+    pub(super) fn kept(
         &mut self,
         node: &mut Node,
         scope: &Scope<'_>,
@@ -164,38 +183,59 @@ impl Judge<'_> {
             }
             NodeEnum::CaseExpr(case) => {
                 let mut facts = self.optional(case.arg.as_mut(), scope, env)?;
-                let compares = case.arg.is_some();
+                let arg = case.arg.is_some().then_some(facts.ty);
                 let mut alternatives = Alternatives::default();
                 for when in &mut case.args {
                     let Some(NodeEnum::CaseWhen(when)) = when.node.as_mut() else {
                         return Err(unsupported("this form of CASE"));
                     };
-                    facts.absorb(&self.optional(when.expr.as_mut(), scope, env)?);
+                    let tested = self.optional(when.expr.as_mut(), scope, env)?;
+                    if let Some(arg) = arg {
+                        self.comparison("=", &[Operands::new(arg, tested.ty)])?;
+                    }
+                    facts.absorb(&tested);
                     alternatives.add(self.optional(when.result.as_mut(), scope, env)?);
                 }
                 if let Some(otherwise) = case.defresult.as_mut() {
                     alternatives.add(self.expression(otherwise, scope, env)?);
                 }
+                let ty = self.computed_type(&alternatives.types);
                 facts.absorb(&alternatives.facts());
-                Ok(if compares {
+                let facts = if arg.is_some() {
                     facts.risky()
                 } else {
                     computed(facts)
-                })
+                };
+                Ok(Facts { ty, ..facts })
             }
             NodeEnum::CoalesceExpr(expr) => self.alternatives(&mut expr.args, scope, env),
-            NodeEnum::MinMaxExpr(expr) => Ok(self.expressions(&mut expr.args, scope, env)?.risky()),
+            NodeEnum::MinMaxExpr(expr) => {
+                let facts = self.alternatives(&mut expr.args, scope, env)?;
+                let ty = facts.ty;
+                Ok(Facts {
+                    ty,
+                    ..facts.risky()
+                })
+            }
             NodeEnum::RowExpr(row) => Ok(computed(self.expressions(&mut row.args, scope, env)?)),
             NodeEnum::AArrayExpr(array) => self.alternatives(&mut array.elements, scope, env),
             NodeEnum::List(list) => Ok(computed(self.expressions(&mut list.items, scope, env)?)),
             NodeEnum::AIndirection(indirection) => {
                 let mut facts = self.optional(indirection.arg.as_mut(), scope, env)?;
+                let whole = self.computed_type(&[facts.ty]);
                 facts.absorb(&self.indirection(&mut indirection.indirection, scope, env)?);
-                Ok(facts.risky())
+                Ok(Facts {
+                    ty: whole,
+                    ..facts.risky()
+                })
             }
             NodeEnum::NamedArgExpr(argument) => {
                 let facts = self.optional(argument.arg.as_mut(), scope, env)?;
-                Ok(computed(facts))
+                let ty = facts.ty;
+                Ok(Facts {
+                    ty,
+                    ..computed(facts)
+                })
             }
             NodeEnum::GroupingFunc(grouping) => {
                 self.expressions(&mut grouping.args, scope, env)?;
@@ -205,17 +245,24 @@ impl Judge<'_> {
                 })
             }
             // current_user, current_date and their kind.
-            NodeEnum::SqlvalueFunction(_) => Ok(Facts::constant(Ty::Unknown)),
+            NodeEnum::SqlvalueFunction(_) => Ok(Facts::constant(Ty::Builtin)),
             NodeEnum::XmlExpr(xml) => {
                 let mut facts = self.expressions(&mut xml.named_args, scope, env)?;
                 facts.absorb(&self.expressions(&mut xml.args, scope, env)?);
-                Ok(facts.risky())
+                Ok(Facts {
+                    ty: Ty::Builtin,
+                    ..facts.risky()
+                })
             }
             NodeEnum::XmlSerialize(xml) => {
                 if let Some(to) = xml.type_name.as_ref() {
                     self.type_name(to)?;
                 }
-                Ok(self.optional(xml.expr.as_mut(), scope, env)?.risky())
+                let facts = self.optional(xml.expr.as_mut(), scope, env)?;
+                Ok(Facts {
+                    ty: Ty::Builtin,
+                    ..facts.risky()
+                })
             }
             NodeEnum::ResTarget(target) => {
                 // XMLELEMENT's attributes and XMLFOREST's members are named this way.
@@ -292,8 +339,19 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
-        let called = self.function(call)?;
-        let mut facts = self.expressions(&mut call.args, scope, env)?;
+        let mut facts = Facts::default();
+        let mut given = Vec::with_capacity(call.args.len());
+        for arg in &mut call.args {
+            let argument = self.expression(arg, scope, env)?;
+            facts.absorb(&argument);
+            given.push(argument.ty);
+        }
+        let called = self.function(call, &given)?;
+        let ty = if called.own {
+            self.computed_type(&given)
+        } else {
+            Ty::Unknown
+        };
         facts.absorb(&self.sort(&mut call.agg_order, scope, env)?);
         facts.absorb(&self.optional(call.agg_filter.as_mut(), scope, env)?);
         if let Some(window) = call.over.as_mut() {
@@ -309,6 +367,7 @@ impl Judge<'_> {
                 self.forget_aggregated(&mut facts, scope);
             }
             return Ok(Facts {
+                ty,
                 aggregate,
                 sealed: true,
                 reads: facts.reads,
@@ -318,6 +377,7 @@ impl Judge<'_> {
         }
         let leaky = facts.leaky || (!called.leakproof && !facts.reads.is_empty());
         Ok(Facts {
+            ty,
             leaky,
             ..computed(facts)
         })
@@ -356,12 +416,19 @@ impl Judge<'_> {
             let Some(NodeEnum::SortBy(sort)) = item.node.as_mut() else {
                 return Err(unsupported("this kind of ORDER BY"));
             };
-            if !sort.use_op.is_empty() {
-                self.operator(&sort.use_op, (Ty::Unknown, Ty::Unknown))?;
-            }
-            facts.absorb(&self.optional(sort.node.as_mut(), scope, env)?);
+            let sorted = self.optional(sort.node.as_mut(), scope, env)?;
+            self.sort_operator(sort, sorted.ty)?;
+            facts.absorb(&sorted);
         }
         Ok(facts)
+    }
+
+    /// `ORDER BY … USING <`.
+    pub(super) fn sort_operator(&self, sort: &SortBy, ty: Ty) -> Result<(), Denial> {
+        if sort.use_op.is_empty() {
+            return Ok(());
+        }
+        self.operator(&sort.use_op, Operands::new(ty, ty)).map(drop)
     }
 
     /// An OVER clause or an item of WINDOW.
@@ -382,15 +449,17 @@ impl Judge<'_> {
 /// The results of CASE, COALESCE or ARRAY[]. Where their types differ they are cast to one of them,
 /// and such a cast may refuse a value (a date that no timestamp can hold).
 #[derive(Debug, Default)]
-struct Alternatives {
+pub(super) struct Alternatives {
     facts: Facts,
+    pub(super) types: Vec<Ty>,
     ty: Option<Ty>,
     mixed: bool,
 }
 
 impl Alternatives {
-    fn add(&mut self, one: Facts) {
+    pub(super) fn add(&mut self, one: Facts) {
         self.facts.absorb(&one);
+        self.types.push(one.ty);
         self.ty = match (self.ty, one.ty) {
             (None | Some(Ty::Adaptable), ty) => Some(ty),
             (known, Ty::Adaptable) => known,
@@ -401,12 +470,18 @@ impl Alternatives {
         };
     }
 
-    fn facts(self) -> Facts {
+    /// The facts of what is brought to one type.
+    pub(super) fn facts(self) -> Facts {
         if self.mixed {
             self.facts.risky()
         } else {
             computed(self.facts)
         }
+    }
+
+    /// The facts of what stays as it is.
+    pub(super) fn parts(self) -> Facts {
+        self.facts
     }
 }
 

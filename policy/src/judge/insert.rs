@@ -5,7 +5,7 @@ use pg_query::protobuf::{
     InsertStmt, List, Node, OnConflictAction, OnConflictClause, ResTarget, SelectStmt, SetOperation,
 };
 
-use super::names::{Column, Item, Scope};
+use super::names::{Column, Item, Scope, Ty};
 use super::select::Output;
 use super::{Entry, EntryId, EntryKind, Env, Judge, unsupported};
 use crate::bind::Key;
@@ -68,6 +68,13 @@ impl Judge<'_> {
             let output = self.select(select, None, env)?;
             if insert.cols.is_empty() && !output.open {
                 columns.truncate(output.columns.len());
+            }
+            for (at, given) in output.columns.iter().enumerate() {
+                let stored = columns.get(at).map(|name| self.column_type(target, name));
+                self.allow_assignment(given.ty, stored.unwrap_or_default())?;
+            }
+            if output.open {
+                self.allow_assignment(Ty::Unknown, Ty::Unknown)?;
             }
             self.select_rows(target, insert, &output, &keys, &columns, &table)
         }
@@ -186,7 +193,8 @@ impl Judge<'_> {
                     }
                     None if default => {}
                     None => {
-                        self.expression(value, nowhere, &inner)?;
+                        let facts = self.kept(value, nowhere, &inner)?;
+                        self.allow_assignment(facts.ty, self.column_type(target, column))?;
                     }
                 }
             }

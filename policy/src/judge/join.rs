@@ -7,6 +7,7 @@ use super::barrier::Clause;
 use super::compare;
 use super::from::{Level, alias_name, rename};
 use super::names::{Column, Item, Scope, Ty, strings};
+use super::operation::Operands;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::deny::Denial;
 use crate::rewrite;
@@ -128,7 +129,10 @@ impl Judge<'_> {
             let left = self.merged_side(name, lefts)?;
             let right = self.merged_side(name, rights)?;
             let plain = left.plain && right.plain;
-            let safe = plain && compare::leakproof(&self.bound.catalog, left.ty, right.ty);
+            let operands = Operands::new(left.ty, right.ty);
+            let own = self.comparison("=", &[operands])?;
+            self.unify(left.ty, right.ty)?;
+            let safe = plain && own && compare::leakproof(&self.bound.catalog, left.ty, right.ty);
             let mut entries = left.entries;
             entries.extend(right.entries);
             if !safe {

@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 
 use super::expression::Facts;
-use super::names::Scope;
+use super::names::{Scope, Ty};
 use super::{Env, Judge, unsupported};
 use crate::deny::Denial;
 
@@ -48,6 +48,7 @@ impl Judge<'_> {
                 }
             }
             NodeEnum::JsonObjectAgg(json) => {
+                self.allow_json(Ty::Unknown)?;
                 self.json_aggregate(json.constructor.as_deref_mut(), scope, env)?;
                 let facts = self.json_pair(json.arg.as_deref_mut(), scope, env)?;
                 return Ok(Facts {
@@ -57,6 +58,7 @@ impl Judge<'_> {
                 });
             }
             NodeEnum::JsonArrayAgg(json) => {
+                self.allow_json(Ty::Unknown)?;
                 self.json_aggregate(json.constructor.as_deref_mut(), scope, env)?;
                 let facts = self.json_value(json.arg.as_deref_mut(), scope, env)?;
                 return Ok(Facts {
@@ -89,6 +91,7 @@ impl Judge<'_> {
             }
             _ => return Err(unsupported("this kind of expression")),
         };
+        self.allow_json(Ty::Unknown)?;
         let leaky = facts.leaky || !facts.reads.is_empty();
         Ok(Facts {
             leaky,

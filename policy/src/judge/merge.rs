@@ -153,7 +153,8 @@ impl Judge<'_> {
                 Some(key) => self.merged_tenant(value, key, &table, scope, env)?,
                 None if default => {}
                 None => {
-                    self.expression(value, scope, env)?;
+                    let facts = self.kept(value, scope, env)?;
+                    self.allow_assignment(facts.ty, self.column_type(target, column))?;
                 }
             }
         }

@@ -24,6 +24,7 @@
 mod barrier;
 mod calls;
 mod channels;
+mod coercion;
 mod compare;
 mod copy;
 mod cursor;

@@ -6,7 +6,8 @@ use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ResTarget, ReturningClause,
 use super::barrier::Clause;
 use super::expression::Facts;
 use super::from::Level;
-use super::names::{Item, Scope};
+use super::names::{Item, Scope, Ty};
+use super::operation::Shape;
 use super::select::Output;
 use super::{EntryId, EntryKind, Env, Judge, unsupported, value, via};
 use crate::bind::Key;
@@ -144,6 +145,9 @@ impl Judge<'_> {
             }
             self.indirection(&mut assignment.indirection, scope, env)?;
             let facts = self.assigned(assignment, scope, env)?;
+            let whole = assignment.indirection.is_empty();
+            let stored = self.column_type(target, &assignment.name);
+            self.allow_assignment(facts.ty, if whole { stored } else { Ty::Unknown })?;
             if let Some(key) = reference {
                 self.assigned_reference(assignment, &facts, key, &table)?;
             }
@@ -162,7 +166,10 @@ impl Judge<'_> {
             .as_mut()
             .and_then(|value| value.node.as_mut())
         {
-            Some(NodeEnum::SetToDefault(_)) => Ok(Facts::default()),
+            Some(NodeEnum::SetToDefault(_)) => Ok(Facts {
+                ty: Ty::Adaptable,
+                ..Facts::default()
+            }),
             Some(NodeEnum::MultiAssignRef(multi)) => {
                 // Every column of `(a, b) = …` carries the same source, of which the server reads
                 // the first; all of them are judged, so that all are rewritten alike.
@@ -170,10 +177,22 @@ impl Judge<'_> {
                     Some(source) if row_with_default(source) => {
                         self.row_defaults(source, scope, env)
                     }
-                    source => self.optional(source, scope, env),
+                    Some(source) => {
+                        let (facts, shape) = self.operand(source, scope, env)?;
+                        let at = usize::try_from(multi.colno - 1).unwrap_or(usize::MAX);
+                        let ty = match shape {
+                            Shape::Row(types) => types.get(at).copied().unwrap_or_default(),
+                            Shape::One(_) | Shape::Items(_) | Shape::Array(..) => Ty::Unknown,
+                        };
+                        Ok(Facts { ty, ..facts })
+                    }
+                    None => Err(unsupported("an empty SET")),
                 }
             }
-            Some(_) => self.optional(assignment.val.as_mut(), scope, env),
+            Some(_) => match assignment.val.as_mut() {
+                Some(value) => self.kept(value, scope, env),
+                None => Err(unsupported("an empty SET")),
+            },
             None => Err(unsupported("an empty SET")),
         }
     }
@@ -249,6 +268,13 @@ impl Judge<'_> {
             };
         }
         self.tenant_value(assigned, key, table, scope)
+    }
+
+    /// The type of a target's column.
+    pub(super) fn column_type(&self, target: EntryId, name: &str) -> Ty {
+        let mut columns = self.entry(target).into_iter().flat_map(|it| &it.columns);
+        let found = columns.find(|column| column.name == name);
+        found.map_or(Ty::Unknown, |column| column.ty)
     }
 
     /// The keys of a scoped target and its name for messages.

@@ -18,6 +18,8 @@ pub(super) enum Ty {
     /// Nothing.
     #[default]
     Unknown,
+    /// One of pg_catalog's.
+    Builtin,
     /// A literal or parameter without a type of its own: it takes the other operand's.
     Adaptable,
     /// This type.
@@ -348,6 +350,7 @@ impl Judge<'_> {
             )
             .hint("Name the columns that you need."));
         }
+        self.allow_comparison(column.ty)?;
         let entries = if column.sealed {
             Vec::new()
         } else {

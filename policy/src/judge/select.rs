@@ -193,7 +193,7 @@ impl Judge<'_> {
             target.name.clone()
         };
         self.refuse_row_of_view(value, scope)?;
-        let facts = self.expression(value, scope, env)?;
+        let facts = self.kept(value, scope, env)?;
         output.absorb(&facts);
         output.open |= spread;
         if !spread {
@@ -241,12 +241,12 @@ impl Judge<'_> {
             && reference.fields.len() == 1
         {
             return match self.resolve(reference, scope) {
-                Ok(_) => self.expression(node, scope, env),
-                Err(denial) if denial.sqlstate == "42703" => self.expression(node, labels, env),
+                Ok(_) => self.kept(node, scope, env),
+                Err(denial) if denial.sqlstate == "42703" => self.kept(node, labels, env),
                 Err(denial) => Err(denial),
             };
         }
-        self.expression(node, scope, env)
+        self.kept(node, scope, env)
     }
 
     fn grouping(
@@ -281,13 +281,12 @@ impl Judge<'_> {
             let Some(NodeEnum::SortBy(sort)) = item.node.as_mut() else {
                 return Err(unsupported("this kind of ORDER BY"));
             };
-            if !sort.use_op.is_empty() {
-                self.operator(&sort.use_op, (Ty::Unknown, Ty::Unknown))?;
-            }
             let Some(node) = sort.node.as_mut() else {
                 return Err(unsupported("an empty ORDER BY"));
             };
-            facts.absorb(&self.labelled(node, scope, labels, env)?);
+            let sorted = self.labelled(node, scope, labels, env)?;
+            self.sort_operator(sort, sorted.ty)?;
+            facts.absorb(&sorted);
         }
         Ok(facts)
     }
@@ -358,7 +357,7 @@ impl Judge<'_> {
                 return Err(unsupported("this kind of VALUES"));
             };
             for (at, value) in list.items.iter_mut().enumerate() {
-                let facts = self.expression(value, &scope, env)?;
+                let facts = self.kept(value, &scope, env)?;
                 output.absorb(&facts);
                 let name = format!("column{}", at + 1);
                 let column = Column {
@@ -371,6 +370,7 @@ impl Judge<'_> {
                     None => {}
                     Some(known) => {
                         known.plain &= column.plain;
+                        self.unify(known.ty, column.ty)?;
                         known.ty = common_type(known.ty, column.ty);
                     }
                 }
@@ -398,6 +398,9 @@ impl Judge<'_> {
         };
         let left = self.select(larg, outer, env)?;
         let right = self.select(rarg, outer, env)?;
+        for (left, right) in left.columns.iter().zip(&right.columns) {
+            self.unify(left.ty, right.ty)?;
+        }
         let mut output = combine(left, right);
         let label = self.output_scope(&output);
         let names = [Item::new(label)];

@@ -6,6 +6,8 @@ use pg_query::protobuf::{Node, SubLink, SubLinkType};
 use super::compare;
 use super::expression::{Facts, computed};
 use super::names::{Scope, Ty};
+use super::operation::Operands;
+use super::select::Output;
 use super::{EntryId, Env, Judge, unsupported};
 use crate::deny::Denial;
 use crate::{rewrite, tree};
@@ -26,25 +28,24 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
         let kind = SubLinkType::try_from(link.sub_link_type).unwrap_or(SubLinkType::Undefined);
-        let compares = match kind {
-            SubLinkType::AnySublink | SubLinkType::AllSublink => {
-                if link.oper_name.is_empty() {
-                    true
-                } else {
-                    let unknown = (Ty::Unknown, Ty::Unknown);
-                    self.operator(&link.oper_name, unknown)?.is_some()
-                }
-            }
-            SubLinkType::ExistsSublink | SubLinkType::ExprSublink | SubLinkType::ArraySublink => {
-                true
-            }
+        match kind {
+            SubLinkType::AnySublink
+            | SubLinkType::AllSublink
+            | SubLinkType::ExistsSublink
+            | SubLinkType::ExprSublink
+            | SubLinkType::ArraySublink => {}
             SubLinkType::Undefined
             | SubLinkType::RowcompareSublink
             | SubLinkType::MultiexprSublink
             | SubLinkType::CteSublink => return Err(unsupported("this kind of subquery")),
+        }
+        let (mut facts, tests) = match link.testexpr.as_mut() {
+            Some(test) => {
+                let (facts, shape) = self.operand(test, scope, env)?;
+                (facts, shape.columns())
+            }
+            None => (Facts::default(), Vec::new()),
         };
-        let tests = self.test_types(link.testexpr.as_deref(), scope);
-        let mut facts = self.optional(link.testexpr.as_mut(), scope, env)?;
         let mark = self.entries.len();
         let Some(NodeEnum::SelectStmt(select)) =
             link.subselect.as_mut().and_then(|node| node.node.as_mut())
@@ -79,6 +80,7 @@ impl Judge<'_> {
         };
         facts.absorb(&inside);
         if matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink) {
+            let compares = self.tested(link, &tests, &output)?;
             let catalog = &self.bound.catalog;
             let safe = compares
                 && tests.len() == output.columns.len()
@@ -114,17 +116,28 @@ impl Judge<'_> {
         })
     }
 
-    fn test_types(&self, test: Option<&Node>, scope: &Scope<'_>) -> Vec<Ty> {
-        match test.and_then(|node| node.node.as_ref()) {
-            Some(NodeEnum::RowExpr(row)) => row
-                .args
+    /// The operator that compares each value with its column; without a name it is `=`.
+    fn tested(&self, link: &SubLink, tests: &[Ty], output: &Output) -> Result<bool, Denial> {
+        let paired = tests.len() == output.columns.len() && !output.open;
+        let columns = output.columns.iter().map(|column| column.ty);
+        let operands: Vec<Operands> = match paired {
+            true => tests
                 .iter()
-                .map(|arg| self.static_type(arg, scope))
+                .zip(columns)
+                .map(|(test, column)| Operands::new(*test, column))
                 .collect(),
-            Some(_) => test
-                .map(|node| vec![self.static_type(node, scope)])
-                .unwrap_or_default(),
-            None => Vec::new(),
+            false => vec![Operands::new(Ty::Unknown, Ty::Unknown)],
+        };
+        for column in &output.columns {
+            self.allow_operand(column.ty)?;
         }
+        if link.oper_name.is_empty() {
+            return self.comparison("=", &operands);
+        }
+        let mut own = true;
+        for operands in operands {
+            own &= self.operator(&link.oper_name, operands)?;
+        }
+        Ok(own)
     }
 }

@@ -69,7 +69,7 @@ impl Judge<'_> {
         array.map(|ty| ty.oid)
     }
 
-    fn find_type(&self, schema: Option<&str>, name: &str) -> Option<&Type> {
+    pub(super) fn find_type(&self, schema: Option<&str>, name: &str) -> Option<&Type> {
         let catalog = &self.bound.catalog;
         if let Some(schema) = schema {
             return catalog.types_named(name).find(|ty| ty.schema == schema);
@@ -91,28 +91,28 @@ impl Judge<'_> {
     /// A cast may call a function that somebody wrote (`CREATE CAST … WITH FUNCTION`), also one to
     /// a type of pg_catalog. Extensions' casts run no SQL: they count only where surely meant.
     pub(super) fn allow_cast(&self, from: Ty, to: Ty) -> Result<(), Denial> {
-        let catalog = &self.bound.catalog;
         let Ty::Known(target) = to else { return Ok(()) };
-        let element = catalog.type_by_oid(target).map_or(0, |ty| ty.element);
-        let casts = catalog.casts().iter();
-        for cast in casts.filter(|cast| cast.target == target || cast.target == element) {
+        let catalog = &self.bound.catalog;
+        // The columns of a row are cast one by one.
+        let found = catalog.type_by_oid(target);
+        let row = from != to && found.is_some_and(|ty| ty.kind == TypeKind::Composite);
+        for (cast, function) in catalog.calling_casts() {
+            let own = cast.extension.is_none();
             let meant = match from {
-                Ty::Known(source) => {
-                    let part = catalog.type_by_oid(source).map_or(0, |ty| ty.element);
-                    cast.source == source || cast.source == part
-                }
-                Ty::Unknown => cast.extension.is_none(),
+                Ty::Known(source) => self.is_made_of(source, cast.source, 0),
+                Ty::Builtin => own && self.is_builtin(cast.source),
+                Ty::Unknown => own,
                 Ty::Adaptable => false,
             };
-            if meant {
-                self.function_named(Some(&cast.function_schema), &cast.function)?;
+            if meant && self.is_made_of(target, cast.target, 0) || row && own {
+                self.allow_cast_function(function)?;
             }
         }
         Ok(())
     }
 
     /// Whether statements may write this type.
-    fn allow_type(&self, ty: &Type, shown: &str, depth: usize) -> Result<(), Denial> {
+    pub(super) fn allow_type(&self, ty: &Type, shown: &str, depth: usize) -> Result<(), Denial> {
         if depth > 16 {
             return Err(unknown_type(shown));
         }
@@ -149,10 +149,11 @@ impl Judge<'_> {
             },
             TypeKind::Pseudo => false,
         };
-        let casts = catalog.casts().iter().filter(|cast| cast.target == ty.oid);
-        for cast in casts {
-            self.function_named(Some(&cast.function_schema), &cast.function)?;
+        let casts = catalog.calling_casts();
+        for (_, function) in casts.filter(|(cast, _)| cast.target == ty.oid) {
+            self.allow_cast_function(function)?;
         }
+        self.allow_comparison(Ty::Known(ty.oid))?;
         if allowed {
             Ok(())
         } else {

@@ -53,8 +53,11 @@ impl Judge<'_> {
             items: &[],
             outer: None,
         };
-        self.function(function)?;
-        self.expressions(&mut function.args, &nowhere, &Env::default())?;
+        let mut given = Vec::with_capacity(function.args.len());
+        for arg in &mut function.args {
+            given.push(self.expression(arg, &nowhere, &Env::default())?.ty);
+        }
+        self.function(function, &given)?;
         self.findings
             .effects
             .extend([Effect::ClaimsLost, Effect::SearchPath]);

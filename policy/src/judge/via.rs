@@ -74,7 +74,7 @@ fn assignable(ty: Ty, via: &Via) -> bool {
         (Ty::Known(oid), "uuid") => oid == 2950,
         (Ty::Known(oid), "int8" | "int4" | "int2") => matches!(oid, 20 | 21 | 23),
         (Ty::Known(oid), _) => matches!(oid, 25 | 1043),
-        (Ty::Unknown, _) => false,
+        (Ty::Unknown | Ty::Builtin, _) => false,
     }
 }
 

@@ -106,6 +106,7 @@ fn catalog() -> CatalogParts {
         base: 0,
         extension: None,
         check_calls_function: false,
+        compared_by: Vec::new(),
     };
     let column = |number, name: &str, type_oid| Column {
         name: name.into(),

@@ -29,7 +29,7 @@ fn judge(sql: &str, shared: bool, listed: &[&str]) -> String {
         schema: "pg_catalog".to_owned(),
         name: (*name).to_owned(),
     };
-    policy.functions.allow = listed.iter().map(named).collect();
+    policy.functions.allow = listed.iter().map(|name| named(name).into()).collect();
     let catalog = Arc::new(testing::catalog());
     let engine = Engine::new(Arc::new(policy), catalog, crate::engine::Limits::default());
     let facts = SessionFacts {
