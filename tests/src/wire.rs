@@ -181,12 +181,18 @@ pub struct Client {
     pub key: (u32, Vec<u8>),
 }
 
+/// How long an answer is waited for: `PGWARDEN_PATIENCE` seconds, for machines that are busy.
+fn patience() -> Duration {
+    let given = std::env::var("PGWARDEN_PATIENCE").ok();
+    Duration::from_secs(given.and_then(|it| it.parse().ok()).unwrap_or(20))
+}
+
 impl Client {
     /// Only the socket: nothing is sent.
     pub fn raw(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(patience()))?;
         Ok(Self {
             stream,
             input: Vec::new(),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgwarden_config::settings::{ListenerTls, Settings};
 use pgwarden_tests::wire::{Client, bind_body, cancel, parse_body};
-use pgwarden_tests::world::{World, read_word};
+use pgwarden_tests::world::{World, read_word, token};
 
 fn until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
@@ -241,5 +241,33 @@ fn a_client_that_sends_no_more_gets_its_answers_and_leaves_nothing() {
         until("a free connection", || active(&world) == 0.0);
         let marks = world.superuser().query("SELECT count(*) FROM marks");
         assert_eq!(marks.ok().value().as_deref(), Some("0"), "{mode}");
+    }
+}
+
+#[test]
+fn who_leaves_while_it_waits_gives_its_place_up() {
+    for mode in ["transaction", "session"] {
+        let world = with_one_connection(mode, |settings| {
+            settings.pool.checkout_timeout = Duration::from_secs(60);
+        });
+        let waiting = || world.metric("pgwarden_waiting_clients");
+        let mut holder = world.session(1).unwrap();
+        holder.query("BEGIN").ok();
+        assert!(read_word(&mut holder, 1, 1, true).is_some());
+        let newcomers: Vec<Client> = (0..3)
+            .map(|_| {
+                let mut client = Client::raw(world.address()).unwrap();
+                // What the server says to this is not known: it takes a connection to log in.
+                let parameters = [("user", "a"), ("database", "world"), ("TimeZone", "UTC")];
+                client.send_startup(&parameters);
+                assert_eq!(client.read().unwrap().tag, b'R');
+                client.send(b'p', &[token(2).as_bytes(), b"\0"].concat());
+                client
+            })
+            .collect();
+        until("waiting", || waiting() == 3.0);
+        drop(newcomers);
+        until("end of the waiting", || waiting() == 0.0);
+        holder.query("COMMIT").ok();
     }
 }

@@ -98,6 +98,8 @@ fn start(mode: &str, server: &str, address: SocketAddr) -> Running {
         settings.listen[0].address = address;
         settings.listen[0].reuse_port = true;
         settings.limits.drain_timeout = Duration::from_secs(2);
+        // On a busy machine a login may take long; none may end without a word.
+        settings.limits.handshake_timeout = Duration::from_secs(60);
         for database in settings.databases.named.values_mut() {
             database.max_server_connections = if mode == "session" { 60 } else { 10 };
         }

@@ -31,6 +31,21 @@ impl ClientStream {
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
+
+    /// Ends when the client leaves: it closes its side, or says Terminate, with nothing before that.
+    /// Whatever else it has sent hides that it leaves, and so does TLS.
+    pub(crate) async fn left(&self) {
+        let (socket, terminate) = match self {
+            Self::Plain(socket) => (socket, Some(b'X')),
+            Self::Tls(stream) => (stream.get_ref().0, None),
+        };
+        let mut next = [0];
+        let got = socket.peek(&mut next).await;
+        let stays = matches!(got, Ok(1..)) && next.first().copied() != terminate;
+        if stays {
+            std::future::pending().await
+        }
+    }
 }
 
 impl AsyncRead for ClientStream {

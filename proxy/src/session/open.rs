@@ -101,7 +101,13 @@ pub(super) async fn connect(entrant: Entrant, proxy: &Arc<Proxy>) -> Result<Rela
         session,
         way,
     } = entrant;
-    let (server, cancel) = match reach(&way, &session, minor, proxy).await {
+    let reached = tokio::select! {
+        biased;
+        reached = reach(&way, &session, minor, proxy) => reached,
+        // Its place in the queue is another's.
+        () = stream.left() => return Err(Ended::Socket),
+    };
+    let (server, cancel) = match reached {
         Ok(reached) => reached,
         Err(refusal) => return Err(frontend::refuse_by(stream, &refusal).await),
     };
