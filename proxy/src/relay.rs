@@ -5,18 +5,19 @@
 //! write, so a slow reader never grows memory. Whatever was worked off is written together before
 //! anything is waited for.
 
+mod buffers;
 mod checkout;
 mod frames;
 mod news;
 mod rarely;
 
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,18 +29,13 @@ use crate::session::{Session, Stop, Taken};
 use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
+use buffers::READ_BYTES;
 pub(crate) use checkout::Way;
 use checkout::{Checkout, arrival};
 use news::{News, Newsfeed};
 
 /// A side with so much to write stops the other from being read.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
-
-/// How much of the client is read at once.
-const READ_BYTES: usize = 4 << 10;
-
-/// Buffers of idle sessions are given back when they are larger.
-const KEPT_BYTES: usize = 8 << 10;
 
 /// A client that has stopped sending gets its answers for this long.
 const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
@@ -67,6 +63,8 @@ pub(crate) struct Relay {
     losses: u32,
     /// How much of a frame of the server is still to be relayed.
     passing: usize,
+    /// Frames of the server wait until the client has read what came before: no more are read.
+    held: bool,
     session: Session,
     message_bytes: usize,
     /// The cancel key; void when the session ends.
@@ -111,6 +109,7 @@ impl Relay {
             wanting: false,
             losses: 0,
             passing: 0,
+            held: false,
             message_bytes: session.message_bytes(),
             session,
             cancel,
@@ -370,6 +369,7 @@ impl Relay {
             server: Some(lease),
             session,
             passing,
+            held,
             ..
         } = self
         else {
@@ -378,6 +378,7 @@ impl Relay {
         let inbox = lease.inbox();
         let (worked, result) = frames::relay(inbox, session, passing);
         inbox.advance(worked);
+        *held = session.output().len() >= OUTPUT_BYTES_MAX && !inbox.is_empty();
         result.map(|()| worked > 0)
     }
 
@@ -399,7 +400,7 @@ impl Relay {
                     Poll::Ready(Err(_)) | Poll::Pending => {}
                 }
             }
-            if self.session.output().len() < OUTPUT_BYTES_MAX {
+            if !self.held && self.session.output().len() < OUTPUT_BYTES_MAX {
                 match Backend::poll_fill(lease, cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerGone),
                     Poll::Ready(Ok(_)) => moved = true,
@@ -442,45 +443,6 @@ impl Relay {
         match frame::header(&self.from_client) {
             Ok(Some(header)) => self.from_client.len() < header.frame().max(READ_BYTES),
             _ => true,
-        }
-    }
-
-    fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.client.poll_read_ready(cx)?.is_ready() {
-            self.from_client.reserve(READ_BYTES);
-            let read = pin!(self.client.read_buf(&mut self.from_client)).poll(cx);
-            if read.is_ready() {
-                return read;
-            }
-        }
-        if self.from_client.is_empty() {
-            // An idle session keeps no buffer.
-            self.from_client = BytesMut::new();
-        }
-        Poll::Pending
-    }
-
-    fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let out = self.session.output();
-        while !out.is_empty() {
-            let written = ready!(Pin::new(&mut self.client).poll_write(cx, out))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            out.advance(written);
-        }
-        Pin::new(&mut self.client).poll_flush(cx)
-    }
-
-    /// An idle session keeps no large buffer.
-    fn release_buffers(&mut self) {
-        if !self.session.is_settled() {
-            return;
-        }
-        for buffer in [&mut self.from_client, self.session.output()] {
-            if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
-                *buffer = BytesMut::new();
-            }
         }
     }
 

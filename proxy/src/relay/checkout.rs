@@ -32,7 +32,7 @@ impl Relay {
         let target = lease.cancel_target().clone();
         self.cancel.slot().attach(target);
         self.session.attach(lease.carried());
-        self.passing = 0;
+        (self.passing, self.held) = (0, false);
         self.server = Some(lease);
     }
 
