@@ -14,7 +14,11 @@ use crate::generator::{Generator, Statement};
 use crate::oracle::{Direct, Outcome, Subject as _, compare};
 use crate::pair::{Pair, rows};
 use crate::proxy::session;
+use crate::shrink;
 use crate::wire::Reply;
+
+/// How many differences of a run are made smaller; each takes some seconds.
+const SHRUNK_MAX: usize = 5;
 
 /// Who writes the statement of an index.
 pub fn tenant_of(index: u64) -> Tenant {
@@ -34,6 +38,7 @@ pub fn through_the_engine(seed: u64, indexes: impl Iterator<Item = u64>) -> Repo
     let arena = Arena::take();
     let mut pairs: Vec<(Tenant, Pair)> = Vec::new();
     let mut report = Report::default();
+    let mut shrunk = 0;
     for index in indexes {
         let tenant = tenant_of(index);
         let statement = Generator::statement(seed, index, tenant);
@@ -44,22 +49,44 @@ pub fn through_the_engine(seed: u64, indexes: impl Iterator<Item = u64>) -> Repo
                 pairs.len() - 1
             }
         };
-        let pair = &mut pairs[at].1;
-        let result = catch_unwind(AssertUnwindSafe(|| pair.run(&statement)));
-        match result {
-            Ok((outcome, rows)) => report.note(&statement, &place(seed, index), outcome, rows),
-            Err(panic) => {
-                pairs.remove(at);
-                report.note(
-                    &statement,
-                    &place(seed, index),
-                    Outcome::Different(panic_text(panic.as_ref())),
-                    0,
-                );
-            }
+        let (mut outcome, rows, alive) = try_pair(&mut pairs[at].1, &statement);
+        if !alive {
+            pairs.remove(at);
         }
+        if let Outcome::Different(why) = &mut outcome
+            && shrunk < SHRUNK_MAX
+        {
+            shrunk += 1;
+            let smallest = smallest(&arena, tenant, &statement);
+            *why = format!("{why}\n  shrunk to {smallest}");
+        }
+        report.note(&statement, &place(seed, index), outcome, rows);
     }
     report
+}
+
+/// Runs a statement; false at last if the connections are of no use any more.
+fn try_pair(pair: &mut Pair, statement: &Statement) -> (Outcome, usize, bool) {
+    match catch_unwind(AssertUnwindSafe(|| pair.run(statement))) {
+        Ok((outcome, rows)) => (outcome, rows, true),
+        Err(panic) => (Outcome::Different(panic_text(panic.as_ref())), 0, false),
+    }
+}
+
+/// A smaller statement that differs, too.
+fn smallest(arena: &Arena, tenant: Tenant, statement: &Statement) -> String {
+    let mut pair = Pair::new(arena, tenant);
+    shrink::statement(&statement.sql, |sql| {
+        let smaller = Statement {
+            sql: sql.to_owned(),
+            ..statement.clone()
+        };
+        let (outcome, _, alive) = try_pair(&mut pair, &smaller);
+        if !alive {
+            pair = Pair::new(arena, tenant);
+        }
+        matches!(outcome, Outcome::Different(_))
+    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

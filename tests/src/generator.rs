@@ -5,13 +5,17 @@
 //! the joined rows. Expressions that blow up on organisation b's rows are sprinkled everywhere;
 //! on the own rows none of them fails, so any error they raise is a leak of evaluation order.
 
+mod aggregate;
 mod class;
 mod copy;
 mod cursor;
 mod expression;
+mod from;
+mod json;
 mod merge;
 mod prepared;
 mod query;
+mod recursive;
 mod script;
 mod tables;
 mod temporary;
@@ -115,11 +119,16 @@ impl Generator {
     pub fn statement(seed: u64, index: u64, tenant: Tenant) -> Statement {
         let mut generator = Self::new(seed, index, tenant);
         let writes = generator.random.chance(25);
-        let sql = if writes {
+        let mut sql = if writes {
             generator.write()
         } else {
             generator.top_select()
         };
+        // Estimates tell of foreign rows: it must be refused.
+        if generator.random.chance(1) {
+            generator.hostile = true;
+            sql = format!("EXPLAIN {sql}");
+        }
         Statement {
             sql,
             writes,

@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod random;
 pub mod runner;
 pub mod server;
+pub mod shrink;
 pub mod watched;
 pub mod wire;
 pub mod world;

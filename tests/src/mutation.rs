@@ -10,6 +10,8 @@ mod template;
 pub use mutants::{Harm, MUTANTS, Mutant};
 pub use template::{Template, tokens};
 
+use crate::fixture::Tenant;
+
 /// All texts that a mutant makes of a rewritten one, whose first hidden parameter has this number.
 pub fn broken(mutant: &Mutant, text: &str, first_hidden: u16) -> Vec<String> {
     let tokens = tokens(text);
@@ -26,4 +28,21 @@ pub fn broken(mutant: &Mutant, text: &str, first_hidden: u16) -> Vec<String> {
         }
     }
     found
+}
+
+/// A text with the session's values in place of its parameters, whose slots are `hidden`; a parameter too
+/// far is another tenant's value.
+pub fn filled(text: &str, hidden: &[usize], tenant: Tenant) -> String {
+    let value = |token: &String| {
+        let Some(number) = token.strip_prefix('$') else {
+            return token.clone();
+        };
+        let slot = number.parse().ok().and_then(|n: usize| hidden.get(n - 1));
+        match slot {
+            Some(0) => format!("'{}'", tenant.org()),
+            Some(_) => format!("'{}'", tenant.user()),
+            None => format!("'{}'", Tenant::B.org()),
+        }
+    };
+    tokens(text).iter().map(value).collect::<Vec<_>>().join(" ")
 }

@@ -11,10 +11,16 @@
 )]
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pgwarden_tests::duel::{Report, scripts, through_the_engine, through_the_proxy};
+use pgwarden_tests::engine::Judged;
 use pgwarden_tests::fixture::{Arena, Tenant};
 use pgwarden_tests::generator::Generator;
+use pgwarden_tests::mutation::{MUTANTS, broken, filled};
+use pgwarden_tests::oracle::Outcome;
+use pgwarden_tests::pair::Pair;
+use pgwarden_tests::shrink;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -115,11 +121,12 @@ fn the_generator_writes_what_postgresql_understands() {
     session.query("SET statement_timeout = 1000").ok();
     for index in 0..count {
         let statement = Generator::statement(seed(), index, Tenant::A);
+        if statement.hostile {
+            continue;
+        }
         session.query("BEGIN").ok();
         let reply = session.query(&statement.sql);
-        if let Some(error) = &reply.error
-            && !statement.hostile
-        {
+        if let Some(error) = &reply.error {
             let entry = errors
                 .entry(format!("{} {}", error.code(), error.message()))
                 .or_default();
@@ -137,4 +144,60 @@ fn the_generator_writes_what_postgresql_understands() {
         failed * 100 < usize::try_from(count).unwrap() * 3,
         "{failed} of {count}"
     );
+}
+
+/// How long a statement must be for the test below, and how long what is left of it may be, in bytes.
+const LONG_MIN: usize = 400;
+const SHRUNK_MAX: usize = 120;
+
+/// The rewriter is broken as the mutation suite breaks it; the statements that show it are made smaller.
+#[test]
+fn a_statement_that_shows_a_fault_is_made_smaller() {
+    let arena = Arena::take();
+    let mut broken = Broken {
+        session: Judged::new(&arena, Tenant::A),
+        pair: Pair::new(&arena, Tenant::A),
+        arena,
+    };
+    let statements = (0..400).map(|index| Generator::statement(5, index, Tenant::A));
+    let long = statements.filter(|it| !it.writes && it.sql.len() > LONG_MIN);
+    let differing: Vec<_> = long.filter(|it| broken.differs(&it.sql)).take(3).collect();
+    assert_eq!(differing.len(), 3, "too few statements show the fault");
+    for statement in differing {
+        let smallest = shrink::statement(&statement.sql, |sql| broken.differs(sql));
+        println!("{smallest}");
+        assert!(broken.differs(&smallest), "{smallest}");
+        assert!(smallest.len() < SHRUNK_MAX, "{smallest}");
+    }
+}
+
+/// An engine whose first predicate is always true.
+struct Broken {
+    session: Judged,
+    pair: Pair,
+    arena: Arena,
+}
+
+impl Broken {
+    fn differs(&mut self, sql: &str) -> bool {
+        let Some(text) = self.rewritten(sql) else {
+            return false;
+        };
+        let run = || self.pair.compare(&text, sql, false).0;
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(outcome) => matches!(outcome, Outcome::Different(_)),
+            Err(_) => {
+                self.pair = Pair::new(&self.arena, Tenant::A);
+                true
+            }
+        }
+    }
+
+    fn rewritten(&mut self, sql: &str) -> Option<String> {
+        let fault = MUTANTS.iter().find(|it| it.name == "predicate OR true");
+        let fault = fault.expect("it is in the list");
+        let rewriting = self.session.rewriting(sql).ok()??;
+        let texts = broken(fault, &rewriting.text, rewriting.own + 1);
+        Some(filled(texts.first()?, rewriting.hidden(), Tenant::A))
+    }
 }

@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+use std::collections::BTreeMap;
+
 use pgwarden_tests::engine::Judged;
 use pgwarden_tests::fixture::{Arena, Tenant, major_version, script, server, superuser};
 
@@ -24,6 +26,36 @@ const PSQL: &str = include_str!("../fixtures/psql_15.sql");
 /// What of it is refused, and why: sizes count every tenant's rows (`\dt+`), places belong to the
 /// server (`\db`), settings of roles may hold signing keys (`\drds`).
 const REFUSED: &[&str] = &["pg_table_size", "pg_tablespace_location", "setconfig"];
+
+/// What newer servers have and `functions.sql` would allow, but nobody has asked for: unknown, hence denied.
+const UNASKED: &[&str] = &[
+    "bytea",
+    "bytea_larger",
+    "bytea_smaller",
+    "has_largeobject_privilege",
+    "hashbool",
+    "hashboolextended",
+    "hashbytea",
+    "hashbyteaextended",
+    "hashcid",
+    "hashcidextended",
+    "hashdate",
+    "hashdateextended",
+    "hashxid",
+    "hashxid8",
+    "hashxid8extended",
+    "hashxidextended",
+    "icu_unicode_version",
+    "jsonb_populate_record_valid",
+    "pg_column_toast_chunk_id",
+    "pg_get_acl",
+    "pg_numa_available",
+    "pg_split_walfile_name",
+    "record_larger",
+    "record_smaller",
+    "timestamptz_hash",
+    "timestamptz_hash_extended",
+];
 
 /// `functions.sql` and psql's queries are of this version; others have names of their own.
 const GENERATED_ON: u32 = 15;
@@ -63,6 +95,51 @@ fn the_list_of_operators_is_what_the_server_has() {
         .collect();
     let listed: Vec<&str> = OPERATORS.lines().collect();
     assert_eq!(live, listed, "run operators.sql again");
+}
+
+/// What newer servers have beyond the list is unknown, hence denied, unless the engine names it; what the
+/// list allows has not become worse.
+#[test]
+fn what_newer_servers_add_is_denied_or_named() {
+    let mut admin = superuser(server().address(), "postgres");
+    if major_version(&admin) <= GENERATED_ON {
+        return;
+    }
+    let reply = script(&mut admin, GENERATOR);
+    let rows = reply.results.last().map_or(&[][..], |result| &result.rows);
+    let live = rows
+        .iter()
+        .map(|row| String::from_utf8(row[0].clone().unwrap()).unwrap());
+    let live: BTreeMap<String, String> = live
+        .filter_map(|line| {
+            let (class, name) = line.split_once(' ')?;
+            Some((name.to_owned(), class.to_owned()))
+        })
+        .collect();
+    let listed: BTreeMap<&str, &str> = FUNCTIONS
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(class, name)| (name, class))
+        .collect();
+    // What was allowed on the older server must not have become what the rules deny.
+    let turned: Vec<_> = listed
+        .iter()
+        .filter(|(name, class)| **class != "d" && live.get(**name).is_some_and(|now| now == "d"))
+        .collect();
+    assert!(turned.is_empty(), "denied by the rules now: {turned:?}");
+    // Leakproof on the older one, and not on this one.
+    let leaky: Vec<_> = listed
+        .iter()
+        .filter(|(name, class)| **class == "l" && live.get(**name).is_some_and(|now| now != "l"))
+        .collect();
+    assert!(leaky.is_empty(), "no longer leakproof: {leaky:?}");
+    let named = |name: &str| SETS.contains(&format!("(\"{name}\", Class::"));
+    let unnamed: Vec<_> = live
+        .iter()
+        .filter(|(name, class)| !listed.contains_key(name.as_str()) && *class != "d")
+        .filter(|(name, _)| !named(name) && !UNASKED.contains(&name.as_str()))
+        .collect();
+    assert!(unnamed.is_empty(), "neither denied nor named: {unnamed:?}");
 }
 
 /// What may be called and gives several rows in the select list.

@@ -19,7 +19,7 @@ use pgwarden_policy::DenyReason;
 use pgwarden_tests::cases::{Case, Expectation, Step, read_all};
 use pgwarden_tests::engine::{Judged, engine_with};
 use pgwarden_tests::fixture::{Arena, Tenant, server_version};
-use pgwarden_tests::mutation::{Harm, MUTANTS, Mutant, broken, tokens};
+use pgwarden_tests::mutation::{Harm, MUTANTS, Mutant, broken, filled};
 use pgwarden_tests::oracle::Outcome;
 use pgwarden_tests::pair::Pair;
 use pgwarden_tests::proxy::policy_with;
@@ -209,20 +209,4 @@ fn harm(outcomes: &Outcomes<'_>) -> Option<String> {
         }
     }
     None
-}
-
-/// A text with the session's values in place of the parameters; one too far is another tenant's.
-fn filled(text: &str, hidden: &[usize], tenant: Tenant) -> String {
-    let value = |token: &String| {
-        let Some(number) = token.strip_prefix('$') else {
-            return token.clone();
-        };
-        let slot = number.parse().ok().and_then(|n: usize| hidden.get(n - 1));
-        match slot {
-            Some(0) => format!("'{}'", tenant.org()),
-            Some(_) => format!("'{}'", tenant.user()),
-            None => format!("'{}'", Tenant::B.org()),
-        }
-    };
-    tokens(text).iter().map(value).collect::<Vec<_>>().join(" ")
 }

@@ -123,6 +123,11 @@ impl Judge<'_> {
                 let id = self.xml_table(range, level, &lateral, env)?;
                 Ok(vec![Item::new(id)])
             }
+            // The word means nothing there, and gets lost when the tree is written out.
+            Some(NodeEnum::JsonTable(table)) if table.lateral => {
+                Err(unsupported("LATERAL before JSON_TABLE")
+                    .hint("Leave LATERAL out: JSON_TABLE sees what stands before it."))
+            }
             Some(NodeEnum::JsonTable(table)) => {
                 let mut facts =
                     self.json_value(table.context_item.as_deref_mut(), &lateral, env)?;

@@ -204,12 +204,23 @@ impl Judge<'_> {
             level = current.outer;
         }
         if open.is_empty() {
+            self.refuse_old_and_new(name)?;
             return Err(unknown_column(name));
         }
         Ok(Reading {
             entries: open,
             ..Reading::default()
         })
+    }
+
+    /// What no FROM item is called: in RETURNING the row before and after, since PostgreSQL 18.
+    fn refuse_old_and_new(&self, name: &str) -> Result<(), Denial> {
+        let known = self.bound.catalog.parts().server_version_num >= 180_000;
+        match known && matches!(name, "old" | "new") {
+            true => Err(unsupported("OLD and NEW in RETURNING")
+                .hint("Return the columns by the table's own name.")),
+            false => Ok(()),
+        }
     }
 
     fn has_system_column(&self, entry: &super::Entry, name: &str) -> bool {
@@ -287,6 +298,7 @@ impl Judge<'_> {
         scope: &Scope<'_>,
     ) -> Result<Reading, Denial> {
         let Some(id) = self.find_item(schema, qualifier, scope) else {
+            self.refuse_old_and_new(qualifier)?;
             // `column.field` of a composite column: PostgreSQL wants parentheses for that, so this
             // is a name that does not exist.
             return Err(Denial {
@@ -389,8 +401,11 @@ impl Judge<'_> {
         let items: Vec<Item> = match qualifier {
             None => scope.items.to_vec(),
             Some((schema, name)) => {
-                let id = self.find_item(schema, name, scope);
-                vec![Item::new(id.ok_or_else(|| unknown_column(name))?)]
+                let Some(id) = self.find_item(schema, name, scope) else {
+                    self.refuse_old_and_new(name)?;
+                    return Err(unknown_column(name));
+                };
+                vec![Item::new(id)]
             }
         };
         for item in items {

@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Report, panic_text, tenant_of};
+use super::{Report, SHRUNK_MAX, panic_text, tenant_of};
 use crate::fixture::{Arena, Tenant, contents_of, script, server, set_claims, superuser};
 use crate::generator::{Generator, Statement, Step};
 use crate::oracle::{Outcome, compare};
 use crate::pair::rows;
 use crate::proxy::session;
+use crate::shrink;
 use crate::wire::{Client, Reply};
 
 /// The two sessions that a script runs in.
@@ -121,39 +122,73 @@ impl Tables {
 
 /// Runs scripts of a seed through the proxy. Every other one speaks the extended protocol.
 pub fn scripts(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
-    let arena = Arena::take();
-    let mut tables = Tables::new(&arena);
-    let mut open: Vec<Sides> = Vec::new();
+    let mut stage = Stage::new();
     let mut report = Report::default();
     for index in indexes {
         let tenant = tenant_of(index);
-        let mut sides = match open.iter().position(|it| it.tenant == tenant) {
-            Some(at) => open.swap_remove(at),
-            None => Sides::open(&arena, tenant),
-        };
         let steps = Generator::script(seed, index, tenant);
-        let whole = play(&mut sides, &steps, index % 2 == 1, &mut report, |at| {
-            let before: Vec<_> = steps[..at].iter().map(|it| it.sql.as_str()).collect();
-            format!(
-                "seed {seed} script {index} step {at} as {tenant:?}, after\n    {}",
-                before.join(";\n    ")
-            )
+        let extended = index % 2 == 1;
+        let known = report.different.len();
+        stage.run(tenant, &steps, extended, &mut report, |at| {
+            format!("seed {seed} script {index} step {at} as {tenant:?}")
         });
-        if whole && catch_unwind(AssertUnwindSafe(|| sides.clean())).is_ok() {
-            open.push(sides);
-        }
-        if steps.iter().any(|step| step.writes) {
-            if whole && tables.differ() {
-                let all: Vec<_> = steps.iter().map(|it| it.sql.as_str()).collect();
-                report.different.push(format!(
-                    "seed {seed} script {index}\n    {}\n  tables differ afterwards",
-                    all.join(";\n    ")
-                ));
-            }
-            tables.restore();
+        if report.different.len() > known && known < SHRUNK_MAX {
+            let smallest = shrink::list(&steps, |steps| {
+                let mut again = Report::default();
+                stage.run(tenant, steps, extended, &mut again, |_| String::new());
+                !again.different.is_empty()
+            });
+            let texts: Vec<_> = smallest.iter().map(|it| it.sql.as_str()).collect();
+            let shrunk = format!("\n  shrunk to\n    {}", texts.join(";\n    "));
+            report.different[known] += &shrunk;
         }
     }
     report
+}
+
+/// The databases, and the sessions that are open on them.
+struct Stage {
+    arena: Arena,
+    tables: Tables,
+    open: Vec<Sides>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let arena = Arena::take();
+        let tables = Tables::new(&arena);
+        Self {
+            arena,
+            tables,
+            open: Vec::new(),
+        }
+    }
+
+    /// Runs a script, and puts back what it wrote.
+    fn run(
+        &mut self,
+        tenant: Tenant,
+        steps: &[Step],
+        extended: bool,
+        report: &mut Report,
+        place: impl Fn(usize) -> String,
+    ) {
+        let mut sides = match self.open.iter().position(|it| it.tenant == tenant) {
+            Some(at) => self.open.swap_remove(at),
+            None => Sides::open(&self.arena, tenant),
+        };
+        let alike = play(&mut sides, steps, extended, report, &place);
+        if alike && catch_unwind(AssertUnwindSafe(|| sides.clean())).is_ok() {
+            self.open.push(sides);
+        }
+        if steps.iter().any(|step| step.writes) {
+            if alike && self.tables.differ() {
+                let different = format!("{}\n  tables differ afterwards", place(steps.len()));
+                report.different.push(different);
+            }
+            self.tables.restore();
+        }
+    }
 }
 
 /// Plays a script up to the first step that says nothing about those after it. Gives whether the two

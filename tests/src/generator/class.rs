@@ -7,7 +7,9 @@ pub fn class_of(sql: &str) -> &'static str {
     let sql = sql.trim_start_matches('(');
     let first = sql.split([' ', '(']).next().unwrap_or_default();
     match first {
-        "WITH" if is_write(sql) => "WITH … UPDATE, DELETE",
+        "EXPLAIN" => "EXPLAIN",
+        "WITH" if sql.starts_with("WITH RECURSIVE") => "WITH RECURSIVE",
+        "WITH" if is_write(sql) => "WITH … INSERT, UPDATE, DELETE",
         "WITH" => "WITH … SELECT",
         "SELECT" | "VALUES" | "TABLE" if sql.contains(" INTO TEMP ") => "SELECT INTO",
         "SELECT" | "VALUES" | "TABLE" => "SELECT",
@@ -34,7 +36,10 @@ pub fn class_of(sql: &str) -> &'static str {
 }
 
 fn is_write(sql: &str) -> bool {
-    sql.starts_with("WITH x AS (UPDATE") || sql.starts_with("WITH x AS (DELETE")
+    let body = sql.strip_prefix("WITH x AS (").unwrap_or_default();
+    ["INSERT", "UPDATE", "DELETE"]
+        .iter()
+        .any(|word| body.starts_with(word))
 }
 
 /// What is special about the relations of a statement.
@@ -52,6 +57,9 @@ pub fn features_of(sql: &str) -> Vec<&'static str> {
     }
     if names(&["knowledge_base_chunks"]) {
         found.push("over a table by its parent");
+    }
+    if names(&["shifts"]) {
+        found.push("over a table with two keys");
     }
     if sql.contains("temp_") {
         found.push("over a temporary table");

@@ -104,10 +104,7 @@ impl Generator {
                 "({} + interval '1 hour')",
                 self.expression(Kind::Time, scope, depth - 1)
             ),
-            Kind::Json => format!(
-                "({} || '{{\"z\": 1}}'::jsonb)",
-                self.expression(Kind::Json, scope, depth - 1)
-            ),
+            Kind::Json => self.computed_json(scope, depth),
             Kind::Tags => format!(
                 "array_append({}, 'y')",
                 self.expression(Kind::Tags, scope, depth - 1)
@@ -218,7 +215,7 @@ impl Generator {
         if depth == 0 {
             return self.comparison(scope, 0);
         }
-        match self.random.below(14) {
+        match self.random.below(16) {
             0 | 1 => format!(
                 "({} AND {})",
                 self.condition(scope, depth - 1),
@@ -265,6 +262,8 @@ impl Generator {
                 let value = self.expression(Kind::Int, scope, depth - 1);
                 format!("({value} BETWEEN 1 AND {})", self.literal(Kind::Int))
             }
+            13 => self.json_condition(scope, depth - 1),
+            14 => self.quantified(scope, depth),
             12 => {
                 let kind = self.common_kind();
                 let left = self.expression(kind, scope, depth - 1);
@@ -274,6 +273,28 @@ impl Generator {
                 )
             }
             _ => self.comparison(scope, depth - 1),
+        }
+    }
+
+    /// A row, or an array's or a query's every element, beside a value.
+    fn quantified(&mut self, scope: &[Relation], depth: usize) -> String {
+        let kind = self.common_kind();
+        let left = self.expression(kind, scope, 0);
+        let list: Vec<_> = (0..=self.random.below(2))
+            .map(|_| self.literal(kind))
+            .collect();
+        let word = *self.random.pick(&["= ANY", "<> ALL"]);
+        match self.random.below(3) {
+            0 => format!("({left} {word} (ARRAY[{}]))", list.join(", ")),
+            1 if depth > 1 => {
+                let query = self.subquery(&[kind], scope, depth - 1);
+                format!("({left} {word} ({query}))")
+            }
+            _ => {
+                let second = self.expression(Kind::Text, scope, 0);
+                let (one, two) = (self.literal(kind), self.literal(Kind::Text));
+                format!("(({left}, {second}) IS DISTINCT FROM ({one}, {two}))")
+            }
         }
     }
 

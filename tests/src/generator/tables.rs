@@ -291,6 +291,21 @@ pub(crate) const TABLES: &[Table] = &[
         conflict: None,
     },
     Table {
+        name: "shifts",
+        columns: &[
+            ("id", Int),
+            ("org_id", Uuid),
+            ("user_id", Uuid),
+            ("hours", Int),
+            ("label", Text),
+        ],
+        bombs: &[("label", Bomb::Number)],
+        tenant: Some("org_id"),
+        key: Some("id"),
+        free: &["hours", "label"],
+        conflict: Some("id"),
+    },
+    Table {
         name: "plans",
         columns: &[("id", Int), ("name", Text), ("price", Numeric)],
         bombs: &[],

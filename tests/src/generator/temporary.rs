@@ -1,7 +1,7 @@
 //! Temporary tables: made empty or from a query, filled from scoped tables, changed, dropped, and undone
 //! by rollbacks. Some take the name of a scoped table.
 
-use super::query::columns;
+use super::from::columns;
 use super::script::Script;
 use super::tables::TABLES;
 use super::{Generator, Kind, Relation};

@@ -12,6 +12,12 @@ impl Generator {
         if self.random.chance(15) {
             return self.merge();
         }
+        if self.random.chance(8) {
+            return self.insert_elsewhere();
+        }
+        if self.random.chance(6) {
+            return self.two_writes();
+        }
         match self.random.below(10) {
             0..4 => self.insert(),
             4..8 => self.update(),
@@ -21,10 +27,10 @@ impl Generator {
     }
 
     fn write_in_cte(&mut self) -> String {
-        let (body, table) = if self.random.chance(60) {
-            self.update()
-        } else {
-            self.delete()
+        let (body, table) = match self.random.below(10) {
+            0..2 => self.insert(),
+            2..7 => self.update(),
+            _ => self.delete(),
         };
         let body = body
             .split(" RETURNING ")
@@ -47,6 +53,69 @@ impl Generator {
         format!(
             "WITH x AS ({body} RETURNING {}) SELECT x.*, {value} FROM x WHERE {filter}",
             names.join(", ")
+        )
+    }
+
+    /// Two tables are changed by one statement; neither change sees the other.
+    fn two_writes(&mut self) -> String {
+        let (one, first) = self.update();
+        let (two, second) = loop {
+            let (text, table) = self.delete();
+            let related =
+                |table: &Table| ["notes", "events", "knowledge"].map(|it| table.name.contains(it));
+            // A child's rows are its parent's, and some keys cascade.
+            if table.name != first.name && related(table) != related(first) {
+                break (text, table);
+            }
+        };
+        let columns = |table: &Table, body: &str| {
+            let target = body_target(body);
+            let names = table
+                .columns
+                .iter()
+                .map(|(name, _)| format!("{target}.{name}"));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let [one, two] = [(one, first), (two, second)].map(|(text, table)| {
+            let body = text
+                .split(" RETURNING ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            format!("{body} RETURNING {}", columns(table, &body))
+        });
+        format!("WITH x AS ({one}), y AS ({two}) SELECT (SELECT count(*) FROM x), y.* FROM y")
+    }
+
+    /// Into a table that is scoped by its parent, and into partitions.
+    fn insert_elsewhere(&mut self) -> String {
+        let id = 6000 + self.random.below(90);
+        if self.random.chance(50) {
+            let document = 1 + self.random.below(40);
+            let content = self.literal(Kind::Text);
+            let source = if self.random.chance(70) {
+                format!("VALUES ({id}, {document}, {content})")
+            } else {
+                format!(
+                    "SELECT 6100 + d.id, d.id, d.title FROM knowledge_base_documents d WHERE d.id <> {document}"
+                )
+            };
+            return format!(
+                "INSERT INTO knowledge_base_chunks (id, document_id, content) {source} RETURNING id, content"
+            );
+        }
+        let name = *self
+            .random
+            .pick(&["events", "events", "events_2025", "events_2026"]);
+        let year = [2025, 2026, 2026, 2027][self.random.below(4)];
+        let kind = self.literal(Kind::Text);
+        let org = match self.random.below(4) {
+            0 => "DEFAULT".to_owned(),
+            _ => format!("'{}'", self.tenant.org()),
+        };
+        format!(
+            "INSERT INTO {name} (id, org_id, at, kind) VALUES ({id}, {org}, '{year}-03-0{}', {kind}) RETURNING *",
+            1 + self.random.below(9)
         )
     }
 
@@ -201,8 +270,9 @@ impl Generator {
         }
         let (from, all) = self.joined_target(&scope, "FROM");
         let filter = self.condition(&all, 2);
+        let only = self.only(table);
         let mut text = format!(
-            "UPDATE {mention} SET {}{from} WHERE {filter}",
+            "UPDATE {only}{mention} SET {}{from} WHERE {filter}",
             set.join(", ")
         );
         text += &self.returning(table, &alias);
@@ -218,9 +288,18 @@ impl Generator {
         }];
         let (using, all) = self.joined_target(&scope, "USING");
         let filter = self.condition(&all, 2);
-        let mut text = format!("DELETE FROM {mention}{using} WHERE {filter}");
+        let only = self.only(table);
+        let mut text = format!("DELETE FROM {only}{mention}{using} WHERE {filter}");
         text += &self.returning(table, &alias);
         (text, table)
+    }
+
+    fn only(&mut self, table: &Table) -> &'static str {
+        let often = if table.name == "notes" { 30 } else { 3 };
+        if self.random.chance(often) {
+            return "ONLY ";
+        }
+        ""
     }
 
     pub(super) fn mention(&mut self, table: &Table) -> (String, String) {
@@ -271,6 +350,8 @@ fn body_target(body: &str) -> String {
     let rest = body
         .strip_prefix("UPDATE ")
         .or_else(|| body.strip_prefix("DELETE FROM "))
+        .or_else(|| body.strip_prefix("INSERT INTO "))
+        .map(|rest| rest.strip_prefix("ONLY ").unwrap_or(rest))
         .unwrap_or(body);
     let name = match rest.strip_prefix('"').and_then(|inside| inside.find('"')) {
         Some(end) => &rest[..end + 2],
