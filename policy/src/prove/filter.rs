@@ -56,7 +56,8 @@ impl<'a> Walk<'a> {
         for (original, rewritten) in original.iter().zip(rewritten) {
             // A CASE of the client's own is compared as it is. One around its conjunct is ours: no
             // client can write a hidden parameter.
-            if forms::is_barrier(rewritten, self.claims) {
+            let barrier = forms::is_barrier(rewritten, self.claims);
+            if barrier && !is_the_clients(original, rewritten) {
                 let inside = self.behind_barrier(rewritten)?;
                 self.held(original, Some(rewritten))?;
                 self.node(original, inside)?;
@@ -130,6 +131,17 @@ impl<'a> Walk<'a> {
         }
         Ok(then)
     }
+}
+
+/// A barrier of HAVING is something that a client can write, too. It is the client's own where the
+/// original has it and no other stands around it; then it has to hold nothing back.
+fn is_the_clients(original: &Node, rewritten: &Node) -> bool {
+    let inside = |node| {
+        let (when, then) = forms::barrier(node)?;
+        forms::is_after_grouping(when).then_some(then)
+    };
+    let around = inside(rewritten).is_some_and(|then| inside(then).is_some());
+    inside(original).is_some() && !around
 }
 
 /// Whether the last of the rewritten conjuncts is a barrier around all that the client wrote.
