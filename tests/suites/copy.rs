@@ -194,6 +194,61 @@ fn d7_copy_from_refuses_foreign_rows() {
     );
 }
 
+/// WHERE leaves rows out of those that were checked.
+#[test]
+fn d7_copy_from_with_a_condition() {
+    let mut twins = Twins::new();
+    let both = format!("n1\t{A}\t5\nn2\t{A}\t50\n");
+    let filled = "n1\t5\nn2\t50\n";
+    let mine = "org_id = auth_org_id()";
+    for (sql, data, stored) in [
+        (
+            "(code, org_id, percent) FROM STDIN WHERE percent > 5",
+            &*both,
+            "COPY 1",
+        ),
+        (
+            "(code, percent) FROM STDIN WHERE percent > 5",
+            filled,
+            "COPY 1",
+        ),
+        (
+            &format!("(code, percent) FROM STDIN WHERE {mine}"),
+            filled,
+            "COPY 2",
+        ),
+        (
+            "(code, org_id, percent) FROM STDIN WHERE false",
+            &*both,
+            "COPY 0",
+        ),
+    ] {
+        twins.proxied(&Frames::new().query("BEGIN"));
+        let messages = twins.proxied(&copy_in(
+            &format!("COPY coupons {sql}"),
+            data.as_bytes(),
+            true,
+        ));
+        let tag = messages
+            .iter()
+            .find(|it| it.tag == b'C')
+            .map(|it| it.body.clone());
+        let shown = pgwarden_tests::frames::shown(&messages);
+        assert_eq!(
+            tag.as_deref(),
+            Some(format!("{stored}\0").as_bytes()),
+            "{shown:?}"
+        );
+        twins.proxied(&Frames::new().query("ROLLBACK"));
+    }
+    // Not even a row that WHERE would leave out may be another tenant's.
+    refuses(
+        &mut twins,
+        "WHERE percent > 5",
+        format!("n1\t{B}\t1\n").as_bytes(),
+    );
+}
+
 /// libpq sends Sync right behind Execute and once more behind the rows.
 #[test]
 fn d7_copy_from_in_the_extended_protocol() {

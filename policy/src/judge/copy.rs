@@ -6,7 +6,7 @@ use pg_query::protobuf::{
     ColumnRef, CopyStmt, LimitOption, Node, RangeVar, SelectStmt, SetOperation,
 };
 
-use super::names::{self, Env};
+use super::names::{self, Env, Item, Scope};
 use super::statement::refused;
 use super::{EntryId, EntryKind, Judge, unsupported};
 use crate::bind::Guard;
@@ -33,12 +33,19 @@ impl Judge<'_> {
         if let Some(query) = copy.query.as_mut().and_then(|query| query.node.as_mut()) {
             self.query(query, None, &Env::default())?;
         }
-        if copy.where_clause.is_some() {
-            return Err(unsupported("COPY FROM … WHERE"));
+        if copy.where_clause.is_some() && !copy.is_from {
+            return Err(unsupported("COPY TO … WHERE"));
         }
         if let Some(relation) = copy.relation.as_mut() {
             let id = self.copied_relation(relation, copy.is_from)?;
             names::strings(&copy.attlist)?;
+            // It sees the client's own rows, each checked before.
+            let items = [Item::new(id)];
+            let row = Scope {
+                items: &items,
+                outer: None,
+            };
+            self.optional(copy.where_clause.as_mut(), &row, &Env::default())?;
             self.written_rows(copy, id)?;
         }
         Ok(StatementKind::Copy)

@@ -184,7 +184,7 @@ impl Judge<'_> {
                         self.check_reference(value, &facts, key, table)?;
                     }
                     Some(key) => {
-                        let known = self.is_own_value(value, key, table)?;
+                        let known = self.is_own_value(value, key, table, nowhere)?;
                         self.expression(value, nowhere, &inner)?;
                         if !known {
                             self.check_when_run(value, key)?;
@@ -285,7 +285,7 @@ impl Judge<'_> {
             items: &items,
             outer: None,
         };
-        self.assignments(&mut conflict.target_list, target, &scope, env)?;
+        self.assignments(&mut conflict.target_list, (target, true), &scope, env)?;
         self.optional(conflict.where_clause.as_mut(), &scope, env)?;
         self.guard_conflict(conflict, target)
     }

@@ -175,7 +175,7 @@ impl Judge<'_> {
         let known = if is_column {
             own
         } else {
-            self.is_own_value(value, given.key, given.table)?
+            self.is_own_value(value, given.key, given.table, &Scope::NOWHERE)?
         };
         if !known {
             keep_name(target);
@@ -258,16 +258,27 @@ impl Judge<'_> {
         value: &Node,
         key: &Key,
         table: &str,
+        scope: &Scope<'_>,
     ) -> Result<bool, Denial> {
-        let nowhere = Scope {
-            items: &[],
-            outer: None,
-        };
-        match self.tenant_value(value, key, table, &nowhere) {
+        match self.tenant_value(value, key, table, scope) {
             Ok(()) => Ok(true),
             Err(denial) if denial.reason == DenyReason::ForeignTenantValue => Err(denial),
             Err(_) => Ok(false),
         }
+    }
+
+    /// The same where a type that is not the column's must stay the server's error.
+    pub(super) fn check_written(
+        &mut self,
+        value: &mut Node,
+        facts: &Facts,
+        key: &Key,
+        table: &str,
+    ) -> Result<(), Denial> {
+        if facts.aggregate || !value::compares(facts.ty, key.value_type) {
+            return Err(value::unproven(key, table));
+        }
+        self.check_when_run(value, key)
     }
 
     /// Has a value looked at when the row is made.

@@ -5,28 +5,29 @@
 //! is either inner joined or the nullable side. Nothing in ON may hide rows of the source, which
 //! would come out as NOT MATCHED, so relations of the source get guard joins of their own.
 //!
-//! Conditions and values of WHEN run on joined rows and need no barrier. Refused is what takes more
-//! than a left join (NOT MATCHED BY SOURCE, where foreign rows of the target would come out), and
-//! RETURNING.
+//! Conditions and values of WHEN run on joined rows and need no barrier, but for NOT MATCHED BY
+//! SOURCE: what ON hides of the target comes out there, so that each such WHEN has the predicate as its
+//! own condition, or as a barrier around it. RETURNING gives what was matched or written.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, Node};
+use pg_query::protobuf::{
+    CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, Node, ReturningClause, a_const,
+};
 
 use super::barrier::Clause;
+use super::expression::Facts;
 use super::from::Level;
 use super::insert::{column_target, list_columns};
 use super::names::{Item, Scope};
-use super::{EntryId, EntryKind, Env, Judge, unsupported, value};
+use super::select::Output;
+use super::{EntryId, EntryKind, Env, Judge, unsupported};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
 
 impl Judge<'_> {
-    /// Judges a MERGE at the top of a statement.
-    pub(super) fn merge(&mut self, merge: &mut MergeStmt, env: &Env<'_>) -> Result<(), Denial> {
-        if merge.returning_clause.is_some() {
-            return Err(unsupported("MERGE … RETURNING"));
-        }
+    /// Judges a MERGE.
+    pub(super) fn merge(&mut self, merge: &mut MergeStmt, env: &Env<'_>) -> Result<Output, Denial> {
         let mut with = merge.with_clause.take();
         let inner = self.with(with.as_mut(), None, env)?;
         let (Some(relation), Some(source)) = (
@@ -43,43 +44,85 @@ impl Judge<'_> {
             ..Level::default()
         };
         self.range_items(source, &mut level, None, &inner)?;
-        let mut both = vec![Item::new(target)];
-        both.extend(level.items.iter().cloned());
-        let joined = Scope {
-            items: &both,
-            outer: None,
+        let matching = Matching {
+            target: vec![Item::new(target)],
+            // `*` of RETURNING has the source's columns first.
+            both: [level.items.as_slice(), &[Item::new(target)]].concat(),
+            source: std::mem::take(&mut level.items),
         };
-        let from_source = Scope {
-            items: &level.items,
-            outer: None,
-        };
+        let never = merge.join_condition.as_deref().is_some_and(is_false);
         let mut read = self.quals(
             &mut merge.join_condition,
-            &joined,
+            &scope_of(&matching.both),
             &inner,
             Clause::On(&[target]),
         )?;
+        let mut by_source = false;
         for clause in &mut merge.merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(when)) = clause.node.as_mut() else {
                 return Err(unsupported("this kind of WHEN"));
             };
-            let scope = match MergeMatchKind::try_from(when.match_kind) {
-                Ok(MergeMatchKind::MergeWhenMatched) => &joined,
-                Ok(MergeMatchKind::MergeWhenNotMatchedByTarget) => &from_source,
-                Ok(MergeMatchKind::MergeWhenNotMatchedBySource | MergeMatchKind::Undefined)
-                | Err(_) => return Err(unsupported("WHEN NOT MATCHED BY SOURCE")),
-            };
-            read.absorb(&self.optional(when.condition.as_mut(), scope, &inner)?);
-            self.action(when, target, scope, &inner)?;
+            by_source |= is_by_source(when);
+            read.absorb(&self.when(when, target, &matching, &inner)?);
         }
-        self.refuse_unread_target(target, &read.reads)?;
+        let output = self.merged_output(merge.returning_clause.as_mut(), &matching, &inner)?;
+        read.reads.extend(output.reads.iter().copied());
+        if !never || by_source {
+            self.refuse_unread_target(target, &read.reads)?;
+        }
         self.demand_filters(&level.relations);
         self.fence(source, &level);
         let predicates = self.predicate(target)?;
         rewrite::prepend(&mut merge.join_condition, predicates);
         self.fence_ctes(with.as_mut(), &inner);
         merge.with_clause = with;
-        Ok(())
+        Ok(Output {
+            risky: true,
+            sealed: true,
+            ..output
+        })
+    }
+
+    fn merged_output(
+        &mut self,
+        returning: Option<&mut ReturningClause>,
+        matching: &Matching,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let around = std::mem::replace(&mut self.merging, true);
+        let output = self.returning(returning, &scope_of(&matching.both), env);
+        self.merging = around;
+        output
+    }
+
+    /// Judges a WHEN, and says what its condition reads.
+    fn when(
+        &mut self,
+        when: &mut MergeWhenClause,
+        target: EntryId,
+        matching: &Matching,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let by_source = is_by_source(when);
+        let items = match MergeMatchKind::try_from(when.match_kind) {
+            Ok(MergeMatchKind::MergeWhenMatched) => &matching.both,
+            Ok(MergeMatchKind::MergeWhenNotMatchedByTarget) => &matching.source,
+            Ok(MergeMatchKind::MergeWhenNotMatchedBySource) => &matching.target,
+            Ok(MergeMatchKind::Undefined) | Err(_) => {
+                return Err(unsupported("this kind of WHEN"));
+            }
+        };
+        let scope = scope_of(items);
+        let read = self.optional(when.condition.as_mut(), &scope, env)?;
+        if by_source && let Some(admitted) = rewrite::and(self.predicate(target)?) {
+            let own = when.condition.take();
+            when.condition = Some(Box::new(match own {
+                Some(own) => rewrite::case(admitted, *own, rewrite::boolean(false)),
+                None => admitted,
+            }));
+        }
+        self.action(when, target, &scope, env)?;
+        Ok(read)
     }
 
     /// Row level security hides rows of the target only from a MERGE that reads columns of it; one
@@ -103,7 +146,9 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<(), Denial> {
         match CmdType::try_from(when.command_type) {
-            Ok(CmdType::CmdUpdate) => self.assignments(&mut when.target_list, target, scope, env),
+            Ok(CmdType::CmdUpdate) => {
+                self.assignments(&mut when.target_list, (target, true), scope, env)
+            }
             Ok(CmdType::CmdDelete | CmdType::CmdNothing) => Ok(()),
             Ok(CmdType::CmdInsert) => self.merged_row(when, target, scope, env),
             Ok(
@@ -169,7 +214,7 @@ impl Judge<'_> {
     }
 
     /// A tenant value: a literal, a parameter, or the tenant column of a guarded relation of the
-    /// source, by its full name.
+    /// source, by its full name. Any other is looked at when the row is made.
     fn merged_tenant(
         &mut self,
         given: &mut Node,
@@ -178,25 +223,64 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<(), Denial> {
-        self.tenant_value(given, key, table, scope)?;
-        if let Some(NodeEnum::ColumnRef(reference)) = given.node.as_ref() {
-            let read = self.resolve(reference, scope)?;
-            let always = read.entries.iter().all(|id| {
-                let kind = self.entry(*id).map(|entry| &entry.kind);
-                matches!(
-                    kind,
-                    Some(EntryKind::Scoped {
-                        nullable: false,
-                        ..
-                    })
-                )
-            });
-            if reference.fields.len() != 2 || !always {
-                return Err(value::unproven(key, table));
-            }
+        let known =
+            self.is_own_value(given, key, table, scope)? && self.is_always_there(given, scope)?;
+        let facts = self.expression(given, scope, env)?;
+        if !known {
+            self.check_written(given, &facts, key, table)?;
         }
-        self.expression(given, scope, env)?;
         self.rewritten();
         Ok(())
+    }
+
+    /// Whether a column has its value in every row: no outer join makes it NULL.
+    fn is_always_there(&self, given: &Node, scope: &Scope<'_>) -> Result<bool, Denial> {
+        let Some(NodeEnum::ColumnRef(reference)) = given.node.as_ref() else {
+            return Ok(!holds_column(given));
+        };
+        let read = self.resolve(reference, scope)?;
+        let always = read.entries.iter().all(|id| {
+            let kind = self.entry(*id).map(|entry| &entry.kind);
+            matches!(
+                kind,
+                Some(EntryKind::Scoped {
+                    nullable: false,
+                    ..
+                })
+            )
+        });
+        Ok(reference.fields.len() == 2 && always)
+    }
+}
+
+/// The relations of a MERGE, as its parts may name them.
+struct Matching {
+    target: Vec<Item>,
+    source: Vec<Item>,
+    both: Vec<Item>,
+}
+
+fn scope_of(items: &[Item]) -> Scope<'_> {
+    Scope { items, outer: None }
+}
+
+fn is_by_source(when: &MergeWhenClause) -> bool {
+    when.match_kind == MergeMatchKind::MergeWhenNotMatchedBySource as i32
+}
+
+/// Whether a condition is the word `false`: nothing matches, whoever's rows there are.
+fn is_false(condition: &Node) -> bool {
+    let Some(NodeEnum::AConst(constant)) = condition.node.as_ref() else {
+        return false;
+    };
+    matches!(&constant.val, Some(a_const::Val::Boolval(value)) if !value.boolval)
+}
+
+/// Whether casts stand around a column.
+fn holds_column(value: &Node) -> bool {
+    match value.node.as_ref() {
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(holds_column),
+        Some(NodeEnum::ColumnRef(_)) => true,
+        _ => false,
     }
 }

@@ -288,6 +288,8 @@ struct Judge<'a> {
     expanded: usize,
     /// Inside PREPARE, whose parameters no Bind brings: a check at Bind would check nothing.
     preparing: bool,
+    /// In RETURNING of a MERGE, the only place of `merge_action()`.
+    merging: bool,
     /// The types that PREPARE declares for its parameters; a Parse message's are in the request.
     prepared_types: Vec<names::Ty>,
     /// What the policy wishes for a scoped relation.
@@ -317,6 +319,7 @@ impl<'a> Judge<'a> {
             in_view: false,
             expanded: 0,
             preparing: false,
+            merging: false,
             prepared_types: Vec::new(),
             wishes: HashMap::new(),
             filters: filter::Filters::default(),
@@ -446,7 +449,7 @@ impl<'a> Judge<'a> {
     fn optimizable(&mut self, statement: &mut NodeEnum) -> Result<(), Denial> {
         let env = Env::default();
         match statement {
-            NodeEnum::MergeStmt(merge) => self.merge(merge, &env),
+            NodeEnum::MergeStmt(merge) => self.merge(merge, &env).map(|_| ()),
             _ => self.query(statement, None, &env).map(|_| ()),
         }
     }
@@ -463,7 +466,7 @@ impl<'a> Judge<'a> {
             NodeEnum::InsertStmt(insert) => self.insert(insert, env),
             NodeEnum::UpdateStmt(update) => self.update(update, env),
             NodeEnum::DeleteStmt(delete) => self.delete(delete, env),
-            NodeEnum::MergeStmt(_) => Err(unsupported("MERGE in WITH")),
+            NodeEnum::MergeStmt(merge) => self.merge(merge, env),
             _ => Err(unsupported("this statement inside another")),
         }
     }

@@ -11,7 +11,7 @@ use super::operation::Shape;
 use super::select::Output;
 use super::{EntryId, EntryKind, Env, Judge, unsupported, value, via};
 use crate::bind::Key;
-use crate::deny::Denial;
+use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
 
 impl Judge<'_> {
@@ -29,7 +29,9 @@ impl Judge<'_> {
             items: &level.items,
             outer: None,
         };
-        self.assignments(&mut update.target_list, target, &scope, &inner)?;
+        // A row that FROM brings twice is written once, with either's values.
+        let once = update.from_clause.is_empty();
+        self.assignments(&mut update.target_list, (target, once), &scope, &inner)?;
         self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
         let output = self.returning(update.returning_clause.as_mut(), &scope, &inner)?;
         self.demand_filters(&level.relations);
@@ -122,11 +124,12 @@ impl Judge<'_> {
         self.targets(&mut clause.exprs, scope, env)
     }
 
-    /// SET of an UPDATE or of ON CONFLICT DO UPDATE.
+    /// SET of an UPDATE or of ON CONFLICT DO UPDATE. Where each row is made `once`, a tenant column
+    /// may be computed: the value is looked at then.
     pub(super) fn assignments(
         &mut self,
         targets: &mut [Node],
-        target: EntryId,
+        (target, once): (EntryId, bool),
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<(), Denial> {
@@ -140,9 +143,18 @@ impl Judge<'_> {
                 .find(|key| key.column == assignment.name)
                 .cloned();
             let reference = key.as_ref().filter(|key| key.via.is_some());
-            if let Some(key) = key.as_ref().filter(|key| key.via.is_none()) {
-                self.tenant_assignment(assignment, key, &table, scope)?;
-            }
+            let own = key.as_ref().filter(|key| key.via.is_none());
+            let unproven = match own {
+                Some(key) => self.tenant_assignment(assignment, key, &table, scope).err(),
+                None => None,
+            };
+            let computed = once && is_computed(assignment);
+            let check = match unproven {
+                Some(denial) if denial.reason != DenyReason::UnprovenTenantValue || !computed => {
+                    return Err(denial);
+                }
+                unproven => unproven.is_some(),
+            };
             self.indirection(&mut assignment.indirection, scope, env)?;
             let facts = self.assigned(assignment, scope, env)?;
             let whole = assignment.indirection.is_empty();
@@ -150,6 +162,9 @@ impl Judge<'_> {
             self.allow_assignment(facts.ty, if whole { stored } else { Ty::Unknown })?;
             if let Some(key) = reference {
                 self.assigned_reference(assignment, &facts, key, &table)?;
+            }
+            if let (Some(key), Some(value), true) = (own, assignment.val.as_mut(), check) {
+                self.check_written(value, &facts, key, &table)?;
             }
         }
         Ok(())
@@ -287,6 +302,16 @@ impl Judge<'_> {
             _ => (Vec::new(), entry.name.clone()),
         }
     }
+}
+
+/// Whether one expression is assigned to the whole column.
+fn is_computed(assignment: &ResTarget) -> bool {
+    let value = assignment.val.as_deref();
+    let parts = matches!(
+        value.and_then(|value| value.node.as_ref()),
+        None | Some(NodeEnum::MultiAssignRef(_) | NodeEnum::SetToDefault(_))
+    );
+    assignment.indirection.is_empty() && !parts
 }
 
 fn row_with_default(source: &Node) -> bool {

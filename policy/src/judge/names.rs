@@ -82,6 +82,14 @@ pub(super) struct Scope<'s> {
     pub(super) outer: Option<&'s Scope<'s>>,
 }
 
+impl Scope<'static> {
+    /// Nothing can be named.
+    pub(super) const NOWHERE: Self = Self {
+        items: &[],
+        outer: None,
+    };
+}
+
 /// The common table expressions in sight.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Env<'e> {

@@ -51,7 +51,7 @@ impl Judge<'_> {
                     None => Err(refused("EXPLAIN")),
                 }
             }
-            NodeEnum::MergeStmt(merge) => self.merge(merge, &env).map(|()| StatementKind::Merge),
+            NodeEnum::MergeStmt(merge) => self.merge(merge, &env).map(|_| StatementKind::Merge),
             NodeEnum::PrepareStmt(prepare) => self.prepare(prepare),
             NodeEnum::ExecuteStmt(execute) => self.execute(execute),
             NodeEnum::DeclareCursorStmt(declare) => self.declare(declare),

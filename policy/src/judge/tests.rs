@@ -367,7 +367,7 @@ fn prepare_holds_the_sessions_value() {
         ),
         (
             "PREPARE p AS UPDATE leads SET org_id = $1",
-            "! unproven_tenant_value",
+            "SET org_id = CASE WHEN CASE WHEN $1 OPERATOR(pg_catalog.=) 'a0000000",
         ),
         (
             "PREPARE p AS SELECT set_config('search_path', 'x', false)",
@@ -436,15 +436,28 @@ fn merge_hides_foreign_rows_from_its_join() {
         ),
         (
             "MERGE INTO leads USING plans p ON leads.id = p.id WHEN NOT MATCHED BY SOURCE THEN DELETE",
+            "WHEN NOT MATCHED BY SOURCE AND leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid THEN DELETE",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN NOT MATCHED BY SOURCE AND note::int > 3 THEN DELETE",
+            "BY SOURCE AND CASE WHEN leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid THEN note::int > 3 ELSE false END THEN",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON false WHEN NOT MATCHED THEN INSERT (id) VALUES (NULL)",
+            "ON leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND false",
+        ),
+        (
+            "MERGE INTO leads USING plans p ON false WHEN NOT MATCHED BY SOURCE THEN DELETE",
             "! unsupported_construct",
         ),
         (
-            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN DELETE RETURNING *",
-            "! unsupported_construct",
+            "MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN DELETE RETURNING *, merge_action()",
+            on,
         ),
+        ("SELECT merge_action()", "! unsupported_construct"),
         (
             "WITH m AS (MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN DELETE RETURNING 1) SELECT 1",
-            "! unsupported_construct",
+            on,
         ),
         (
             "MERGE INTO leads USING plans p ON leads.id = p.id WHEN MATCHED THEN UPDATE SET org_id = p.id",

@@ -120,6 +120,16 @@ fn fits(ty: Ty, value_type: ValueType) -> bool {
     }
 }
 
+/// Whether a value of this type, as far as it is known, compares with the session's.
+pub(super) fn compares(ty: Ty, value_type: ValueType) -> bool {
+    match (ty, value_type) {
+        (Ty::Unknown | Ty::Builtin | Ty::Adaptable, _) => true,
+        (Ty::Known(oid), ValueType::Uuid) => oid == 2950,
+        (Ty::Known(oid), ValueType::Bigint) => matches!(oid, 20 | 21 | 23),
+        (Ty::Known(oid), ValueType::Text) => matches!(oid, 25 | 1043),
+    }
+}
+
 fn foreign(key: &Key, table: &str) -> Denial {
     Denial::new(
         DenyReason::ForeignTenantValue,

@@ -65,10 +65,8 @@ impl<'a> Walk<'a> {
         if keys.is_empty() {
             return self.fields(original, rewritten, &["relation"]);
         }
-        need(
-            *original.field("is_from") == Value::True && original.node("where_clause").is_none(),
-            "a scoped relation is copied out",
-        )?;
+        let is_from = *original.field("is_from") == Value::True;
+        need(is_from, "a scoped relation is copied out")?;
         let findings = self.claims.findings;
         need(findings.statements == 1, "COPY is not alone")?;
         let rows = findings.rows.as_ref().ok_or(Gap("rows are not checked"))?;

@@ -318,18 +318,13 @@ impl<'a> Walk<'a> {
             self.fields(before, after, &["val"])?;
             let key = keys.iter().find(|key| key.column == after.text("name"));
             match (key, before.node("val"), after.node("val")) {
-                (Some(key), Some(before), Some(after)) if key.via.is_some() => {
-                    self.reference(before, after, key)?;
-                }
-                (Some(key), Some(before), Some(after)) => {
-                    if before.kind == "SetToDefault" && after.kind != "SetToDefault" {
-                        self.fill_one(key, after)?;
+                (Some(key), Some(value), Some(value_there)) => {
+                    let was_default = value.kind == "SetToDefault" && key.via.is_none();
+                    if was_default && value_there.kind != "SetToDefault" {
+                        self.fill_one(key, value_there)?;
                     } else {
-                        self.node(before, after)?;
-                        need(
-                            self.is_own_value(after, key, target.alone),
-                            "a foreign value may be written",
-                        )?;
+                        let (value, there) = (before.field("val"), after.field("val"));
+                        self.written_value(value, there, key, target.alone)?;
                     }
                 }
                 (_, before, after) => self.optional(before, after)?,

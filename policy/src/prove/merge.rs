@@ -1,9 +1,11 @@
 //! MERGE: the target is guarded in ON, the source where it stands, and a written key is the
 //! session's own.
 
+use std::collections::HashSet;
+
 use super::insert::{Target, Write};
 use super::sources::Place;
-use super::{Gap, Source, Step, Walk, gap, need};
+use super::{Gap, Source, Step, Walk, forms, gap, need};
 use crate::tree::{Node, Value};
 
 /// `MERGE_WHEN_NOT_MATCHED_BY_SOURCE`.
@@ -45,11 +47,6 @@ impl<'a> Walk<'a> {
                     "merge_when_clauses",
                 ],
             )?;
-            let returns = original.node("returning_clause").is_some();
-            need(
-                !returns || walk.target_keys(target).is_empty(),
-                "RETURNING gives rows of the target",
-            )?;
             walk.all_guarded()
         })
     }
@@ -82,13 +79,16 @@ impl<'a> Walk<'a> {
             "not a WHEN",
         )?;
         self.pair(original, rewritten);
-        // A full join would bring foreign rows of the target.
-        let full = original.int("match_kind") == NOT_MATCHED_BY_SOURCE;
-        need(
-            !full || self.target_keys(target).is_empty(),
-            "a full join brings foreign rows of the target",
-        )?;
-        self.fields(original, rewritten, &["target_list", "values"])?;
+        if original.int("match_kind") == NOT_MATCHED_BY_SOURCE {
+            self.not_matched(
+                original.node("condition"),
+                rewritten.node("condition"),
+                target,
+            )?;
+        } else {
+            self.optional(original.node("condition"), rewritten.node("condition"))?;
+        }
+        self.fields(original, rewritten, &["condition", "target_list", "values"])?;
         let (before, after) = (original.list("target_list"), rewritten.list("target_list"));
         match original.int("command_type") {
             UPDATE => {
@@ -108,6 +108,39 @@ impl<'a> Walk<'a> {
                 self.list(original.list("values"), rewritten.list("values"))
             }
         }
+    }
+
+    /// What ON hides of the target comes out as not matched: the condition admits the tenant's rows
+    /// only, and sees no other.
+    fn not_matched(
+        &mut self,
+        original: Option<&'a Node>,
+        rewritten: Option<&'a Node>,
+        target: usize,
+    ) -> Step {
+        let source = self.levels.last().and_then(|level| level.get(target));
+        let source = source.ok_or(Gap("no target"))?;
+        if source.all_keys().is_empty() {
+            return self.optional(original, rewritten);
+        }
+        let (admitted, then) = match original {
+            None => (rewritten, None),
+            Some(_) => rewritten
+                .and_then(forms::barrier)
+                .map(|(when, then)| (Some(when), Some(then)))
+                .ok_or(Gap("a full join brings foreign rows of the target"))?,
+        };
+        let mut compared = HashSet::new();
+        for predicate in forms::conjuncts(admitted) {
+            let predicate = forms::predicate(predicate, self.claims);
+            let key = predicate.and_then(|predicate| source.compares(&predicate));
+            compared.insert(key.ok_or(Gap("a WHEN compares something else"))?);
+        }
+        need(
+            compared.len() == source.all_keys().len(),
+            "a full join brings foreign rows of the target",
+        )?;
+        self.optional(original, then)
     }
 
     /// The row of an INSERT: its own values, then what was filled in.

@@ -129,7 +129,6 @@ fn no_row_is_moved_and_none_comes_out_of_a_full_join() {
         "WHEN MATCHED THEN UPDATE SET org_id = p.org_id",
         "WHEN MATCHED THEN UPDATE SET (id, org_id) = (1, $2)",
         "WHEN NOT MATCHED BY SOURCE THEN DELETE",
-        "WHEN MATCHED THEN DELETE RETURNING l.*",
     ] {
         refused(
             &format!("MERGE INTO leads l USING plans p ON l.id = p.id {rest}"),
@@ -153,4 +152,64 @@ fn nobody_checks_what_execute_binds() {
         |findings| findings.checks.clear(),
     );
     assert!(filled.is_ok(), "{filled:?}");
+}
+
+#[test]
+fn a_row_that_no_source_matches_is_admitted_by_its_own_condition() {
+    let head = "USING plans p ON l.id = p.id WHEN NOT MATCHED BY SOURCE";
+    let head_there = "USING public.plans p ON @l@ AND l.id = p.id WHEN NOT MATCHED BY SOURCE";
+    let check = |own: &str, sent: &str, good: bool| {
+        let client = format!("MERGE INTO leads l {head}{own} THEN DELETE RETURNING l.*");
+        let there =
+            format!("MERGE INTO public.leads l {head_there}{sent} THEN DELETE RETURNING l.*");
+        match good {
+            true => proven(&client, &there),
+            false => refused(&client, &there),
+        }
+    };
+    check("", " AND @l@", true);
+    let barrier = " AND CASE WHEN @l@ THEN l.id::int > 3 ELSE false END";
+    check(" AND l.id::int > 3", barrier, true);
+    for sent in [
+        "",
+        " AND true",
+        " AND @c@",
+        " AND (@l@ OR true)",
+        " AND NOT @l@",
+    ] {
+        check("", sent, false);
+    }
+    for sent in [
+        " AND l.id::int > 3",
+        " AND @l@",
+        " AND @l@ AND l.id::int > 3",
+        " AND CASE WHEN @l@ THEN l.id::int > 3 ELSE true END",
+        " AND CASE WHEN @c@ THEN l.id::int > 3 ELSE false END",
+        " AND CASE WHEN true THEN l.id::int > 3 ELSE false END",
+    ] {
+        check(" AND l.id::int > 3", sent, false);
+    }
+}
+
+#[test]
+fn a_computed_key_is_checked_when_the_row_is_made() {
+    let checked = |value: &str| {
+        format!(
+            "CASE WHEN CASE WHEN {value} OPERATOR(pg_catalog.=) #org# THEN true ELSE ('pgwarden: x' OPERATOR(pg_catalog.||) pg_catalog.left(pg_catalog.clock_timestamp()::pg_catalog.text, 0))::pg_catalog.bool END THEN #org# END"
+        )
+    };
+    let client = "UPDATE leads SET org_id = name::uuid WHERE id = 1";
+    let sent =
+        |value: &str| format!("UPDATE public.leads SET org_id = {value} WHERE @leads@ AND id = 1");
+    proven(client, &sent(&checked("name::uuid")));
+    refused(client, &sent("name::uuid"));
+    refused(client, &sent(&checked("id::uuid")));
+    let client = "MERGE INTO leads l USING plans p ON l.id = p.id WHEN NOT MATCHED THEN INSERT (id, org_id) VALUES (p.id, p.org_id)";
+    let sent = |value: &str| {
+        format!(
+            "MERGE INTO public.leads l USING public.plans p ON @l@ AND l.id = p.id WHEN NOT MATCHED THEN INSERT (id, org_id) VALUES (p.id, {value})"
+        )
+    };
+    proven(client, &sent(&checked("p.org_id")));
+    refused(client, &sent("p.org_id"));
 }
