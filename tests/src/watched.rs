@@ -144,6 +144,11 @@ impl World {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
+    /// The superuser's session.
+    pub fn owner(&mut self) -> &mut Client {
+        &mut self.owner
+    }
+
     /// How often the catalogue was seen to change.
     pub fn changes(&self) -> f64 {
         self.metric("pgwarden_catalog_checks_total{outcome=\"changed\"}")

@@ -1,5 +1,5 @@
 //! THREATS C4: a relative of a scoped table shows no tenant's rows, however the policy lists it and
-//! whatever becomes of the family beside the proxy.
+//! whatever becomes of the family beside the proxy; neither does a foreign table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -206,4 +206,97 @@ fn c4_a_partition_that_leaves_does_not_become_everybodys() {
         |it| it == "0",
     );
     assert_eq!(ask(&mut client, other), "mine too");
+}
+
+/// Foreign tables over tables of the same database.
+const FAR: &str = "
+    CREATE EXTENSION postgres_fdw;
+    CREATE SCHEMA store;
+    CREATE TABLE store.orders (id int PRIMARY KEY, org_id uuid NOT NULL, note text);
+    INSERT INTO store.orders SELECT * FROM leads;
+    CREATE TABLE store.rates (id int, name text);
+    INSERT INTO store.rates VALUES (1, 'low');
+    DO $$ BEGIN
+      EXECUTE format('CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host %L, port %L, dbname %L)',
+                     '127.0.0.1', current_setting('port'), current_database());
+    END $$;
+    CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'postgres', password_required 'false');
+    CREATE FOREIGN TABLE orders (id int, org_id uuid, note text) SERVER far OPTIONS (schema_name 'store', table_name 'orders');
+    CREATE FOREIGN TABLE rates (id int, name text) SERVER far OPTIONS (schema_name 'store', table_name 'rates')";
+
+#[test]
+fn c4_an_unlisted_foreign_table() {
+    let world = World::prepared(NEVER, POLICY, FAR);
+    let mut client = world.session();
+    for sql in [
+        "SELECT note FROM orders",
+        "SELECT name FROM rates",
+        "INSERT INTO orders VALUES (9)",
+        "DELETE FROM orders",
+        "COPY orders TO STDOUT",
+    ] {
+        assert_eq!(ask(&mut client, sql), "opaque_relation", "{sql}");
+    }
+}
+
+#[test]
+fn c4_a_scoped_foreign_table() {
+    let listed = "name = \"public.orders\"\ncolumn = \"org_id\"\n\
+                  [[table]]\nname = \"public.rates\"\nscope = \"global\"\naccess = \"read\"";
+    let mut world = World::prepared(NEVER, &listing(listed), FAR);
+    let mut client = world.session();
+    for (sql, expected) in [
+        ("SELECT string_agg(note, ',') FROM orders", "a"),
+        (
+            "SELECT count(*) FROM orders WHERE 10 / (length(note) - 8) < 9",
+            "1",
+        ),
+        (
+            "SELECT count(*) FROM leads l FULL JOIN orders o ON o.id = l.id",
+            "1",
+        ),
+        (
+            "SELECT count(*) FROM leads l LEFT JOIN orders o ON o.note <> l.note",
+            "1",
+        ),
+        ("SELECT name FROM rates", "low"),
+        ("UPDATE rates SET name = 'x'", "read_only_relation"),
+        ("UPDATE orders SET note = note || '!' RETURNING note", "a!"),
+        (
+            "INSERT INTO orders (id, note) VALUES (9, 'new') RETURNING org_id",
+            A,
+        ),
+        (
+            "DELETE FROM orders WHERE note = 'b-secret' OR id = 9 RETURNING id",
+            "9",
+        ),
+        ("TRUNCATE orders", "unsupported_statement"),
+        ("SELECT note FROM orders FOR UPDATE", "a!"),
+        ("SELECT count(*) FROM store.orders", "42501"),
+    ] {
+        assert_eq!(ask(&mut client, sql), expected, "{sql}");
+    }
+    let foreign = format!("INSERT INTO orders VALUES (9, '{B}', 'x')");
+    assert_eq!(ask(&mut client, &foreign), "foreign_tenant_value");
+    let kept = "SELECT count(*) FROM store.orders WHERE note = 'b-secret'";
+    assert_eq!(world.owner().query(kept).value().as_deref(), Some("1"));
+}
+
+#[test]
+fn c4_a_foreign_partition_of_a_scoped_table() {
+    let far = format!(
+        "{FAR}; {}; CREATE TABLE store.visits (id int, org_id uuid NOT NULL, at date NOT NULL, note text);
+         INSERT INTO store.visits VALUES (7, '{A}', '2024-01-01', 'far'), (8, '{B}', '2024-01-01', 'b-secret');
+         CREATE FOREIGN TABLE visits_2024 PARTITION OF visits FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')
+           SERVER far OPTIONS (schema_name 'store', table_name 'visits')",
+        visits()
+    );
+    let world = World::prepared(NEVER, POLICY, &far);
+    let mut client = world.session();
+    let all = "SELECT string_agg(note, ',' ORDER BY id) FROM visits";
+    assert_eq!(ask(&mut client, all), "mine,mine too,far");
+    assert_eq!(
+        ask(&mut client, "SELECT note FROM visits_2024"),
+        "opaque_relation"
+    );
 }

@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use pgwarden_tests::fixture::{Arena, Tenant};
+use pgwarden_tests::fixture::{Arena, ROLE, Tenant};
 use pgwarden_tests::proxy::session;
+use pgwarden_tests::watched::{OFTEN, POLICY, World, ask, until};
 use pgwarden_tests::wire::{Client, Reply};
 
 type Send = fn(&mut Client, &str) -> Reply;
@@ -96,5 +97,102 @@ fn c3_a_path_that_a_rollback_undoes() {
         assert_eq!(send(&mut client, "SELECT 1/0").code(), "22012");
         send(&mut client, "COMMIT").ok();
         assert!(finds_leads(&mut client, send), "{protocol}: failed");
+    }
+}
+
+/// A database where the path leads to more than `public`.
+fn wider(more: &str) -> World {
+    let policy = POLICY.replace(
+        "discover = [\"public\", \"app\"]",
+        "discover = [\"public\", \"later\"]",
+    );
+    let policy = format!("{policy}\n[settings]\nallow = [\"search_path\"]\n");
+    World::prepared(OFTEN, &policy, more)
+}
+
+const PLACES: &str = "SELECT name FROM places";
+
+#[test]
+fn c3_the_schema_that_is_called_like_the_role() {
+    let mut world = wider(&format!(
+        "CREATE SCHEMA {ROLE}; CREATE TABLE {ROLE}.places (id int, name text);
+         INSERT INTO {ROLE}.places VALUES (1, 'at home')"
+    ));
+    let mut client = world.session();
+    // Without USAGE the server looks further, and so does the proxy.
+    assert_eq!(ask(&mut client, PLACES), "harbour");
+    world.ddl(&format!(
+        "GRANT USAGE ON SCHEMA {ROLE} TO {ROLE}; GRANT ALL ON {ROLE}.places TO {ROLE}"
+    ));
+    until(|| ask(&mut client, PLACES), |it| it == "at home");
+    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+    world.ddl(&format!("REVOKE USAGE ON SCHEMA {ROLE} FROM {ROLE}"));
+    until(|| ask(&mut client, PLACES), |it| it == "harbour");
+    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+}
+
+#[test]
+fn c3_a_schema_that_is_made_later() {
+    let mut world = wider("");
+    let mut client = world.session();
+    assert_eq!(
+        ask(&mut client, "SET search_path = later, missing, public"),
+        ""
+    );
+    assert_eq!(ask(&mut client, "SELECT note FROM leads"), "a");
+    world.ddl(&format!(
+        "CREATE SCHEMA later; GRANT USAGE ON SCHEMA later TO PUBLIC;
+         CREATE TABLE later.leads (org_id uuid, note text);
+         INSERT INTO later.leads VALUES ('{}', 'later'), ('{}', 'b-secret');
+         CREATE TABLE later.places (id int, org_id uuid, name text);
+         INSERT INTO later.places VALUES (1, '{}', 'b-secret');
+         GRANT ALL ON ALL TABLES IN SCHEMA later TO PUBLIC",
+        Tenant::A.org(),
+        Tenant::B.org(),
+        Tenant::B.org()
+    ));
+    // What was scoped is named with its schema until the new one is known, and guarded then.
+    let seen = |it: &String| it == "later";
+    until(
+        || ask(&mut client, "SELECT string_agg(note, ',') FROM leads"),
+        seen,
+    );
+    until(
+        || ask(&mut client, "SELECT count(*) FROM places"),
+        |it| it == "0",
+    );
+    world.ddl("DROP SCHEMA later CASCADE");
+    until(
+        || ask(&mut client, "SELECT string_agg(note, ',') FROM leads"),
+        |it| it == "a",
+    );
+}
+
+#[test]
+fn c3_the_temporary_schema_in_the_path() {
+    let world = wider("");
+    for (path, expected) in [
+        ("public", "temporary"),
+        ("public, pg_temp", "harbour"),
+        ("pg_temp, public", "temporary"),
+        ("\"$user\", public", "temporary"),
+    ] {
+        let mut client = world.session();
+        assert_eq!(ask(&mut client, "CREATE TEMP TABLE places (name text)"), "");
+        assert_eq!(
+            ask(
+                &mut client,
+                "INSERT INTO pg_temp.places VALUES ('temporary')"
+            ),
+            ""
+        );
+        let set = ask(&mut client, &format!("SET search_path = {path}"));
+        // A path that names the temporary schema may be refused, never misread.
+        let expected = if set.is_empty() {
+            expected
+        } else {
+            "temporary"
+        };
+        assert_eq!(ask(&mut client, PLACES), expected, "{path}: {set}");
     }
 }
