@@ -42,6 +42,7 @@ mod names;
 mod observed;
 mod operation;
 mod prepared;
+mod relation;
 mod select;
 mod statement;
 mod sublink;

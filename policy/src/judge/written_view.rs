@@ -10,8 +10,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, LimitOption, Node, RangeVar, SelectStmt, SetOperation};
 
-use super::from::Found;
 use super::names::{Env, strings};
+use super::relation::Found;
 use super::view::{columns_of, unreadable};
 use super::{Decision, EntryId, EntryKind, Judge, Places, unsupported};
 use crate::bind::{Guard, Key};

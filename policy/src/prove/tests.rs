@@ -10,7 +10,7 @@ mod written_view;
 
 use super::*;
 use crate::catalog::{CatalogParts, Column, Relation, RelationKind};
-use crate::judge::{Parent, Via};
+use crate::judge::{Key, Parent, Via};
 use crate::plan::{BindCheck, StatementKind, Verdict};
 use crate::temporary::Temporaries;
 use crate::tenant::{ScopeValue, ScopeValues, ValueType};
