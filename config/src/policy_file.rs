@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use crate::diagnostic::{File, Problems};
 use crate::document::{self, Node, Origin, Value};
 use crate::reader::{Complaint, Report, Section};
-use crate::unsupported;
 use crate::values::{self, choice, text};
 
 mod cases;
@@ -84,10 +83,8 @@ pub fn load_policy(path: &Path) -> Result<LoadedPolicy, Problems> {
 /// All problems of the file.
 pub fn read_policy(file: &Arc<File>) -> Result<LoadedPolicy, Problems> {
     let (root, syntax_errors) = document::parse(file);
-    let mut report = Report::new(file, syntax_errors);
-    unsupported::refuse(&root, unsupported::POLICY, &mut report);
     let mut reader = Reader {
-        report,
+        report: Report::new(file, syntax_errors),
         index: Index::default(),
     };
     let policy = match &root.value {

@@ -31,13 +31,6 @@ pub(crate) const WARDEN: &[Unsupported] = &[
     },
 ];
 
-/// Of `policy.toml`.
-pub(crate) const POLICY: &[Unsupported] = &[Unsupported {
-    path: "defaults.ddl",
-    value: Some("unscoped"),
-    help: "write \"deny\"",
-}];
-
 /// Parameters of a database's URL that libpq knows and pgwarden does not obey.
 pub(crate) const URL_PARAMETERS: &[&str] = &[
     "application_name",

@@ -13,7 +13,7 @@ use pgwarden_config::{File, LoadedPolicy, load_policy, read_policy};
 use pgwarden_policy::ValueType;
 use pgwarden_policy::engine::BindingProblem;
 use pgwarden_policy::rules::{
-    Access, ClaimPath, Expect, MissingFilter, Mode, Policy, QualifiedName, Scope, ScopeKey,
+    Access, ClaimPath, Ddl, Expect, MissingFilter, Mode, Policy, QualifiedName, Scope, ScopeKey,
 };
 
 fn read(text: &str) -> Result<LoadedPolicy, String> {
@@ -267,13 +267,10 @@ fn the_version_must_be_one() {
 }
 
 #[test]
-fn what_is_not_built_is_refused() {
-    let cases = ["[defaults]\nddl = 'unscoped'"];
-    for text in cases {
-        let shown = problems_of(text);
-        assert_eq!(shown.matches("is not supported yet").count(), 1, "{shown}");
-        assert_eq!(shown.matches("policy.toml:").count(), 1, "{shown}");
-    }
+fn ddl_is_a_matter_of_the_policy_or_a_role() {
+    let policy = policy("[defaults]\nddl = 'unscoped'\n[[role]]\nname = 'app'\nddl = 'deny'\n");
+    assert_eq!(policy.defaults.ddl, Ddl::Unscoped);
+    assert_eq!(policy.role("app").unwrap().ddl, Some(Ddl::Deny));
 }
 
 #[test]

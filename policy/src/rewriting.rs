@@ -7,6 +7,7 @@
 use crate::deny::{Denial, DenyReason};
 use crate::judge::{Findings, Views};
 use crate::prove::{Claims, prove};
+use crate::rules::Ddl;
 use crate::scan::Scan;
 use crate::tree::{self, Node};
 use crate::{limits, parse};
@@ -30,6 +31,8 @@ pub(crate) struct Lookups<'a> {
     pub(crate) views: &'a Views,
     pub(crate) values: &'a crate::ScopeValues,
     pub(crate) facts: &'a crate::SessionFacts,
+    /// What the policy says of DDL.
+    pub(crate) ddl: Ddl,
 }
 
 impl<'a> Lookups<'a> {
@@ -47,6 +50,7 @@ impl<'a> Lookups<'a> {
             search_path: &self.facts.search_path,
             temporaries: &self.facts.temporaries,
             enforce: self.facts.enforce,
+            ddl: self.facts.ddl.unwrap_or(self.ddl) == Ddl::Unscoped,
         }
     }
 }

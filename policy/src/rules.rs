@@ -246,6 +246,8 @@ pub struct RoleRule {
     pub enforce: bool,
     /// The server role to SET ROLE to.
     pub set_role: Option<String>,
+    /// Overrides the default.
+    pub ddl: Option<Ddl>,
 }
 
 /// What a `[[test]]` expects.

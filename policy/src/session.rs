@@ -1,5 +1,6 @@
 //! The session facts that a verdict depends on.
 
+use crate::rules::Ddl;
 use crate::temporary::Temporaries;
 
 /// How a statement arrives.
@@ -21,6 +22,8 @@ pub struct SessionFacts {
     pub temporaries: Temporaries,
     /// `false` for a break-glass role: statements are not scoped, but the identity guards stay.
     pub enforce: bool,
+    /// What the session's role may do of DDL, where that is not what the policy says for all.
+    pub ddl: Option<Ddl>,
     /// Whether other sessions use its server connection between its transactions.
     pub shared: bool,
 }
@@ -31,6 +34,7 @@ impl Default for SessionFacts {
             search_path: vec!["public".to_owned()],
             temporaries: Temporaries::default(),
             enforce: true,
+            ddl: None,
             shared: false,
         }
     }

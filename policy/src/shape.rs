@@ -8,6 +8,7 @@
 //! values, since a pinned literal may have been compared with those.
 
 use crate::engine::Request;
+use crate::rules::Ddl;
 use crate::scan::{Literal, LiteralKind, Scan};
 use crate::session::Protocol;
 use crate::tenant::ScopeValues;
@@ -24,6 +25,11 @@ pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
     });
     key.push(u8::from(request.facts.enforce));
     key.push(u8::from(request.facts.shared));
+    key.push(match request.facts.ddl {
+        None => 0,
+        Some(Ddl::Deny) => 1,
+        Some(Ddl::Unscoped) => 2,
+    });
     write_count(key, request.values.iter().count());
     key.extend(request.values.iter().map(|value| u8::from(value.is_some())));
     write_count(key, request.facts.search_path.len());

@@ -178,6 +178,7 @@ impl<'a> Judging<'a> {
             views: &self.bound.views,
             values: request.values,
             facts: request.facts,
+            ddl: self.policy.defaults.ddl,
         }
     }
 

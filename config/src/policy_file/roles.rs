@@ -7,7 +7,7 @@ use crate::document::{Entry, Node, Origin};
 use crate::reader::{Complaint, Section};
 use crate::values::{choice, word};
 
-use super::{Reader, names};
+use super::{DDL, Reader, names};
 
 const TENANTS: &[(&str, RoleTenant)] = &[
     ("pinned", RoleTenant::Pinned),
@@ -122,6 +122,7 @@ impl Reader {
             let tenant = section.or(report, "tenant", choice(TENANTS), RoleTenant::Pinned);
             let enforce = section.or(report, "enforcement", choice(ENFORCEMENTS), true);
             let set_role = section.optional(report, "set_role", names::role);
+            let ddl = section.optional(report, "ddl", choice(DDL));
             section.finish(report);
             let Some((name, origin)) = name else {
                 continue;
@@ -136,6 +137,7 @@ impl Reader {
                 tenant,
                 enforce,
                 set_role,
+                ddl,
             });
         }
         roles

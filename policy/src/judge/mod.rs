@@ -28,6 +28,7 @@ mod coercion;
 mod compare;
 mod copy;
 mod cursor;
+mod ddl;
 mod expression;
 mod filter;
 mod from;

@@ -72,6 +72,10 @@ impl Judge<'_> {
             NodeEnum::DropStmt(drop) => self.drop_table(drop),
             NodeEnum::IndexStmt(index) => self.create_index(index),
             NodeEnum::VacuumStmt(vacuum) => self.analyze(vacuum),
+            NodeEnum::AlterTableStmt(alter) => self.alter_table(alter),
+            NodeEnum::RenameStmt(rename) => self.rename(rename),
+            NodeEnum::CreateSeqStmt(create) => self.create_sequence(create),
+            NodeEnum::CreateEnumStmt(create) => self.create_enum(create),
             NodeEnum::AlterRoleSetStmt(_)
             | NodeEnum::AlterRoleStmt(_)
             | NodeEnum::AlterDatabaseSetStmt(_)
@@ -80,8 +84,7 @@ impl Judge<'_> {
                 DenyReason::IdentityGuard,
                 "statements that change roles or their settings are not allowed",
             )),
-            NodeEnum::AlterTableStmt(_)
-            | NodeEnum::AlterCollationStmt(_)
+            NodeEnum::AlterCollationStmt(_)
             | NodeEnum::AlterDomainStmt(_)
             | NodeEnum::GrantStmt(_)
             | NodeEnum::AlterDefaultPrivilegesStmt(_)
@@ -111,7 +114,6 @@ impl Judge<'_> {
             | NodeEnum::CreatePlangStmt(_)
             | NodeEnum::CreateRoleStmt(_)
             | NodeEnum::DropRoleStmt(_)
-            | NodeEnum::CreateSeqStmt(_)
             | NodeEnum::AlterSeqStmt(_)
             | NodeEnum::DefineStmt(_)
             | NodeEnum::CreateDomainStmt(_)
@@ -124,7 +126,6 @@ impl Judge<'_> {
             | NodeEnum::AlterStatsStmt(_)
             | NodeEnum::CreateFunctionStmt(_)
             | NodeEnum::AlterFunctionStmt(_)
-            | NodeEnum::RenameStmt(_)
             | NodeEnum::AlterObjectDependsStmt(_)
             | NodeEnum::AlterObjectSchemaStmt(_)
             | NodeEnum::AlterOwnerStmt(_)
@@ -132,7 +133,6 @@ impl Judge<'_> {
             | NodeEnum::AlterTypeStmt(_)
             | NodeEnum::RuleStmt(_)
             | NodeEnum::CompositeTypeStmt(_)
-            | NodeEnum::CreateEnumStmt(_)
             | NodeEnum::CreateRangeStmt(_)
             | NodeEnum::AlterEnumStmt(_)
             | NodeEnum::ViewStmt(_)

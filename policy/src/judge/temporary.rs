@@ -3,7 +3,7 @@
 //! A temporary table belongs to its session, so it may hold whatever the session may read. What it
 //! is made from is judged like any query; what it runs later (defaults, checks, generated columns)
 //! is judged when it is made. Which tables there are then, the server tells (`temporary`). All
-//! other DDL is refused here, with the reason.
+//! other DDL is refused here, with the reason, or judged by [`ddl`](super::ddl).
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
@@ -88,16 +88,28 @@ impl Judge<'_> {
         let Some(range) = create.relation.as_ref() else {
             return Err(unsupported("CREATE TABLE without a name"));
         };
+        if !is_temporary(range) && self.may_change() {
+            return self.create_lasting(create);
+        }
         self.new_table(range)?;
         let name = range.relname.clone();
+        self.table_elements(create, name)?;
+        self.makes();
+        Ok(StatementKind::Utility)
+    }
+
+    /// The columns and constraints of a new table.
+    pub(super) fn table_elements(
+        &mut self,
+        create: &mut CreateStmt,
+        name: String,
+    ) -> Result<EntryId, Denial> {
         let part = !create.inh_relations.is_empty()
             || create.partbound.is_some()
             || create.partspec.is_some()
             || create.of_typename.is_some();
         if part {
-            return Err(unsupported(
-                "a temporary table with INHERITS, PARTITION or OF",
-            ));
+            return Err(unsupported("a new table with INHERITS, PARTITION or OF"));
         }
         let CreateStmt {
             options,
@@ -110,7 +122,7 @@ impl Judge<'_> {
         let columns = self.new_columns(&mut create.table_elts)?;
         let table = self.add_entry(Entry {
             name,
-            schema: Some(SCHEMA.to_owned()),
+            schema: None,
             columns,
             open: false,
             kind: EntryKind::Free { writable: true },
@@ -125,18 +137,13 @@ impl Judge<'_> {
             }
         }
         // They run with every INSERT, when nobody looks for what they do to the session.
-        self.refuse_delayed_effects("CREATE TEMP TABLE", before)?;
-        self.makes();
-        Ok(StatementKind::Utility)
+        self.refuse_delayed_effects("CREATE TABLE", before)?;
+        Ok(table)
     }
 
     /// A table that is made must be temporary.
     fn new_table(&mut self, range: &RangeVar) -> Result<(), Denial> {
-        let temporary = match range.schemaname.as_str() {
-            "" => range.relpersistence == "t",
-            schema => schema == SCHEMA,
-        };
-        if !temporary || !range.catalogname.is_empty() {
+        if !is_temporary(range) || !range.catalogname.is_empty() {
             return Err(refused("CREATE TABLE").hint("A temporary table can be made."));
         }
         refuse_reserved(&range.relname)?;
@@ -169,7 +176,7 @@ impl Judge<'_> {
         Ok(columns)
     }
 
-    fn new_column(&mut self, column: &ColumnDef) -> Result<Column, Denial> {
+    pub(super) fn new_column(&mut self, column: &ColumnDef) -> Result<Column, Denial> {
         let Some(name) = column.type_name.as_ref() else {
             return Err(unsupported("a column without a type"));
         };
@@ -213,7 +220,7 @@ impl Judge<'_> {
         Ok(entry.map(|entry| entry.columns.clone()).unwrap_or_default())
     }
 
-    fn constraints(&mut self, nodes: &mut [Node], table: EntryId) -> Result<(), Denial> {
+    pub(super) fn constraints(&mut self, nodes: &mut [Node], table: EntryId) -> Result<(), Denial> {
         for node in nodes {
             match node.node.as_mut() {
                 Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint, table)?,
@@ -223,7 +230,11 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn constraint(&mut self, constraint: &mut Constraint, table: EntryId) -> Result<(), Denial> {
+    pub(super) fn constraint(
+        &mut self,
+        constraint: &mut Constraint,
+        table: EntryId,
+    ) -> Result<(), Denial> {
         let items = [Item::new(table)];
         let row = Scope {
             items: &items,
@@ -272,6 +283,9 @@ impl Judge<'_> {
         if drop.remove_type != ObjectType::ObjectTable as i32 {
             return Err(refused("DDL"));
         }
+        if self.may_change() && self.drops_lasting(drop) {
+            return self.drop_lasting(drop);
+        }
         for object in &mut drop.objects {
             let Some(NodeEnum::List(list)) = object.node.as_mut() else {
                 return Err(unsupported("this kind of name"));
@@ -287,6 +301,20 @@ impl Judge<'_> {
         self.rewritten();
         self.makes();
         Ok(StatementKind::Utility)
+    }
+
+    /// Whether the first table that is named is a lasting one.
+    fn drops_lasting(&self, drop: &DropStmt) -> bool {
+        let first = drop.objects.first().and_then(|object| object.node.as_ref());
+        let Some(NodeEnum::List(list)) = first else {
+            return false;
+        };
+        let found = match strings(&list.items).as_deref() {
+            Ok([name]) => self.find_relation("", name),
+            Ok([schema, name]) => self.find_relation(schema, name),
+            _ => return false,
+        };
+        found.is_ok_and(|relation| relation.schema != SCHEMA)
     }
 
     fn droppable(&self, name: &str, missing_ok: bool) -> Result<String, Denial> {
@@ -317,7 +345,15 @@ impl Judge<'_> {
         let Some(range) = index.relation.as_mut() else {
             return Err(unsupported("CREATE INDEX without a table"));
         };
-        let table = self.own_table(range, "CREATE INDEX")?;
+        let found = self.find_relation(&range.schemaname, &range.relname)?;
+        let lasting = found.schema != SCHEMA && self.may_change();
+        let table = if lasting {
+            let schema = found.schema.clone();
+            self.new_name(&schema, &index.idxname)?;
+            self.unscoped_table(range, "CREATE INDEX")?
+        } else {
+            self.own_table(range, "CREATE INDEX")?
+        };
         plain_storage(&index.options, &index.table_space, "")?;
         if index.concurrent {
             return Err(unsupported("CREATE INDEX CONCURRENTLY"));
@@ -337,7 +373,9 @@ impl Judge<'_> {
         }
         self.optional(index.where_clause.as_mut(), &scope, &Env::default())?;
         self.refuse_delayed_effects("CREATE INDEX", before)?;
-        self.makes();
+        if !lasting {
+            self.makes();
+        }
         Ok(StatementKind::Utility)
     }
 
@@ -383,6 +421,13 @@ impl Judge<'_> {
     }
 }
 
+fn is_temporary(range: &RangeVar) -> bool {
+    match range.schemaname.as_str() {
+        "" => range.relpersistence == "t",
+        schema => schema == SCHEMA,
+    }
+}
+
 /// The SELECT that INTO stands in: the first of a set operation.
 fn leftmost(select: &mut SelectStmt) -> &mut SelectStmt {
     match select.larg {
@@ -413,7 +458,7 @@ fn serial(name: &TypeName) -> Option<Ty> {
 }
 
 /// Options of a sequence that name nothing.
-fn numbers_only(options: &[Node]) -> Result<(), Denial> {
+pub(super) fn numbers_only(options: &[Node]) -> Result<(), Denial> {
     let number = |option: &Node| match option.node.as_ref() {
         Some(NodeEnum::DefElem(element)) => {
             let value = element.arg.as_deref().and_then(|arg| arg.node.as_ref());

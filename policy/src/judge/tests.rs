@@ -1,5 +1,6 @@
 //! Statements and what becomes of them.
 
+mod ddl;
 mod filters;
 mod kinds;
 mod queries;

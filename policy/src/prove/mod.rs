@@ -9,6 +9,7 @@
 //! The walk also pairs places of the two texts, for error positions and for the plan's holes.
 
 mod copy;
+mod ddl;
 mod filter;
 mod forms;
 mod insert;
@@ -61,6 +62,8 @@ pub(crate) struct Claims<'a> {
     /// Whether relations must be guarded at all: `false` for a break-glass role, whose statements
     /// must then be unchanged.
     pub(crate) enforce: bool,
+    /// Whether the session may change what is not scoped.
+    pub(crate) ddl: bool,
 }
 
 /// What the walk found beside the proof.
@@ -250,6 +253,8 @@ impl<'a> Walk<'a> {
             "VacuumRelation" => self.own_relation(original, rewritten),
             "TruncateStmt" => self.own_relations(original, rewritten),
             "DropStmt" => self.dropped(original, rewritten),
+            "CreateSeqStmt" => self.lasting_made(original, rewritten, "sequence"),
+            "AlterTableStmt" | "RenameStmt" => self.lasting_changed(original, rewritten),
             "RangeSubselect" => self.derived(original, rewritten, "subquery"),
             "SubLink" => self.derived(original, rewritten, "subselect"),
             // Their RangeVars name aliases of the query and constraints, not relations.

@@ -58,6 +58,9 @@ impl<'a> Walk<'a> {
                     "" => there.text("relpersistence") == "t",
                     schema => schema == SCHEMA,
                 };
+                if self.claims.ddl && !temporary && original.kind == "CreateStmt" {
+                    return self.lasting_made(original, rewritten, field);
+                }
                 need(
                     !self.claims.enforce || temporary && there.text("catalogname").is_empty(),
                     "a table is made that is not temporary",
@@ -110,6 +113,9 @@ impl<'a> Walk<'a> {
     }
 
     fn own_table(&mut self, table: &'a Node, there: &'a Node) -> Step {
+        if self.claims.ddl && there.text("schemaname") != SCHEMA {
+            return self.lasting(table, there);
+        }
         self.pair(table, there);
         self.relation(table, there)?;
         need(
@@ -124,6 +130,11 @@ impl<'a> Walk<'a> {
             return self.fields(original, rewritten, &[]);
         }
         need(rewritten.int("remove_type") == TABLE, "not a table")?;
+        let named = rewritten.list("objects").first().map(names).transpose()?;
+        let temporary = named.is_some_and(|name| name.first() == Some(&SCHEMA));
+        if self.claims.ddl && !temporary {
+            return self.lasting_dropped(original, rewritten);
+        }
         let (before, after) = (original.list("objects"), rewritten.list("objects"));
         need(before.len() == after.len(), "a list has another length")?;
         for (before, after) in before.iter().zip(after) {
@@ -143,7 +154,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The parts of a name in a list.
-fn names(value: &Value) -> Result<Vec<&str>, Gap> {
+pub(super) fn names(value: &Value) -> Result<Vec<&str>, Gap> {
     let list = value.as_node().ok_or(Gap("not a name"))?.list("items");
     let parts: Option<Vec<&str>> = list.iter().map(Value::as_name).collect();
     parts.ok_or(Gap("not a name"))

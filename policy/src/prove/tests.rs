@@ -230,6 +230,7 @@ fn outcome_with(
         search_path: &["public".to_owned()],
         temporaries: &Temporaries::default(),
         enforce: true,
+        ddl: false,
     };
     walk(&before, &after, claims)
 }

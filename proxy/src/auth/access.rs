@@ -1,7 +1,7 @@
 //! What an identity may do under a policy: its tenant, its other scope values and its role.
 
 use pgwarden_policy::engine::Slot;
-use pgwarden_policy::rules::{ClaimPath, RoleTenant};
+use pgwarden_policy::rules::{ClaimPath, Ddl, RoleTenant};
 use pgwarden_policy::{Engine, ScopeValue, ScopeValues, ValueType};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,8 @@ pub struct Access {
     pub values: ScopeValues,
     /// Whether statements are judged; `false` is break glass.
     pub enforce: bool,
+    /// What the role may do of DDL, where the policy says so of it.
+    pub ddl: Option<Ddl>,
     /// The server role to SET ROLE to.
     pub set_role: Option<String>,
     /// Whether the tenant comes with a token for each transaction. Then the values are nobody's.
@@ -36,7 +38,7 @@ impl Access {
 
     /// Whether another access differs in nothing but its values.
     pub(crate) fn has_role_of(&self, other: &Self) -> bool {
-        self.enforce == other.enforce && self.set_role == other.set_role
+        self.enforce == other.enforce && self.ddl == other.ddl && self.set_role == other.set_role
     }
 
     /// The tenant as text, for the audit.
@@ -75,6 +77,7 @@ impl Access {
             return Ok(Self {
                 values: ScopeValues::new(vec![None; engine.slots().len()]),
                 enforce,
+                ddl: rule.and_then(|rule| rule.ddl),
                 set_role: rule.and_then(|rule| rule.set_role.clone()),
                 per_transaction: true,
             });
@@ -93,6 +96,7 @@ impl Access {
         Ok(Self {
             values: ScopeValues::new(values),
             enforce,
+            ddl: rule.and_then(|rule| rule.ddl),
             set_role: rule.and_then(|rule| rule.set_role.clone()),
             per_transaction: false,
         })

@@ -80,6 +80,7 @@ impl<'a> Asker<'a> {
             search_path: search_path.to_vec(),
             temporaries: Temporaries::default(),
             enforce: access.as_ref().is_ok_and(|access| access.enforce),
+            ddl: access.as_ref().ok().and_then(|access| access.ddl),
             shared: false,
         };
         Self {

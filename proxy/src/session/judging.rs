@@ -55,6 +55,7 @@ impl Judging {
             search_path: Vec::new(),
             temporaries: Temporaries::default(),
             enforce: access.enforce,
+            ddl: access.ddl,
             shared: database.pool().mode() == PoolMode::Transaction,
         };
         Ok(Self {
@@ -79,6 +80,7 @@ impl Judging {
             let engine = Arc::clone(&current);
             self.access = self.tenancy.access(&engine)?;
             self.facts.enforce = self.access.enforce;
+            self.facts.ddl = self.access.ddl;
             self.engine = engine;
             self.basis.engine += 1;
         }

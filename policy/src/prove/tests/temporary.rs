@@ -34,6 +34,7 @@ fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
         search_path: &["public".to_owned()],
         temporaries: &Temporaries::new(own.into()),
         enforce: true,
+        ddl: false,
     };
     walk(&before, &after, claims)
 }

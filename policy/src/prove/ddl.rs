@@ -1,0 +1,85 @@
+//! Lasting DDL: what is made has a name that nobody has, what is changed or dropped is no tenant's.
+
+use super::temporary::names;
+use super::{Gap, Step, Walk, need};
+use crate::tree::Node;
+
+/// `DROP_RESTRICT` of the grammar.
+const RESTRICT: i64 = pg_query::protobuf::DropBehavior::DropRestrict as i64;
+
+impl<'a> Walk<'a> {
+    /// A relation that is made lastingly hides no other, and nothing hides it.
+    pub(super) fn lasting_made(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        field: &str,
+    ) -> Step {
+        if !self.claims.enforce {
+            return self.fields(original, rewritten, &[]);
+        }
+        match (original.node(field), rewritten.node(field)) {
+            (Some(name), Some(there)) => {
+                self.pair(name, there);
+                self.same(name, there)?;
+                need(self.claims.ddl, "lasting DDL is not allowed")?;
+                let made = there.text("relname");
+                need(self.relations_named(made) == 0, "a new name is not new")?;
+            }
+            _ => return Err(Gap("nothing is made")),
+        }
+        self.fields(original, rewritten, &[field])
+    }
+
+    /// ALTER TABLE, RENAME.
+    pub(super) fn lasting_changed(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        if !self.claims.enforce {
+            return self.fields(original, rewritten, &[]);
+        }
+        match (original.node("relation"), rewritten.node("relation")) {
+            (Some(table), Some(there)) => self.lasting(table, there)?,
+            _ => return Err(Gap("a statement lacks its table")),
+        }
+        let renamed = rewritten.text("newname");
+        need(self.relations_named(renamed) == 0, "a new name is not new")?;
+        self.fields(original, rewritten, &["relation"])
+    }
+
+    /// A relation that is changed lastingly is no tenant's.
+    pub(super) fn lasting(&mut self, table: &'a Node, there: &'a Node) -> Step {
+        self.pair(table, there);
+        let keys = self.relation(table, there)?;
+        need(self.claims.ddl, "lasting DDL is not allowed")?;
+        need(keys.is_empty(), "a scoped relation is changed")
+    }
+
+    /// DROP TABLE of lasting tables: as it came, and each name is one table's only.
+    pub(super) fn lasting_dropped(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(self.claims.ddl, "lasting DDL is not allowed")?;
+        need(rewritten.int("behavior") == RESTRICT, "more is dropped")?;
+        for object in rewritten.list("objects") {
+            let (schema, name) = match names(object)?.as_slice() {
+                [name] => (self.means(name), *name),
+                [schema, name] => (Some(*schema), *name),
+                _ => return Err(Gap("not a name")),
+            };
+            let schema = schema.ok_or(Gap("a dropped table is not known"))?;
+            let found = self.claims.catalog.relation(schema, name);
+            let known = found.ok_or(Gap("a dropped table is not known"))?;
+            let used = format!("{schema}.{name}");
+            let uses = &self.claims.findings.relations;
+            let claimed = uses
+                .iter()
+                .any(|it| it.name == used && it.guard == "global");
+            let alone = known.parents.is_empty() && self.relations_named(name) == 1;
+            need(claimed && alone, "a dropped table is not one of its own")?;
+        }
+        self.same(original, rewritten)
+    }
+
+    fn relations_named(&self, name: &str) -> usize {
+        let relations = &self.claims.catalog.parts().relations;
+        let lasting = relations.iter().filter(|it| it.name == name).count();
+        lasting + usize::from(self.claims.temporaries.find(name).is_some())
+    }
+}
