@@ -1,4 +1,9 @@
-//! One example, at least, of every statement kind of the grammar, and its verdict.
+//! One example, at least, of every statement kind of the grammar, and its verdict. `docs/statements.md` is
+//! made of them: `PGWARDEN_WRITE_DOCS=1 cargo test -p pgwarden-policy kinds` writes it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
 
 use super::{check, judge};
 
@@ -12,6 +17,18 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("UpdateStmt", "UPDATE leads SET id = 'x'", "org_id"),
     ("DeleteStmt", "DELETE FROM leads", "org_id"),
+    (
+        "UpdateStmt",
+        "UPDATE leads SET id = 'x' WHERE CURRENT OF c",
+        "! unsupported_construct",
+    ),
+    (
+        "DeleteStmt",
+        "DELETE FROM leads WHERE CURRENT OF c",
+        "! unsupported_construct",
+    ),
+    ("SelectStmt", "SELECT lo_get(1)", "! function_denied"),
+    ("SelectStmt", "SELECT lo_import('x')", "! function_denied"),
     (
         "MergeStmt",
         "MERGE INTO leads l USING leads m ON l.id = m.id WHEN MATCHED THEN DELETE",
@@ -68,6 +85,11 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("ExplainStmt", "EXPLAIN SELECT 1", "! unsupported_statement"),
     ("LockStmt", "LOCK leads", "! unsupported_statement"),
+    (
+        "LockStmt",
+        "LOCK TABLE plans IN SHARE MODE",
+        "! unsupported_statement",
+    ),
     ("TruncateStmt", "TRUNCATE leads", "! unsupported_statement"),
     ("DoStmt", "DO ''", "! unsupported_statement"),
     ("CallStmt", "CALL nobody_knows()", "! unknown_function"),
@@ -330,4 +352,41 @@ fn every_kind_has_an_example() {
             "{name} has no example"
         );
     }
+}
+
+/// What becomes of an example, in a word or two.
+fn verdict(sql: &str) -> String {
+    let answer = judge(sql);
+    match answer.strip_prefix("! ") {
+        Some(denied) => {
+            let reason = denied.split(' ').next().unwrap_or(denied);
+            format!("[{reason}](deny/{reason}.md)")
+        }
+        None if answer == sql => "passes".to_owned(),
+        None => "rewritten".to_owned(),
+    }
+}
+
+#[test]
+fn the_page_of_statements_is_not_stale() {
+    let mut wanted = "# Every kind of statement\n\n\
+        What becomes of an example of each, under the default policy: it passes as it came, is rewritten, or is \
+        refused for a reason. `leads` holds rows of tenants, `plans` is everybody's. This page is made of the examples in \
+        `policy/src/judge/tests/kinds.rs`; the table that decides, `policy/src/judge/statement.rs`, has no other \
+        arm, so a kind that a new grammar brings does not compile until somebody decides.\n\n\
+        With `ddl = \"unscoped\"` a client may also make tables, sequences, enums and indexes, add columns, defaults and constraints, \
+        rename and drop tables, where they hold nothing of a tenant and have a name of their own. `explain = \"allow\"` lets EXPLAIN pass.\n\n\
+        | node | example | verdict |\n|---|---|---|\n"
+        .to_owned();
+    let kinds = KINDS.iter().map(|(kind, sql, _)| (*kind, *sql));
+    let rows: BTreeSet<(&str, &str)> = kinds.chain(REFUSED.iter().copied()).collect();
+    for (kind, sql) in rows {
+        writeln!(wanted, "| {kind} | `{sql}` | {} |", verdict(sql)).expect("a String holds it");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/statements.md");
+    if std::env::var_os("PGWARDEN_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &wanted).expect("the page can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == wanted, "{} is stale", path.display());
 }
