@@ -14,8 +14,9 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{BoolExprType, Node};
 
+use super::coercion::BOOL;
 use super::expression::Facts;
-use super::names::Scope;
+use super::names::{Scope, Ty};
 use super::{CteId, EntryId, EntryKind, Held, Judge, unsupported};
 use crate::deny::Denial;
 use crate::{rewrite, tree};
@@ -82,6 +83,7 @@ impl Judge<'_> {
         }
         let begins = self.place_before_views(&*conjunct);
         let facts = self.expression(conjunct, scope, env)?;
+        self.allow_assignment(facts.ty, Ty::Known(BOOL))?;
         if !facts.leaky || facts.reads.is_empty() {
             return Ok(facts);
         }

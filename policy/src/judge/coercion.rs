@@ -4,15 +4,57 @@
 //! itself call a function that somebody wrote (`CREATE CAST … AS IMPLICIT`). Where a type is not known it
 //! may be any, so every answer here errs on the side of what is judged.
 
-use super::Judge;
-use super::names::Ty;
+use pg_query::protobuf::Node;
+
+use super::expression::Facts;
+use super::names::{Scope, Ty};
+use super::{Env, Judge};
 use crate::catalog::{CastContext, Function, FunctionName, Oid, TypeKind};
 use crate::deny::{Denial, DenyReason};
 
 /// How deep types are made of others (domains over arrays of domains …); beyond, they may be anything.
 const DEPTH_MAX: usize = 16;
 
+/// `oid` of boolean.
+pub(super) const BOOL: Oid = 16;
+
+/// `oid`s of int4 and int8.
+const NUMBERS: [Oid; 2] = [23, 20];
+
 impl Judge<'_> {
+    /// Judges an expression that must be true or false: a value of another type is cast as if it were
+    /// stored.
+    pub(super) fn truth(
+        &mut self,
+        node: Option<&mut Box<Node>>,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let Some(node) = node else {
+            return Ok(Facts::default());
+        };
+        let facts = self.expression(node, scope, env)?;
+        self.allow_assignment(facts.ty, Ty::Known(BOOL))?;
+        Ok(facts)
+    }
+
+    /// The same of a number: LIMIT, a subscript.
+    pub(super) fn number(
+        &mut self,
+        node: Option<&mut Box<Node>>,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let Some(node) = node else {
+            return Ok(Facts::default());
+        };
+        let facts = self.expression(node, scope, env)?;
+        for number in NUMBERS {
+            self.allow_assignment(facts.ty, Ty::Known(number))?;
+        }
+        Ok(facts)
+    }
+
     /// Whether a value of this type may be given where that one is wanted.
     pub(super) fn converts(&self, from: Ty, to: Oid) -> bool {
         match from {

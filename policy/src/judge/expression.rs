@@ -3,7 +3,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, SortBy, WindowDef};
 
-use super::compare;
+use super::alternatives::Alternatives;
+use super::coercion::BOOL;
 use super::names::{Scope, Ty};
 use super::operation::{Operands, constant_type};
 use super::{EntryId, Env, Judge, unsupported};
@@ -143,8 +144,13 @@ impl Judge<'_> {
             }
             NodeEnum::AExpr(expr) => self.operation(expr, scope, env),
             NodeEnum::BoolExpr(expr) => {
-                let mut facts = self.expressions(&mut expr.args, scope, env)?;
-                facts.ty = Ty::Known(16);
+                let mut facts = Facts::default();
+                for arg in &mut expr.args {
+                    let part = self.expression(arg, scope, env)?;
+                    self.allow_assignment(part.ty, Ty::Known(BOOL))?;
+                    facts.absorb(&part);
+                }
+                facts.ty = Ty::Known(BOOL);
                 Ok(facts)
             }
             NodeEnum::NullTest(test) => self.test(test.arg.as_mut(), scope, env),
@@ -190,8 +196,11 @@ impl Judge<'_> {
                         return Err(unsupported("this form of CASE"));
                     };
                     let tested = self.optional(when.expr.as_mut(), scope, env)?;
-                    if let Some(arg) = arg {
-                        self.comparison("=", &[Operands::new(arg, tested.ty)])?;
+                    match arg {
+                        Some(arg) => {
+                            self.comparison("=", &[Operands::new(arg, tested.ty)])?;
+                        }
+                        None => self.allow_assignment(tested.ty, Ty::Known(BOOL))?,
                     }
                     facts.absorb(&tested);
                     alternatives.add(self.optional(when.result.as_mut(), scope, env)?);
@@ -301,7 +310,7 @@ impl Judge<'_> {
     ) -> Result<Facts, Denial> {
         let facts = self.optional(arg, scope, env)?;
         Ok(Facts {
-            ty: Ty::Known(16),
+            ty: Ty::Known(BOOL),
             ..computed(facts)
         })
     }
@@ -327,8 +336,8 @@ impl Judge<'_> {
                 }
                 Some(NodeEnum::AStar(_)) => {}
                 Some(NodeEnum::AIndices(indices)) => {
-                    facts.absorb(&self.optional(indices.lidx.as_mut(), scope, env)?);
-                    facts.absorb(&self.optional(indices.uidx.as_mut(), scope, env)?);
+                    facts.absorb(&self.number(indices.lidx.as_mut(), scope, env)?);
+                    facts.absorb(&self.number(indices.uidx.as_mut(), scope, env)?);
                 }
                 _ => return Err(unsupported("this kind of subscript")),
             }
@@ -356,7 +365,7 @@ impl Judge<'_> {
             Ty::Unknown
         };
         facts.absorb(&self.sort(&mut call.agg_order, scope, env)?);
-        facts.absorb(&self.optional(call.agg_filter.as_mut(), scope, env)?);
+        facts.absorb(&self.truth(call.agg_filter.as_mut(), scope, env)?);
         if let Some(window) = call.over.as_mut() {
             facts.absorb(&self.window(window, scope, env)?);
         }
@@ -446,45 +455,6 @@ impl Judge<'_> {
         facts.absorb(&self.optional(window.start_offset.as_mut(), scope, env)?);
         facts.absorb(&self.optional(window.end_offset.as_mut(), scope, env)?);
         Ok(facts)
-    }
-}
-
-/// The results of CASE, COALESCE or ARRAY[]. Where their types differ they are cast to one of them,
-/// and such a cast may refuse a value (a date that no timestamp can hold).
-#[derive(Debug, Default)]
-pub(super) struct Alternatives {
-    facts: Facts,
-    pub(super) types: Vec<Ty>,
-    ty: Option<Ty>,
-    mixed: bool,
-}
-
-impl Alternatives {
-    pub(super) fn add(&mut self, one: Facts) {
-        self.facts.absorb(&one);
-        self.types.push(one.ty);
-        self.ty = match (self.ty, one.ty) {
-            (None | Some(Ty::Adaptable), ty) => Some(ty),
-            (known, Ty::Adaptable) => known,
-            (Some(known), ty) => {
-                self.mixed |= !compare::one_family(known, ty);
-                Some(known)
-            }
-        };
-    }
-
-    /// The facts of what is brought to one type.
-    pub(super) fn facts(self) -> Facts {
-        if self.mixed {
-            self.facts.risky()
-        } else {
-            computed(self.facts)
-        }
-    }
-
-    /// The facts of what stays as it is.
-    pub(super) fn parts(self) -> Facts {
-        self.facts
     }
 }
 

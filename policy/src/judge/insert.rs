@@ -274,7 +274,7 @@ impl Judge<'_> {
                 }
                 self.optional(element.expr.as_mut(), scope, env)?;
             }
-            self.optional(infer.where_clause.as_mut(), scope, env)?;
+            self.truth(infer.where_clause.as_mut(), scope, env)?;
         }
         if conflict.action != OnConflictAction::OnconflictUpdate as i32 {
             return Ok(());
@@ -286,7 +286,7 @@ impl Judge<'_> {
             outer: None,
         };
         self.assignments(&mut conflict.target_list, (target, true), &scope, env)?;
-        self.optional(conflict.where_clause.as_mut(), &scope, env)?;
+        self.truth(conflict.where_clause.as_mut(), &scope, env)?;
         self.guard_conflict(conflict, target)
     }
 

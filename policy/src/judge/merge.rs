@@ -113,7 +113,7 @@ impl Judge<'_> {
             }
         };
         let scope = scope_of(items);
-        let read = self.optional(when.condition.as_mut(), &scope, env)?;
+        let read = self.truth(when.condition.as_mut(), &scope, env)?;
         if by_source && let Some(admitted) = rewrite::and(self.predicate(target)?) {
             let own = when.condition.take();
             when.condition = Some(Box::new(match own {

@@ -21,6 +21,7 @@
 //! | I11 reference | a `via` column that is written |
 //! | I12 view | the guarded query of a view in its place |
 
+mod alternatives;
 mod barrier;
 mod calls;
 mod channels;
@@ -49,6 +50,7 @@ mod statement;
 mod sublink;
 mod table_function;
 mod temporary;
+mod ty;
 mod types;
 mod utility;
 mod value;

@@ -6,25 +6,12 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node};
 
+pub(super) use super::ty::{TEXT, Ty};
 use super::{Cte, CteId, EntryId, EntryKind, Judge, unsupported};
-use crate::catalog::{Oid, Relation};
+use crate::catalog::Relation;
 use crate::deny::{Denial, DenyReason};
 use crate::positions;
 use crate::temporary;
-
-/// What is known of a column's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Ty {
-    /// Nothing.
-    #[default]
-    Unknown,
-    /// One of pg_catalog's.
-    Builtin,
-    /// A literal or parameter without a type of its own: it takes the other operand's.
-    Adaptable,
-    /// This type.
-    Known(Oid),
-}
 
 /// A column that can be named.
 #[derive(Debug, Clone)]
@@ -377,7 +364,7 @@ impl Judge<'_> {
             self.merged_entries(id, &column.name)
         };
         Ok(Reading {
-            ty: column.ty,
+            ty: column.ty.behind_border(),
             plain: column.plain,
             sealed: column.sealed,
             tenant: column.tenant,

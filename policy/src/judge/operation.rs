@@ -8,9 +8,10 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, AExpr, AExprKind, Node, a_const};
 
+use super::alternatives::Alternatives;
 use super::compare;
-use super::expression::{Alternatives, Facts, computed};
-use super::names::{Scope, Ty, strings};
+use super::expression::{Facts, computed};
+use super::names::{Scope, TEXT, Ty, strings};
 use super::{Env, Judge, unsupported};
 use crate::builtin::operators;
 use crate::catalog::{Oid, Operator, TypeKind};
@@ -31,9 +32,6 @@ impl Operands {
         }
     }
 }
-
-/// `oid` of text, which untyped literals become between themselves.
-const TEXT: Oid = 25;
 
 /// The types of a judged operand.
 #[derive(Debug, Clone)]
@@ -394,6 +392,7 @@ fn exact_types(operands: Operands) -> Option<(Oid, Oid)> {
         (Some(Ty::Known(ty)), Ty::Adaptable) | (Some(Ty::Adaptable), Ty::Known(ty)) => {
             Some((ty, ty))
         }
+        // Between themselves, untyped literals become text.
         (Some(Ty::Adaptable), Ty::Adaptable) => Some((TEXT, TEXT)),
         (None | Some(Ty::Unknown | Ty::Builtin), _) | (_, Ty::Unknown | Ty::Builtin) => None,
     }

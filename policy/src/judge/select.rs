@@ -299,8 +299,8 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
         let nothing = Scope { items: &[], outer };
-        let mut facts = self.optional(select.limit_count.as_mut(), &nothing, env)?;
-        facts.absorb(&self.optional(select.limit_offset.as_mut(), &nothing, env)?);
+        let mut facts = self.number(select.limit_count.as_mut(), &nothing, env)?;
+        facts.absorb(&self.number(select.limit_offset.as_mut(), &nothing, env)?);
         Ok(facts)
     }
 

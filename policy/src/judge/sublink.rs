@@ -53,7 +53,10 @@ impl Judge<'_> {
             return Err(unsupported("this kind of subquery"));
         };
         let place = self.place_before_views(&*select);
-        let output = self.select(select, Some(scope), env)?;
+        let mut output = self.select(select, Some(scope), env)?;
+        for column in &mut output.columns {
+            column.ty = column.ty.behind_border();
+        }
         // The planner may compare what the subquery computes inside of it: a fence keeps it out.
         let computes = output
             .columns

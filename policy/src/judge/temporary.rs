@@ -309,12 +309,14 @@ impl Judge<'_> {
         let Some(NodeEnum::List(list)) = first else {
             return false;
         };
-        let found = match strings(&list.items).as_deref() {
-            Ok([name]) => self.find_relation("", name),
-            Ok([schema, name]) => self.find_relation(schema, name),
-            _ => return false,
-        };
-        found.is_ok_and(|relation| relation.schema != SCHEMA)
+        match strings(&list.items).as_deref() {
+            Ok([name]) => {
+                let found = self.find_relation("", name);
+                found.is_ok_and(|relation| relation.schema != SCHEMA)
+            }
+            Ok([schema, _]) => *schema != SCHEMA,
+            _ => false,
+        }
     }
 
     fn droppable(&self, name: &str, missing_ok: bool) -> Result<String, Denial> {
