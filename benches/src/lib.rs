@@ -202,6 +202,7 @@ fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        unlogged: false,
     }
 }
 

@@ -123,6 +123,9 @@ pub struct Database {
     pub max_server_connections: usize,
     /// How often it is asked whether its catalogue has changed.
     pub catalog_interval: Duration,
+    /// `reads = "prefer_replica"`: statements that only read go to standbys that lag no longer
+    /// than this.
+    pub max_replica_lag: Option<Duration>,
 }
 
 impl Database {
@@ -435,6 +438,9 @@ pub enum LogFormat {
 impl Database {
     /// [`Database::catalog_interval`] unless the file says otherwise.
     pub const CATALOG_INTERVAL: Duration = Duration::from_secs(5);
+
+    /// [`Database::max_replica_lag`] where standbys are read from, unless the file says otherwise.
+    pub const MAX_REPLICA_LAG: Duration = Duration::from_secs(5);
 }
 
 impl Limits {

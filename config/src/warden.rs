@@ -91,8 +91,8 @@ impl Reader<'_> {
     fn settings(&mut self, mut root: Section<'_>) -> Option<Settings> {
         let listen = self.listeners(&mut root);
         let admin = self.admin(&mut root);
-        let databases = self.databases(&mut root);
         let pool = self.pool(&mut root);
+        let databases = self.databases(&mut root, pool.mode);
         let auth = self.auth(&mut root);
         let limits = self.limits(&mut root);
         let audit = self.audit(&mut root);

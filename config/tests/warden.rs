@@ -530,3 +530,33 @@ fn peers_know_their_own_number() {
         assert!(shown.contains(what), "{shown}");
     }
 }
+
+#[test]
+fn standbys_are_read_from_where_there_can_be_some() {
+    let with = |hosts: &str, mode: &str, more: &str| {
+        let url = format!("postgres://u@{hosts}");
+        format!("{MINIMAL}\n[databases.x]\nurl = '{url}'\n{more}\n[pool]\nmode = '{mode}'\n")
+    };
+    let (reads, target) = ("reads = 'prefer_replica'", "?target_session_attrs=primary");
+    let good = with(&format!("a,b/x{target}"), "transaction", reads);
+    let lag = |settings: Settings| settings.databases.named["x"].max_replica_lag;
+    assert_eq!(lag(read(&good, &[]).unwrap()), Some(Duration::from_secs(5)));
+    let plain = with("a/x", "session", "reads = 'primary'");
+    assert_eq!(lag(read(&plain, &[]).unwrap()), None);
+    for (hosts, mode, what) in [
+        (
+            &*format!("a/x{target}"),
+            "transaction",
+            "needs several hosts",
+        ),
+        ("a,b/x", "transaction", "needs several hosts"),
+        (
+            &format!("a,b/x{target}"),
+            "session",
+            "needs transaction pooling",
+        ),
+    ] {
+        let shown = read(&with(hosts, mode, reads), &[]).unwrap_err();
+        assert!(shown.contains(what), "{shown}");
+    }
+}

@@ -91,6 +91,9 @@ pub struct Relation {
     /// the rows (`pg_rewrite`, `pg_trigger`).
     #[serde(default)]
     pub redirects_writes: bool,
+    /// `relpersistence`: it has no rows on a standby.
+    #[serde(default)]
+    pub unlogged: bool,
 }
 
 /// A column of a relation.
@@ -272,6 +275,8 @@ pub struct Catalog {
     implicit_casts: HashSet<(Oid, Oid)>,
     /// The casts that call functions outside pg_catalog.
     calling_casts: Vec<usize>,
+    /// Relations that are unlogged, or have partitions or children that are.
+    unlogged: HashSet<Oid>,
 }
 
 impl Catalog {
@@ -307,7 +312,19 @@ impl Catalog {
             }
         }
         catalog.parts = parts;
+        catalog.note_unlogged();
         catalog
+    }
+
+    fn note_unlogged(&mut self) {
+        let unlogged = self.parts.relations.iter().filter(|it| it.unlogged);
+        let mut open: Vec<Oid> = unlogged.map(|relation| relation.oid).collect();
+        while let Some(oid) = open.pop() {
+            if self.unlogged.insert(oid) {
+                let relation = self.relation_by_oid(oid);
+                open.extend(relation.into_iter().flat_map(|it| &it.parents));
+            }
+        }
     }
 
     /// The plain lists.
@@ -319,6 +336,11 @@ impl Catalog {
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
         let at = *self.relations.get(schema)?.get(name)?;
         self.parts.relations.get(at)
+    }
+
+    /// Whether rows of a relation, or of those below it, are on the primary only.
+    pub fn is_unlogged(&self, relation: Oid) -> bool {
+        self.unlogged.contains(&relation)
     }
 
     /// The relation of that oid.

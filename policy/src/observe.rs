@@ -107,6 +107,7 @@ fn observe_all(judging: &Judging<'_>, request: &Request<'_>, scan: &Scan) -> Res
             change(&mut fresh, |plan| {
                 // Nobody has looked at views, operators and types.
                 plan.calls_users = true;
+                plan.reads_only = false;
                 plan.observed = Some(denial.into());
             });
             // Another literal may be refused for a reason that is not observed.

@@ -147,6 +147,9 @@ pub struct Plan {
     pub relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
     pub calls_users: bool,
+    /// Whether it is one query that a standby answers as the primary does: it writes and locks
+    /// nothing, changes nothing of the session, and calls nothing volatile.
+    pub reads_only: bool,
     /// What the rows of a COPY FROM into a scoped table must hold.
     pub rows: Option<Rows>,
     /// A stable number of the shape, for the audit.
@@ -211,6 +214,15 @@ impl Plan {
         self.kind.writes()
             || self.kind == StatementKind::Several
             || self.relations.iter().any(written)
+    }
+
+    /// Whether it may change what others see, in any way.
+    pub fn may_write(&self) -> bool {
+        let harmless = matches!(
+            self.kind,
+            StatementKind::Empty | StatementKind::Transaction | StatementKind::Setting
+        );
+        !harmless && !self.reads_only
     }
 
     /// Whether it may leave something on the server connection that outlives it and that no effect
@@ -365,6 +377,7 @@ mod tests {
             effects: Vec::new(),
             relations: Vec::new(),
             calls_users: false,
+            reads_only: false,
             rows: None,
             fingerprint: 0,
             observed: None,

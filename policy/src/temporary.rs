@@ -156,5 +156,6 @@ fn relation(told: Temporary) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        unlogged: false,
     }
 }

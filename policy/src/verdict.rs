@@ -192,6 +192,7 @@ impl<'a> Judging<'a> {
     ) -> Fresh {
         let pins = pins(request, scan, made.pins, &findings.pinned);
         let literals = as_literals(request, &findings);
+        let reads_only = reads_only(&findings);
         let plan = Plan {
             verdict: findings.verdict,
             kind: findings.kind,
@@ -212,6 +213,7 @@ impl<'a> Judging<'a> {
             effects: findings.effects,
             relations: findings.relations,
             calls_users: findings.calls_users.get(),
+            reads_only,
             rows: findings.rows,
             fingerprint: self.fingerprint,
             observed: None,
@@ -235,6 +237,15 @@ fn as_literals(request: &Request<'_>, findings: &Findings) -> bool {
         StatementKind::Copy | StatementKind::Utility | StatementKind::Several
     );
     request.protocol == Protocol::Simple || utility
+}
+
+/// See [`Plan::reads_only`].
+fn reads_only(findings: &Findings) -> bool {
+    findings.kind == StatementKind::Select
+        && findings.statements == 1
+        && findings.effects.is_empty()
+        && !findings.relations.iter().any(|used| used.write)
+        && !findings.primary_only.get()
 }
 
 fn prepares(findings: &Findings) -> bool {

@@ -14,6 +14,7 @@ mod frames;
 mod hosts;
 mod login;
 mod outbox;
+mod progress;
 mod reset;
 mod role;
 mod stream;
@@ -34,7 +35,8 @@ pub use control::Sentry;
 pub use error::{ConnectError, ServerError};
 pub use hosts::{Hosts, Mark, Seen, Site};
 pub use outbox::{Forward, Outbox};
-pub use role::Role;
+pub use progress::{Moment, Position, Progress};
+pub use role::{Role, Sighting};
 pub use upstream::Upstream;
 
 use stream::ServerStream;
@@ -52,6 +54,15 @@ pub async fn connect(
     upstream: &Arc<Upstream>,
     parameters: &StartupParameters,
 ) -> Result<Backend, ConnectError> {
+    connect_since(upstream, parameters, None).await
+}
+
+/// The same, only to hosts that are current as of a moment, if there is one.
+pub(crate) async fn connect_since(
+    upstream: &Arc<Upstream>,
+    parameters: &StartupParameters,
+    since: Option<Moment>,
+) -> Result<Backend, ConnectError> {
     let connect = |site: Arc<Site>, wants_role| async move {
         let mut backend = connect_to(upstream, &site, parameters).await?;
         let role = match wants_role {
@@ -60,7 +71,7 @@ pub async fn connect(
         };
         Ok((backend, role))
     };
-    upstream.hosts().first_fit(connect).await
+    upstream.hosts().first_fit(since, connect).await
 }
 
 /// Connects to one host and logs in.

@@ -5,6 +5,7 @@ mod control;
 pub(crate) mod drift;
 mod follow;
 mod pause;
+mod replicas;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ use crate::tls::TlsError;
 use control::Control;
 use drift::Drift;
 use follow::Follower;
+pub(crate) use replicas::Replicas;
 use watch::{Watch, Watcher};
 
 pub(crate) use pause::State;
@@ -51,6 +53,8 @@ pub struct Database {
     /// What the plan caches of former engines did.
     retired: Mutex<CacheStats>,
     pool: Arc<Pool>,
+    /// The standbys that are read from.
+    replicas: Option<Arc<Replicas>>,
     metrics: Arc<Metrics>,
     watch: Watch,
     /// One for each host, where there are several.
@@ -121,6 +125,10 @@ impl Database {
             Arc::clone(metrics),
         );
         pool.spawn_sweeper();
+        let replicas = at.max_replica_lag.map(|max_lag| {
+            let pool = settings.pool.clone();
+            Replicas::new(&upstream, pool, at.max_server_connections, max_lag, metrics)
+        });
         let followers = follow::all(upstream.hosts());
         let database = Arc::new(Self {
             name: name.to_owned(),
@@ -129,6 +137,7 @@ impl Database {
             engine: ArcSwap::from_pointee(engine),
             retired: Mutex::default(),
             pool,
+            replicas,
             metrics: Arc::clone(metrics),
             watch: Watch::since(asked),
             followers,
@@ -150,6 +159,17 @@ impl Database {
     /// statement on; don't keep the guard across an await.
     pub fn engine(&self) -> Guard<Arc<Engine>> {
         self.engine.load()
+    }
+
+    /// The standbys that are read from.
+    pub(crate) fn replicas(&self) -> Option<&Arc<Replicas>> {
+        self.replicas.as_ref()
+    }
+
+    /// The pool and that of the standbys.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let replicas = self.replicas.iter().map(|replicas| replicas.pool());
+        std::iter::once(&self.pool).chain(replicas)
     }
 
     /// The pool.
@@ -233,6 +253,9 @@ impl Database {
         let changed = ground.catalog.parts() != catalog.parts();
         if changed {
             ground.catalog = catalog;
+            if let Some(replicas) = &self.replicas {
+                replicas.note_change();
+            }
             tracing::info!(database = self.name, "the catalogue has changed");
         }
         let engine = self.engine.load_full();

@@ -274,6 +274,8 @@ pub struct Metrics {
     pub judge_seconds: Histogram<14>,
     /// How long clients waited for a server connection.
     pub pool_wait_seconds: Histogram<12>,
+    /// Times that a session got a connection to a standby to read from.
+    pub standby_checkouts: Counter,
     /// Audit lines that were lost because the target could not keep up.
     pub audit_dropped: Counter,
     /// Reloads that took effect.
@@ -303,6 +305,7 @@ impl Default for Metrics {
                 10, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000,
                 30_000_000,
             ]),
+            standby_checkouts: Counter::default(),
             audit_dropped: Counter::default(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
@@ -383,6 +386,11 @@ impl Metrics {
         );
         self.render_catalog(&mut out, gathered);
         hosts::render(&mut out, &gathered.hosts);
+        let name = "pgwarden_standby_checkouts_total";
+        let help = "How often a session got a connection to a standby to read from.";
+        head(&mut out, name, "counter", help);
+        let value = self.standby_checkouts.value();
+        line(&mut out, format_args!("{name} {value}"));
         self.render_events(&mut out);
         out
     }

@@ -39,7 +39,9 @@ use std::time::{Duration, Instant};
 use pgwarden_config::settings;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::backend::{self, Backend, BackendFacts, ConnectError, StartupParameters, Upstream};
+use crate::backend::{
+    self, Backend, BackendFacts, ConnectError, Moment, StartupParameters, Upstream,
+};
 use crate::metrics::{Gauge, Metrics};
 
 use lease::{InUse, Out};
@@ -128,12 +130,18 @@ impl Pool {
         self: &Arc<Self>,
         parameters: &Arc<StartupParameters>,
         setup: &Arc<Setup>,
+        since: Option<Moment>,
     ) -> Option<Lease> {
         // Free permits mean that nobody waits: who waits gets them first.
         let permit = Arc::clone(&self.in_use).try_acquire_owned().ok()?;
         let in_use = InUse::take(self, permit).ok()?;
-        let held = self.reuse(parameters, Some(setup))?;
+        let held = self.reuse(parameters, Some(setup), since)?;
         Some(Lease { held, in_use })
+    }
+
+    /// Whether a connection can be had without waiting for somebody's.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_use.available_permits() > 0 && !self.pause.is_on()
     }
 
     /// What the server says at start-up to a session with these parameters, if it has been asked.
@@ -166,8 +174,9 @@ impl Pool {
     async fn connect(
         &self,
         parameters: &Arc<StartupParameters>,
+        since: Option<Moment>,
     ) -> Result<Box<Held>, ConnectError> {
-        let backend = backend::connect(&self.upstream, parameters).await?;
+        let backend = backend::connect_since(&self.upstream, parameters, since).await?;
         if self.settings.mode == settings::PoolMode::Transaction {
             self.remember_greeting(parameters, backend.facts());
         }
@@ -188,11 +197,12 @@ impl Pool {
         parameters: &StartupParameters,
     ) -> Result<Lease, ConnectError> {
         let parameters = Arc::new(parameters.clone());
-        Arc::clone(self).checkout_for(parameters, None).await
+        Arc::clone(self).checkout_for(parameters, None, None).await
     }
 
     /// A server connection for a session with these start-up parameters; one that carries the
-    /// setup, if there is one.
+    /// setup, if there is one. With a moment, it is to a standby that is current as of then, and who
+    /// asks can do without.
     ///
     /// # Errors
     /// When none became free in time, or the server can't be reached.
@@ -200,6 +210,7 @@ impl Pool {
         self: Arc<Self>,
         parameters: Arc<StartupParameters>,
         setup: Option<Arc<Setup>>,
+        since: Option<Moment>,
     ) -> Result<Lease, ConnectError> {
         let started = Instant::now();
         let mut deadline = tokio::time::Instant::now() + self.settings.checkout_timeout;
@@ -216,14 +227,17 @@ impl Pool {
                     continue;
                 }
             };
-            match self.fetch(&parameters, setup.as_ref()).await {
+            match self.fetch(&parameters, setup.as_ref(), since).await {
                 Ok(held) => {
                     drop(waiting);
                     return Ok(Lease { held, in_use });
                 }
                 // The server is down. Who has a session already need not notice that it was started
                 // anew, and nobody that it was paused.
-                Err(error) if error.is_passing() && self.asks_again(setup.is_some(), deadline) => {
+                Err(error)
+                    if error.is_passing()
+                        && self.asks_again(setup.is_some() && since.is_none(), deadline) =>
+                {
                     permit = in_use.leave();
                     tokio::time::sleep(CONNECT_AGAIN).await;
                 }
@@ -270,12 +284,13 @@ impl Pool {
         &self,
         parameters: &Arc<StartupParameters>,
         setup: Option<&Arc<Setup>>,
+        since: Option<Moment>,
     ) -> Result<Box<Held>, ConnectError> {
-        if let Some(held) = self.reuse(parameters, setup) {
+        if let Some(held) = self.reuse(parameters, setup, since) {
             return Ok(held);
         }
         self.make_room();
-        self.connect(parameters).await
+        self.connect(parameters, since).await
     }
 
     /// A connection that is still alive: the freshest that carries the setup; else the one that
@@ -284,13 +299,15 @@ impl Pool {
         &self,
         parameters: &Arc<StartupParameters>,
         setup: Option<&Arc<Setup>>,
+        since: Option<Moment>,
     ) -> Option<Box<Held>> {
         loop {
             let mut held = {
                 let mut idle = self.idle();
                 let fits = |idle: &Idle| {
-                    Arc::ptr_eq(&idle.held.parameters, parameters)
-                        || idle.held.parameters == *parameters
+                    let same = Arc::ptr_eq(&idle.held.parameters, parameters)
+                        || idle.held.parameters == *parameters;
+                    same && idle.held.backend.mark().is_current(since)
                 };
                 let at = match setup {
                     None => idle.iter().rposition(fits)?,

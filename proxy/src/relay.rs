@@ -57,8 +57,14 @@ pub(crate) struct Relay {
     /// In transaction mode there is none while the client needs none.
     server: Option<Lease>,
     way: Way,
+    /// It is to a standby.
+    on_standby: bool,
     /// A message of the client waits for a server connection.
     wanting: bool,
+    /// The one that was asked for last is to a standby.
+    asks_standby: bool,
+    /// The client's next message must go to the primary.
+    needs_primary: bool,
     /// Server connections that were lost since the client's last message was worked off.
     losses: u32,
     /// How much of a frame of the server is still to be relayed.
@@ -106,7 +112,10 @@ impl Relay {
             half_closed: false,
             server: None,
             way,
+            on_standby: false,
             wanting: false,
+            asks_standby: false,
+            needs_primary: false,
             losses: 0,
             passing: 0,
             held: false,
@@ -115,7 +124,7 @@ impl Relay {
             cancel,
         };
         if let Some(lease) = server {
-            relay.attach(lease);
+            relay.attach(lease, false);
         }
         relay
     }
@@ -207,7 +216,7 @@ impl Relay {
         let mut stage = *drain.borrow_and_update();
         let mut lull = pin!(tokio::time::sleep(Duration::ZERO));
         let mut idled = false;
-        let mut newsfeed = Newsfeed::new(drain, self.way.pool.retirements());
+        let mut newsfeed = Newsfeed::new(drain, self.way.retirements());
         let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
         let mut checkout: Option<Checkout> = None;
         loop {
@@ -328,6 +337,12 @@ impl Relay {
             let Some(header) = self.client_header()? else {
                 break;
             };
+            if self.from_client.len() >= header.frame() && !self.suits_server(header.tag) {
+                if self.server.is_some() {
+                    break;
+                }
+                continue;
+            }
             let Some(body) = self.from_client.get(HEADER_BYTES..header.frame()) else {
                 break;
             };
@@ -350,6 +365,7 @@ impl Relay {
                 Taken::Yes => self.from_client.advance(header.frame()),
             }
             self.losses = 0;
+            self.needs_primary = false;
             worked = true;
         }
         Ok(worked)

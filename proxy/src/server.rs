@@ -277,7 +277,9 @@ impl Running {
         self.proxy.set_drain(Drain::Closing);
         let _ = tokio::time::timeout(CLOSING_TIME, self.emptied()).await;
         for database in self.proxy.databases() {
-            database.pool().clear();
+            for pool in database.pools() {
+                pool.clear();
+            }
         }
         let audit = self.proxy.audit().clone();
         let flushed = tokio::task::spawn_blocking(move || audit.flush(FLUSHING_TIME));

@@ -30,6 +30,7 @@ mod parse;
 mod prepared;
 mod query;
 mod queue;
+mod reading;
 mod record;
 mod refusing;
 mod server_error;

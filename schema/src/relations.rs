@@ -30,7 +30,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text AS kind, c.relisp
                  WHERE o.option_name = 'security_barrier'), false) AS security_barrier,
        EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1')
          OR EXISTS (SELECT FROM pg_catalog.pg_trigger t
-                    WHERE t.tgrelid = c.oid AND t.tgtype::pg_catalog.int4 & 64 <> 0) AS redirects_writes
+                    WHERE t.tgrelid = c.oid AND t.tgtype::pg_catalog.int4 & 64 <> 0) AS redirects_writes,
+       c.relpersistence = 'u' AS unlogged
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
@@ -92,6 +93,7 @@ fn relation(row: &Row) -> Result<Relation, Error> {
         definition: row.try_get("definition")?,
         security_barrier: row.try_get("security_barrier")?,
         redirects_writes: row.try_get("redirects_writes")?,
+        unlogged: row.try_get("unlogged")?,
     })
 }
 

@@ -10,15 +10,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pgwarden::server::Running;
 use pgwarden_config::settings::Settings;
-use pgwarden_tests::fixture::superuser;
+use pgwarden_tests::fixture::{ROLE, superuser};
 use pgwarden_tests::pipe::Pipe;
 use pgwarden_tests::server::Server;
-use pgwarden_tests::wire::{Client, cancel};
-use pgwarden_tests::world::{World, another_proxy, is_fault, read_word, session};
+use pgwarden_tests::wire::{Client, bind_body, cancel, execute_body, parse_body};
+use pgwarden_tests::world::{World, another_proxy, is_fault, read_word, session, word};
 
 fn value(client: &mut Client, sql: &str) -> String {
     let reply = client.query(sql).ok();
@@ -238,5 +239,136 @@ fn a_cancel_goes_to_the_host_of_the_statement() {
         let reply = client.reply();
         assert_eq!(reply.code(), "57014", "{reply:?}");
         asking.join().unwrap();
+    }
+}
+
+/// Which of the pair has answered a statement with this text in it.
+fn answered(pair: &Pair, text: &str) -> Option<&'static str> {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}' AND query LIKE '%{text}%'"
+    );
+    let asked = |host| value(&mut superuser(host, "postgres"), &sql) != "0";
+    match (
+        asked(pair.world.server().address()),
+        asked(pair.standby.address()),
+    ) {
+        (true, false) => Some("primary"),
+        (false, true) => Some("standby"),
+        _ => None,
+    }
+}
+
+/// Reads the tenant's word, by a text that no other statement has. Which server has answered.
+fn read(pair: &Pair, client: &mut Client, extended: bool) -> Option<&'static str> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let text = format!("nonce{:06}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let sql = format!("SELECT word || '{text}' FROM words");
+    let reply = if extended {
+        client.extended(&sql, &[])
+    } else {
+        client.query(&sql)
+    };
+    let reply = reply.ok();
+    assert_eq!(reply.value(), Some(word(1) + &text));
+    answered(pair, &text)
+}
+
+#[test]
+fn what_only_reads_goes_to_a_standby_that_is_current() {
+    let pair = Pair::start("&target_session_attrs=primary");
+    let proxy = another_proxy(
+        "transaction",
+        &pair.hosts,
+        "&target_session_attrs=primary",
+        |settings| {
+            patient(settings);
+            for database in settings.databases.named.values_mut() {
+                database.max_replica_lag = Some(Duration::from_secs(2));
+                database.max_server_connections = 3;
+            }
+        },
+    );
+    let mut client = open(&proxy);
+    for extended in [false, true] {
+        until("the standby", || {
+            read(&pair, &mut client, extended) == Some("standby")
+        });
+    }
+
+    // What does more than read goes to the primary, also right behind what only reads.
+    assert!(mark(&mut client, 1));
+    for sql in [
+        "SELECT 'to the primary', clock_timestamp()",
+        "WITH made AS (INSERT INTO marks (writer, n) VALUES (1, 2) RETURNING n) \
+         SELECT n, 'to the primary' FROM made",
+    ] {
+        client.query(sql).ok();
+        assert_eq!(answered(&pair, "to the primary"), Some("primary"), "{sql}");
+    }
+    client.query("BEGIN").ok();
+    assert_eq!(read(&pair, &mut client, true), Some("primary"));
+    client.query("COMMIT").ok();
+    client.send_query("SELECT word FROM words");
+    client.send_query("INSERT INTO marks (writer, n) VALUES (1, 3)");
+    assert!(client.reply().ok().value().is_some());
+    client.reply().ok();
+    let batch = [
+        (b'P', parse_body("", "SELECT word FROM words", &[])),
+        (b'B', bind_body("", "", &[], &[], &[])),
+        (b'E', execute_body("", 0)),
+        (
+            b'P',
+            parse_body("", "INSERT INTO marks (writer, n) VALUES (1, 4)", &[]),
+        ),
+        (b'B', bind_body("", "", &[], &[], &[])),
+        (b'E', execute_body("", 0)),
+        (b'S', Vec::new()),
+    ];
+    for (tag, body) in batch {
+        client.send(tag, &body);
+    }
+    let messages = client.messages();
+    assert!(messages.iter().all(|it| it.tag != b'E'), "{messages:?}");
+
+    // A session sees what it has written, wherever it reads it.
+    for n in 10..60 {
+        assert!(mark(&mut client, n));
+        let sql = format!("SELECT count(*) FROM marks WHERE n = {n}");
+        assert_eq!(value(&mut client, &sql), "1");
+    }
+
+    // Each connection to the standby serves many tenants, and each of them reads its own.
+    let all = 0..pgwarden_tests::world::TENANTS;
+    let address = proxy.addresses()[0];
+    let mut tenants: Vec<_> = { all }
+        .map(|tenant| session(address, tenant, &[]).unwrap())
+        .collect();
+    for n in 0..4 {
+        for (tenant, client) in tenants.iter_mut().enumerate() {
+            assert!(read_word(client, tenant, n, n % 2 == 0).is_some());
+        }
+    }
+
+    // One that lags is not read from, until it has caught up; nor one that is down.
+    let mut admin = superuser(pair.standby.address(), "postgres");
+    until("the standby", || {
+        read(&pair, &mut client, true) == Some("standby")
+    });
+    admin.query("SELECT pg_wal_replay_pause()").ok();
+    assert!(mark(&mut tenants[2], 100));
+    until("the primary", || {
+        read(&pair, &mut client, true) == Some("primary")
+    });
+    let mut other = open(&proxy);
+    assert!(mark(&mut other, 101));
+    let count = "SELECT count(*) FROM marks WHERE n = 101";
+    assert_eq!(value(&mut client, count), "1");
+    admin.query("SELECT pg_wal_replay_resume()").ok();
+    until("the standby", || {
+        read(&pair, &mut client, false) == Some("standby")
+    });
+    pair.standby.stop("immediate");
+    for n in 0..20 {
+        assert!(read_word(&mut client, 1, n, n % 2 == 0).is_some());
     }
 }

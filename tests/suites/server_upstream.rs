@@ -146,6 +146,7 @@ fn database(address: SocketAddr, user: &str, ssl_mode: SslMode) -> Database {
         ssl_root: None,
         max_server_connections: 2,
         catalog_interval: Database::CATALOG_INTERVAL,
+        max_replica_lag: None,
     }
 }
 

@@ -7,8 +7,8 @@ use crate::document::Origin;
 use crate::environment::Environment;
 use crate::reader::{Complaint, Section};
 use crate::secret::Secret;
-use crate::settings::{Database, Databases, RootCertificates};
-use crate::values::{count, duration_between, word};
+use crate::settings::{Database, Databases, PoolMode, RootCertificates, TargetSession};
+use crate::values::{choice, count, duration_between, word};
 
 use super::{Reader, readable};
 
@@ -19,6 +19,24 @@ const CATALOG_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Verdicts must not rest on what the database was long ago.
 const CATALOG_INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Hosts are asked several times within it.
+const REPLICA_LAG_MIN: Duration = Duration::from_millis(400);
+
+/// Longer is no bound that anybody could reckon with.
+const REPLICA_LAG_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Where statements that only read go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Primary,
+    PreferReplica,
+}
+
+const READS: &[(&str, Reads)] = &[
+    ("primary", Reads::Primary),
+    ("prefer_replica", Reads::PreferReplica),
+];
 
 /// The name that stands for any.
 const ANY: &str = "*";
@@ -49,11 +67,12 @@ pub fn read_database(url: &str, environment: &Environment) -> Result<Database, V
         ssl_root: url.ssl_root,
         max_server_connections: 1,
         catalog_interval: Database::CATALOG_INTERVAL,
+        max_replica_lag: None,
     })
 }
 
 impl Reader<'_> {
-    pub(super) fn databases(&mut self, root: &mut Section<'_>) -> Databases {
+    pub(super) fn databases(&mut self, root: &mut Section<'_>, mode: PoolMode) -> Databases {
         let mut databases = Databases::default();
         let sections = root.named_sections(&mut self.report, "databases");
         if sections.is_empty() {
@@ -65,7 +84,7 @@ impl Reader<'_> {
             if entry.key.is_empty() {
                 self.complain(&entry.origin, Complaint::new("a database needs a name"));
             }
-            let Some(mut database) = self.database(section) else {
+            let Some(mut database) = self.database(section, mode) else {
                 continue;
             };
             if entry.key == ANY {
@@ -78,7 +97,7 @@ impl Reader<'_> {
         databases
     }
 
-    fn database(&mut self, mut section: Section<'_>) -> Option<Database> {
+    fn database(&mut self, mut section: Section<'_>, mode: PoolMode) -> Option<Database> {
         let url = section.required(&mut self.report, "url", |node| {
             Ok((word(node)?, &node.origin))
         });
@@ -95,9 +114,22 @@ impl Reader<'_> {
             duration_between(CATALOG_INTERVAL_MIN, CATALOG_INTERVAL_MAX),
             Database::CATALOG_INTERVAL,
         );
+        let reads = section.optional(&mut self.report, "reads", |node| {
+            Ok((choice(READS)(node)?, &node.origin))
+        });
+        let max_replica_lag = section.or(
+            &mut self.report,
+            "max_replica_lag",
+            duration_between(REPLICA_LAG_MIN, REPLICA_LAG_MAX),
+            Database::MAX_REPLICA_LAG,
+        );
         section.finish(&mut self.report);
         let (url, origin) = url?;
         let url = self.url(&url, origin)?;
+        let reads = reads.filter(|(reads, _)| *reads == Reads::PreferReplica);
+        if let Some((_, origin)) = reads {
+            self.check_replicas(&url, mode, origin);
+        }
         if let (Some((named_at, _)), Some(_)) = (&secret, &url.password) {
             let complaint =
                 Complaint::new("the URL already has a password").help("leave it out of the URL");
@@ -117,7 +149,26 @@ impl Reader<'_> {
             },
             max_server_connections: most,
             catalog_interval,
+            max_replica_lag: reads.map(|_| max_replica_lag),
         })
+    }
+
+    fn check_replicas(&mut self, url: &DatabaseUrl, mode: PoolMode, origin: &Origin) {
+        let primary = matches!(
+            url.target,
+            TargetSession::Primary | TargetSession::ReadWrite
+        );
+        if url.hosts.len() < 2 || !primary {
+            let message =
+                "reads = \"prefer_replica\" needs several hosts, of which the primary is wanted";
+            let help = "write postgres://user@host1,host2/database?target_session_attrs=primary";
+            self.complain(origin, Complaint::new(message).help(help));
+        }
+        if mode == PoolMode::Session {
+            let message = "reads = \"prefer_replica\" needs transaction pooling";
+            let help = "write mode = \"transaction\" in [pool]";
+            self.complain(origin, Complaint::new(message).help(help));
+        }
     }
 
     fn url(&mut self, written: &str, origin: &Origin) -> Option<DatabaseUrl> {

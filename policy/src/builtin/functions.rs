@@ -135,6 +135,35 @@ pub(crate) const SETS: &[&str] = &[
     "unnest",
 ];
 
+/// Functions whose answer depends on the server that gives it, or is another each time.
+const BOUND: &[&str] = &[
+    "array_sample",
+    "array_shuffle",
+    "clock_timestamp",
+    "gen_random_uuid",
+    "mxid_age",
+    "random",
+    "random_normal",
+    "setseed",
+    "timeofday",
+    "uuidv4",
+    "uuidv7",
+    "version",
+];
+
+/// Whether a standby answers as the primary does, whatever the arguments.
+pub(crate) fn answers_anywhere(name: &str) -> bool {
+    let of_the_server = ["pg_", "txid_", "inet_server_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    let known = match class(name) {
+        Some(Class::Allowed | Class::Leakproof | Class::Aggregate) => true,
+        Some(Class::Checked) => name == "ts_rewrite",
+        Some(Class::Denied) | None => false,
+    };
+    known && (!of_the_server || name == "pg_typeof") && !BOUND.contains(&name)
+}
+
 /// Whether a policy may allow a function that is denied otherwise.
 pub(crate) fn is_shared_lock(name: &str) -> bool {
     SHARED_LOCKS.contains(&name)

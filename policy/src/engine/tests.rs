@@ -88,6 +88,7 @@ fn known_judge(
         checks: Vec::new(),
         effects: Vec::new(),
         calls_users: std::cell::Cell::new(false),
+        primary_only: std::cell::Cell::new(false),
         relations: Vec::new(),
         pinned: Vec::new(),
         places: crate::judge::Places::default(),
@@ -180,6 +181,7 @@ fn relation(oid: u32, name: &str) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        unlogged: false,
     }
 }
 

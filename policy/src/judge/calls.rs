@@ -106,6 +106,9 @@ impl Judge<'_> {
             own: users.is_empty(),
         };
         if let Some(class) = builtin {
+            if !functions::answers_anywhere(name) {
+                self.findings.primary_only.set(true);
+            }
             let found = self.builtin_call(name, class)?;
             called.leakproof &= found.leakproof;
             called.aggregate &= found.aggregate;
@@ -159,6 +162,9 @@ impl Judge<'_> {
             ));
         }
         self.findings.calls_users.set(true);
+        if function.volatility == 'v' {
+            self.findings.primary_only.set(true);
+        }
         Ok(())
     }
 

@@ -150,6 +150,9 @@ pub(crate) struct Findings {
     pub(crate) relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
     pub(crate) calls_users: std::cell::Cell<bool>,
+    /// Whether something in it can't be run on a standby, or would not answer there as on the
+    /// primary.
+    pub(crate) primary_only: std::cell::Cell<bool>,
     /// Byte locations of literals whose value the verdict depends on.
     pub(crate) pinned: Vec<i32>,
     /// What is claimed of places in the client's text.
@@ -338,6 +341,7 @@ impl<'a> Judge<'a> {
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: std::cell::Cell::new(false),
+                primary_only: std::cell::Cell::new(false),
                 pinned: Vec::new(),
                 places: Places::default(),
                 rows: None,

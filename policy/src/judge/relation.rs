@@ -6,7 +6,7 @@ use super::from::{alias_name, rename};
 use super::names::{Column, Ty};
 use super::{Decision, Entry, EntryId, EntryKind, Judge, Named, unsupported};
 use crate::bind::{Guard, Key};
-use crate::catalog::Relation;
+use crate::catalog::{Relation, RelationKind};
 use crate::deny::{Denial, DenyReason};
 use crate::rules::{Access, MissingFilter, MissingValue};
 
@@ -77,6 +77,9 @@ impl Judge<'_> {
         rename(&mut columns, range.alias.as_ref())?;
         let kind = self.rename_keys(kind, &relation, &columns)?;
         self.decide(range.location, decision);
+        if !self.is_replicated(&relation) {
+            self.findings.primary_only.set(true);
+        }
         let system = relation.schema == "pg_catalog";
         if range.schemaname.is_empty() && !system {
             range.schemaname.clone_from(&relation.schema);
@@ -93,6 +96,23 @@ impl Judge<'_> {
         self.places.insert(id, range.location);
         self.wishes.insert(id, wishes);
         Ok(id)
+    }
+
+    /// Whether a standby has the relation's rows, and they say the same there.
+    fn is_replicated(&self, relation: &Relation) -> bool {
+        let stored = match relation.kind {
+            RelationKind::Table
+            | RelationKind::PartitionedTable
+            | RelationKind::MaterializedView => true,
+            RelationKind::View
+            | RelationKind::ForeignTable
+            | RelationKind::Sequence
+            | RelationKind::Other => false,
+        };
+        let own = ["pg_catalog", "information_schema", "pg_temp"];
+        stored
+            && !own.contains(&relation.schema.as_str())
+            && !self.bound.catalog.is_unlogged(relation.oid)
     }
 
     /// Whether a bare name can come to mean another relation. Nothing stands before the first schema

@@ -328,6 +328,9 @@ impl Judge<'_> {
             }
         }
         let locks = !select.locking_clause.is_empty();
+        if locks {
+            self.findings.primary_only.set(true);
+        }
         let read_only = level.relations.iter().any(|id| {
             let kind = self.entry(*id).map(|entry| &entry.kind);
             matches!(kind, Some(EntryKind::Free { writable: false }))

@@ -4,6 +4,7 @@ mod ddl;
 mod filters;
 mod kinds;
 mod queries;
+mod reads;
 
 use std::sync::Arc;
 

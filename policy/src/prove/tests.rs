@@ -51,6 +51,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        unlogged: false,
     }
 }
 
@@ -187,6 +188,7 @@ fn findings(original: &Node) -> Findings {
         }],
         effects: Vec::new(),
         calls_users: std::cell::Cell::new(false),
+        primary_only: std::cell::Cell::new(false),
         relations: Vec::new(),
         pinned: Vec::new(),
         places: Places {

@@ -8,7 +8,7 @@ use tokio_postgres::{CancelToken, Client, Config, NoTls};
 
 use super::error::{ConnectError, ServerError};
 use super::hosts::{Mark, Site};
-use super::role::Role;
+use super::role::{Role, Sighting};
 use super::transport::{self, Way};
 use super::upstream::Upstream;
 
@@ -23,7 +23,7 @@ pub(super) async fn connect(upstream: &Arc<Upstream>) -> Result<(Client, Mark), 
         };
         Ok(((client, mark), role))
     };
-    upstream.hosts().first_fit(connect).await
+    upstream.hosts().first_fit(None, connect).await
 }
 
 /// Connects to one host.
@@ -58,14 +58,14 @@ impl Sentry {
         &mut self,
         upstream: &Arc<Upstream>,
         site: &Arc<Site>,
-    ) -> Result<Role, ConnectError> {
+    ) -> Result<Sighting, ConnectError> {
         let client = match self.client.take() {
             Some(client) if !client.is_closed() => client,
             Some(_) | None => connect_to(upstream, site).await?,
         };
-        let role = Role::of_control(&client).await?;
+        let sighting = Sighting::of_control(&client).await?;
         self.client = Some(client);
-        Ok(role)
+        Ok(sighting)
     }
 }
 

@@ -16,6 +16,7 @@ use pgwarden_config::settings::{Database, HostOrder, ServerAddress, TargetSessio
 use tokio::sync::watch;
 
 use super::error::ConnectError;
+use super::progress::Moment;
 use super::role::Role;
 
 /// What was last seen of a host.
@@ -67,6 +68,8 @@ pub struct Site {
     seen: AtomicU8,
     /// How often it was retired.
     retired: AtomicU64,
+    /// As of when it is current, where it is a standby that is read from.
+    current: AtomicU64,
 }
 
 impl Site {
@@ -75,6 +78,7 @@ impl Site {
             address,
             seen: AtomicU8::new(Seen::Nothing.code()),
             retired: AtomicU64::new(0),
+            current: AtomicU64::new(0),
         })
     }
 
@@ -86,6 +90,16 @@ impl Site {
     /// What was last seen of it.
     pub fn seen(&self) -> Seen {
         Seen::of_code(self.seen.load(Ordering::Relaxed))
+    }
+
+    /// It is known to be current as of a moment.
+    pub fn is_current_as_of(&self, moment: Moment) {
+        self.current.fetch_max(moment.as_millis(), Ordering::AcqRel);
+    }
+
+    /// Whether it is current as of a moment, if there is one.
+    fn is_current(&self, since: Option<Moment>) -> bool {
+        since.is_none_or(|since| self.current.load(Ordering::Acquire) >= since.as_millis())
     }
 
     /// For a connection that is opened now.
@@ -105,6 +119,11 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Whether the host is current as of a moment, if there is one.
+    pub(crate) fn is_current(&self, since: Option<Moment>) -> bool {
+        self.site.is_current(since)
+    }
+
     pub(super) fn site(&self) -> &Arc<Site> {
         &self.site
     }
@@ -121,6 +140,8 @@ pub struct Hosts {
     sites: Vec<Arc<Site>>,
     target: TargetSession,
     order: HostOrder,
+    /// Whoever has no connection to any of them can do without.
+    dispensable: bool,
     /// Where only the primary will do: the host that was found to be it.
     primary: Mutex<Option<Arc<Site>>>,
     /// Tells that a host was retired.
@@ -134,9 +155,35 @@ impl Hosts {
             sites: sites.collect(),
             target: settings.target,
             order: settings.order,
+            dispensable: false,
             primary: Mutex::default(),
             retirements: watch::Sender::new(()),
         }
+    }
+
+    /// The same hosts again, to read from those that are standbys.
+    pub(super) fn standbys(&self) -> Self {
+        let sites = self.sites.iter().map(|site| site.address.clone());
+        Self {
+            sites: sites.map(Site::new).collect(),
+            target: TargetSession::Standby,
+            order: HostOrder::Random,
+            dispensable: true,
+            primary: Mutex::default(),
+            retirements: watch::Sender::new(()),
+        }
+    }
+
+    /// Whether a host that will do is current as of a moment.
+    pub(crate) fn any_since(&self, since: Moment) -> bool {
+        let does = |site: &Arc<Site>| self.fits(site.seen()) && site.is_current(Some(since));
+        self.sites.iter().any(does)
+    }
+
+    /// Whether it is the primary that connections go to.
+    pub(crate) fn is_primary(&self, site: &Arc<Site>) -> bool {
+        let primary = self.primary();
+        primary.as_ref().is_some_and(|it| Arc::ptr_eq(it, site))
     }
 
     /// All of them, as they were written.
@@ -167,6 +214,7 @@ impl Hosts {
     /// Connects to the first host that will do. `connect` asks for the role where it is told to.
     pub(super) async fn first_fit<T, F>(
         &self,
+        since: Option<Moment>,
         connect: impl Fn(Arc<Site>, bool) -> F,
     ) -> Result<T, ConnectError>
     where
@@ -176,6 +224,9 @@ impl Hosts {
         for target in self.passes() {
             let wants_role = *target != TargetSession::Any;
             for site in self.in_order()? {
+                if !site.is_current(since) {
+                    continue;
+                }
                 match connect(Arc::clone(&site), wants_role).await {
                     Ok((it, None)) => return Ok(it),
                     Ok((it, Some(role))) => {
@@ -237,7 +288,7 @@ impl Hosts {
         let before = Seen::of_code(site.seen.swap(seen.code(), Ordering::Relaxed));
         if before != seen {
             tracing::info!(host = %site.address, was = before.as_str(), now = seen.as_str(), "a database host");
-            let another = self.sites.iter().any(|it| self.fits(it.seen()));
+            let another = self.dispensable || self.sites.iter().any(|it| self.fits(it.seen()));
             if !self.fits(seen) && (seen != Seen::Down || another) {
                 self.retire(site);
             }

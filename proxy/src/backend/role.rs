@@ -4,6 +4,7 @@
 //! also show what the client asked for in its start-up packet.
 
 use super::error::ConnectError;
+use super::progress::Position;
 use super::{Backend, frames};
 
 /// Whether the server is in recovery, and whether it takes no writes for another reason: the second
@@ -58,6 +59,45 @@ impl Role {
             standby: flag(6)?,
             read_only: flag(11)?,
         })
+    }
+}
+
+/// What a host is, and how far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// What it is.
+    pub role: Role,
+    /// How far it has come; `None` where the login role may not know.
+    pub position: Option<Position>,
+}
+
+/// The end of the WAL of a primary, with what is not written out yet: a transaction that has ended
+/// is before it. Of a standby, what it has replayed; its timeline is that of the last restartpoint,
+/// so after a failover it takes a while until it is known to follow the new primary.
+const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
+    THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0') \
+    ELSE pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0') \
+    END::pg_catalog.int8, \
+    CASE WHEN pg_catalog.pg_is_in_recovery() \
+    THEN (SELECT c.timeline_id FROM pg_catalog.pg_control_checkpoint() AS c) \
+    ELSE ('x' OPERATOR(pg_catalog.||) pg_catalog.left(pg_catalog.pg_walfile_name(\
+    pg_catalog.pg_current_wal_insert_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4 END, \
+    pg_catalog.pg_is_in_recovery()";
+
+impl Sighting {
+    pub(super) async fn of_control(client: &tokio_postgres::Client) -> Result<Self, ConnectError> {
+        let role = Role::of_control(client).await?;
+        let position = match client.query_one(POSITION, &[]).await {
+            // It may have been promoted between the two questions.
+            Ok(row) if row.try_get(2).ok() == Some(role.standby) => {
+                match (row.try_get(1), row.try_get(0)) {
+                    (Ok(timeline), Ok(lsn)) => Some(Position { timeline, lsn }),
+                    _ => None,
+                }
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Ok(Self { role, position })
     }
 }
 

@@ -35,6 +35,14 @@ impl Upstream {
         })
     }
 
+    /// The standbys among its hosts.
+    pub(crate) fn standbys(&self) -> Self {
+        Self {
+            hosts: Arc::new(self.hosts.standbys()),
+            ..self.clone()
+        }
+    }
+
     /// Its hosts.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts

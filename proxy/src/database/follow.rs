@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::Database;
-use crate::backend::{Hosts, Seen, Sentry, Site};
+use crate::backend::{Hosts, Moment, Seen, Sentry, Site};
 
 /// How often each host is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +22,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Who asks one host.
 #[derive(Debug)]
 pub(super) struct Follower {
+    /// Its place in the list.
+    at: usize,
     site: Arc<Site>,
     sentry: Mutex<Sentry>,
 }
@@ -31,30 +33,39 @@ pub(super) fn all(hosts: &Hosts) -> Vec<Arc<Follower>> {
     if !hosts.are_several() {
         return Vec::new();
     }
-    let follower = |site: &Arc<Site>| Follower {
+    let follower = |(at, site): (usize, &Arc<Site>)| Follower {
+        at,
         site: Arc::clone(site),
         sentry: Mutex::default(),
     };
-    hosts.sites().iter().map(follower).map(Arc::new).collect()
+    hosts
+        .sites()
+        .iter()
+        .enumerate()
+        .map(follower)
+        .map(Arc::new)
+        .collect()
 }
 
 /// Starts the tasks; they end when the database is gone.
 pub(super) fn spawn(database: &Arc<Database>) {
+    let replicas = database.replicas.as_ref();
+    let every = replicas.map_or(ASK_EVERY, |replicas| replicas.ask_every());
     for follower in &database.followers {
         let (database, follower) = (Arc::downgrade(database), Arc::clone(follower));
-        tokio::spawn(async move { follower.follow(database).await });
+        tokio::spawn(async move { follower.follow(database, every).await });
     }
 }
 
 impl Follower {
-    async fn follow(&self, database: Weak<Database>) {
+    async fn follow(&self, database: Weak<Database>, every: Duration) {
         loop {
             let Some(database) = database.upgrade() else {
                 return;
             };
             self.look(&database).await;
             drop(database);
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(every).await;
         }
     }
 
@@ -63,17 +74,26 @@ impl Follower {
         if database.pool.is_paused() {
             return;
         }
+        let moment = Moment::now();
         let asked = sentry.ask(&database.upstream, &self.site);
-        let seen = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
-            Ok(Ok(role)) => Seen::Up(role),
+        let (seen, position) = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+            Ok(Ok(sighting)) => (Seen::Up(sighting.role), sighting.position),
             Ok(Err(error)) if !error.is_passing() => {
                 let host = self.site.address();
                 tracing::warn!(%host, %error, "can't ask a database host");
                 return;
             }
-            Ok(Err(_)) | Err(_) => Seen::Down,
+            Ok(Err(_)) | Err(_) => (Seen::Down, None),
         };
-        database.upstream.hosts().saw(&self.site, seen);
+        let hosts = database.upstream.hosts();
+        hosts.saw(&self.site, seen);
+        let Some(replicas) = &database.replicas else {
+            return;
+        };
+        if let (true, Some(position)) = (hosts.is_primary(&self.site), position) {
+            replicas.note_primary(moment, position);
+        }
+        replicas.note(self.at, seen, position);
     }
 
     /// Closes its connection.

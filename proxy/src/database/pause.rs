@@ -31,8 +31,11 @@ impl State {
 impl Database {
     /// Whether clients get server connections.
     pub(crate) fn state(&self) -> State {
-        let connections = self.pool.occupancy();
-        match (self.pool.is_paused(), connections.active + connections.idle) {
+        let connections = self.pools().map(|pool| {
+            let connections = pool.occupancy();
+            connections.active + connections.idle
+        });
+        match (self.pool.is_paused(), connections.sum()) {
             (false, _) => State::Running,
             (true, 0) => State::Paused,
             (true, _) => State::Pausing,
@@ -44,7 +47,9 @@ impl Database {
         if !self.pool.is_paused() {
             tracing::info!(database = self.name, "paused by an operator");
         }
-        self.pool.pause();
+        for pool in self.pools() {
+            pool.pause();
+        }
     }
 
     /// Waits until a paused database has no connection to its server. False when it was resumed
@@ -54,7 +59,12 @@ impl Database {
         for follower in &self.followers {
             follower.rest().await;
         }
-        self.pool.emptied().await
+        for pool in self.pools() {
+            if !pool.emptied().await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Goes on, if the server can be asked for its catalogue.
@@ -67,7 +77,9 @@ impl Database {
             return Ok(());
         }
         watcher.ask(self).await?;
-        self.pool.resume();
+        for pool in self.pools() {
+            pool.resume();
+        }
         tracing::info!(database = self.name, "resumed by an operator");
         Ok(())
     }

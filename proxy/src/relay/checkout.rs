@@ -6,8 +6,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::news::Retirements;
 use super::{Relay, server_gone};
-use crate::backend::{ConnectError, StartupParameters};
+use crate::backend::{ConnectError, Moment, StartupParameters};
+use crate::database::Replicas;
 use crate::pool::{Lease, Pool};
 use crate::session::Stop;
 use crate::wire::{Report, frame};
@@ -17,7 +19,18 @@ use bytes::Buf;
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) pool: Arc<Pool>,
+    /// The standbys that the session may read from.
+    pub(crate) replicas: Option<Arc<Replicas>>,
     pub(crate) parameters: Arc<StartupParameters>,
+}
+
+impl Way {
+    /// Tells that a host was retired.
+    pub(super) fn retirements(&self) -> Retirements {
+        let replicas = self.replicas.as_ref();
+        let of_standbys = replicas.and_then(|replicas| replicas.pool().retirements());
+        [self.pool.retirements(), of_standbys]
+    }
 }
 
 /// A server connection on its way.
@@ -28,10 +41,11 @@ const LOSSES_MAX: u32 = 3;
 
 impl Relay {
     /// The client has this server connection from now on.
-    pub(super) fn attach(&mut self, mut lease: Lease) {
+    pub(super) fn attach(&mut self, mut lease: Lease, on_standby: bool) {
         let target = lease.cancel_target().clone();
         self.cancel.slot().attach(target);
-        self.session.attach(lease.carried());
+        self.session.attach(lease.carried(), on_standby);
+        self.on_standby = on_standby;
         (self.passing, self.held) = (0, false);
         self.server = Some(lease);
     }
@@ -53,22 +67,63 @@ impl Relay {
 
     /// A server connection at once, or the way to one.
     pub(super) fn try_checkout(&mut self) -> Result<(), Checkout> {
-        let Way { pool, parameters } = &self.way;
+        let since = self.reads_since();
+        self.asks_standby = since.is_some();
+        let Way {
+            pool,
+            replicas,
+            parameters,
+        } = &self.way;
+        let pool = match (replicas, since) {
+            (Some(replicas), Some(_)) => replicas.pool(),
+            _ => pool,
+        };
         let setup = self.session.setup();
-        let at_once = setup.and_then(|setup| pool.try_checkout(parameters, setup));
+        let at_once = setup.and_then(|setup| pool.try_checkout(parameters, setup, since));
         if let Some(lease) = at_once {
             self.wanting = false;
-            self.attach(lease);
+            self.attach(lease, since.is_some());
             return Ok(());
         }
-        let checkout = Arc::clone(pool).checkout_for(Arc::clone(parameters), setup.cloned());
+        let parameters = Arc::clone(parameters);
+        let checkout = Arc::clone(pool).checkout_for(parameters, setup.cloned(), since);
         Err(Box::pin(checkout))
+    }
+
+    /// As of when a standby must be current to be read from; `None` where it must be the primary.
+    fn reads_since(&mut self) -> Option<Moment> {
+        let replicas = self.way.replicas.as_ref()?;
+        if self.needs_primary || !self.session.only_reads(&self.from_client) {
+            return None;
+        }
+        let since = replicas.since(self.session.last_write());
+        (replicas.any_since(since) && replicas.pool().has_room()).then_some(since)
+    }
+
+    /// Whether the client's next message may go to the server connection. On a standby what begins
+    /// must be something that only reads; else the standby is left for the primary, once it has
+    /// answered.
+    pub(super) fn suits_server(&mut self, tag: u8) -> bool {
+        let unfit = self.server.is_some()
+            && self.on_standby
+            && self.session.begins_batch(tag)
+            && !self.session.only_reads(&self.from_client);
+        if unfit {
+            self.needs_primary = true;
+            self.hand_back();
+        }
+        !unfit
     }
 
     pub(super) fn checked_out(&mut self, outcome: Result<Lease, ConnectError>) {
         self.wanting = false;
         match outcome {
-            Ok(lease) => self.attach(lease),
+            Ok(lease) => self.attach(lease, self.asks_standby),
+            Err(error) if self.asks_standby => {
+                tracing::debug!(%error, "no standby to read from");
+                self.needs_primary = true;
+                self.wanting = true;
+            }
             Err(error) => {
                 tracing::warn!(%error, "no server connection");
                 self.refuse_next(&error);

@@ -22,16 +22,16 @@ pub(super) struct Newsfeed {
 /// Where it comes from.
 struct Sources {
     drain: watch::Receiver<Drain>,
-    /// `None` where there is one host only.
-    retirements: Option<watch::Receiver<()>>,
+    retirements: Retirements,
 }
+
+/// Of the hosts that are written to, and of those that are only read from; `None` where there is no
+/// choice.
+pub(super) type Retirements = [Option<watch::Receiver<()>>; 2];
 
 impl Newsfeed {
     /// Tells what comes after now.
-    pub(super) fn new(
-        drain: watch::Receiver<Drain>,
-        retirements: Option<watch::Receiver<()>>,
-    ) -> Self {
+    pub(super) fn new(drain: watch::Receiver<Drain>, retirements: Retirements) -> Self {
         let sources = Sources { drain, retirements };
         Self {
             next: Rarely::new(sources.next()),
@@ -48,12 +48,14 @@ impl Newsfeed {
 
 impl Sources {
     async fn next(mut self) -> (News, Self) {
+        let [of_all, of_standbys] = &mut self.retirements;
         let news = tokio::select! {
             changed = self.drain.changed() => match changed {
                 Ok(()) => News::Drain(*self.drain.borrow_and_update()),
                 Err(_) => News::Drain(Drain::Closing),
             },
-            () = retirement(&mut self.retirements) => News::Retired,
+            () = retirement(of_all) => News::Retired,
+            () = retirement(of_standbys) => News::Retired,
         };
         (news, self)
     }

@@ -36,6 +36,8 @@ pub(super) struct Known {
     pub(super) in_transaction: bool,
     /// What was known still holds, but the schemas of the `search_path` may be others.
     confirms: bool,
+    /// The server connection is to a standby: nothing but what it may answer goes there.
+    pub(super) on_standby: bool,
     /// The tenant may be another in the next transaction.
     pub(super) floats: bool,
 }

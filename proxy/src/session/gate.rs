@@ -107,6 +107,10 @@ pub(super) fn permit(known: Known, plan: &Plan) -> Result<(), Denial> {
             supported for a role with a tenant per transaction";
         return Err(Denial::new(DenyReason::UnsupportedStatement, text));
     }
+    if known.on_standby && !plan.reads_only {
+        let text = "the statement came to a standby, and is not one that only reads";
+        return Err(Denial::new(DenyReason::UnsupportedStatement, text).hint("Send it again."));
+    }
     let text = match plan.kind {
         StatementKind::Transaction | StatementKind::Empty => return Ok(()),
         // COMMIT or ROLLBACK in the middle would bring other settings back.

@@ -279,6 +279,7 @@ mod tests {
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: false,
+                reads_only: false,
                 rows: None,
                 fingerprint: 0,
                 observed: None,

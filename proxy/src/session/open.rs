@@ -82,9 +82,18 @@ pub(super) async fn let_in(
         PoolMode::Transaction => startup::split(parameters),
         PoolMode::Session => (Vec::new(), parameters),
     };
+    // On a standby a serialisable transaction fails.
+    let of_transactions = |(name, _): &(String, String)| name.contains("transaction_");
+    let replicas = judging.database().replicas();
+    let replicas = replicas.filter(|_| !parameters.iter().any(of_transactions));
+    let replicas = replicas.map(Arc::clone);
     let parameters = Arc::new(parameters);
     let session = Session::new(Arc::clone(proxy), Arc::new(who), judging, startup);
-    let way = Way { pool, parameters };
+    let way = Way {
+        pool,
+        replicas,
+        parameters,
+    };
     Ok(Entrant {
         stream,
         minor,
@@ -156,13 +165,16 @@ async fn reach(
     minor: u16,
     proxy: &Proxy,
 ) -> Result<(Server, CancelRegistration), Refusal> {
-    let Way { pool, parameters } = way;
+    let Way {
+        pool, parameters, ..
+    } = way;
     let setup = session.setup();
     let known = setup.and_then(|_| pool.greeting(parameters));
     let server = match known {
         Some(facts) => Server::Known(facts),
         None => {
-            let checkout = Arc::clone(pool).checkout_for(Arc::clone(parameters), setup.cloned());
+            let checkout =
+                Arc::clone(pool).checkout_for(Arc::clone(parameters), setup.cloned(), None);
             Server::Leased(checkout.await.map_err(|error| {
                 tracing::warn!(%error, "no server connection");
                 error.refusal()

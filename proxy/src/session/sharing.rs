@@ -14,7 +14,7 @@ use pgwarden_policy::{Effect, Plan};
 
 use super::Session;
 use super::queue::Expect;
-use crate::backend::ConnectError;
+use crate::backend::{ConnectError, Moment};
 use crate::metrics::Pin;
 use crate::pool::{Carried, Prepared, Settings, Setup};
 use crate::wire::Report;
@@ -34,6 +34,10 @@ pub(super) struct Sharing {
     pub(super) unswept: bool,
     /// The connection's prepared statements.
     pub(super) prepared: Prepared,
+    /// Something was written, or may have been, on the connection.
+    pub(super) wrote: bool,
+    /// All that was written before was before this moment.
+    pub(super) wrote_before: Moment,
     /// Settings that were changed, or may have been, since the server was last asked.
     pub(super) touched: BTreeSet<String>,
     /// The server must be asked for settings and cursors when the transaction has ended.
@@ -79,6 +83,8 @@ impl Sharing {
             placed: false,
             unswept: false,
             prepared: Prepared::default(),
+            wrote: false,
+            wrote_before: Moment::default(),
             touched: BTreeSet::new(),
             asks: false,
             unread: false,
@@ -93,6 +99,7 @@ impl Sharing {
     /// The statement of a plan is on its way.
     pub(super) fn follow(&mut self, plan: &Plan) {
         self.unswept |= plan.leaves_traces();
+        self.wrote |= plan.may_write();
         self.unread |= plan
             .observed
             .as_ref()
@@ -190,11 +197,15 @@ impl Session {
     }
 
     /// The session has got a server connection.
-    pub(crate) fn attach(&mut self, carried: &mut Carried) {
+    pub(crate) fn attach(&mut self, carried: &mut Carried, on_standby: bool) {
         let Some(sharing) = &mut self.sharing else {
             return;
         };
         sharing.attached = true;
+        self.known.on_standby = on_standby;
+        if on_standby {
+            self.proxy.metrics().standby_checkouts.increment();
+        }
         sharing.unswept = carried.unswept;
         sharing.restores = false;
         sharing.prepared = std::mem::take(&mut carried.prepared);
@@ -227,6 +238,9 @@ impl Session {
             return;
         };
         sharing.attached = false;
+        if std::mem::take(&mut sharing.wrote) {
+            sharing.wrote_before = Moment::next();
+        }
         carried.setup = self.known.settled.then(|| Arc::clone(&sharing.setup));
         carried.search_path = Arc::clone(&sharing.search_path);
         carried.generation = self.judging.generation();
@@ -260,7 +274,7 @@ impl Session {
     }
 
     /// Why the session must keep its server connection.
-    fn pinned(&self) -> Option<Pin> {
+    pub(super) fn pinned(&self) -> Option<Pin> {
         let sharing = self.sharing.as_ref()?;
         if !self.judging.access().enforce {
             return Some(Pin::BreakGlass);

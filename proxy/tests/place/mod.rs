@@ -134,6 +134,7 @@ fn catalog() -> CatalogParts {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        unlogged: false,
     };
     let leads = vec![
         column(1, "id", 20),

@@ -78,6 +78,7 @@ impl Door {
             ssl_root: None,
             max_server_connections: 1,
             catalog_interval: settings::Database::CATALOG_INTERVAL,
+            max_replica_lag: None,
         }))
     }
 
