@@ -11,6 +11,7 @@ use pgwarden_policy::Policy;
 use pgwarden_policy::rules::{Mode, TableRule};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::AbortHandle;
 
 use crate::admin;
 use crate::audit::{Event, EventKind};
@@ -64,13 +65,15 @@ pub struct Running {
     /// Another process may take new clients in when this one is told to end.
     shared: bool,
     open: Arc<AtomicUsize>,
+    /// The tasks that take clients in, until they have left their sockets.
+    doors: Vec<AbortHandle>,
 }
 
 /// The admin server: it answers until the end, also while the proxy drains.
 #[derive(Debug)]
 struct Admin {
     address: SocketAddr,
-    task: tokio::task::AbortHandle,
+    task: AbortHandle,
 }
 
 impl Drop for Admin {
@@ -146,11 +149,11 @@ async fn start_with(inputs: Inputs, mut inherited: Inherited) -> Result<Running,
     let proxy = opened.map_err(|error| error.located(&source))?;
     warn_of_observing(&policy);
     let open = Arc::new(AtomicUsize::new(0));
-    let mut listeners = Vec::new();
+    let (mut listeners, mut doors) = (Vec::new(), Vec::new());
     let shared = bound.iter().any(|(_, socket)| socket.is_shared());
     for (listener, socket) in bound {
         let accepting = Arc::clone(&listener).accept(socket, Arc::clone(&proxy), Arc::clone(&open));
-        tokio::spawn(accepting);
+        doors.push(tokio::spawn(accepting).abort_handle());
         listeners.push(listener);
     }
     let addresses = listeners.iter().map(|it| it.address()).collect();
@@ -166,6 +169,7 @@ async fn start_with(inputs: Inputs, mut inherited: Inherited) -> Result<Running,
         admin,
         shared,
         open,
+        doors,
     })
 }
 
@@ -297,8 +301,10 @@ impl Running {
         let _ = tokio::time::timeout_at(ends, self.emptied()).await;
     }
 
+    /// Nobody is here, and nobody comes: clients that wait at a socket which is left are let in first.
     async fn emptied(&self) {
-        while self.open.load(Ordering::Relaxed) > 0 {
+        let is_left = |door: &AbortHandle| door.is_finished();
+        while !self.doors.iter().all(is_left) || self.open.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -387,8 +387,9 @@ fn an_interrupted_run_is_taken_up_again() {
         assert!(since.elapsed() < Duration::from_secs(20));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let told = Command::new("kill")
-        .args(["-INT", &child.0.id().to_string()])
+    // A shell's own kill: the command is not everywhere.
+    let told = Command::new("sh")
+        .args(["-c", &format!("kill -INT {}", child.0.id())])
         .status();
     assert!(told.unwrap().success());
     assert_eq!(child.0.wait().unwrap().code(), Some(1));
