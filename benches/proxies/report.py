@@ -127,7 +127,7 @@ def write(bench, cells, found, args):
         "PgBouncer pools in session mode, and (pgbouncer-tx) by transaction; HAProxy relays TCP. "
         "Medians, minimum and maximum of the rounds in brackets; every ratio pairs two runs of the "
         "same round.")
-    parts = ["# Results\n", intro + "\n", "Versions: " + "; ".join(versions(bench)) + ".\n",
+    parts = ["# Results\n", intro + "\n", "Versions: " + "; ".join(versions(bench)) + ". " + args.note + "\n",
              *main_tables(cells, args.clients), *(scenarios(found) if found else [])]
     engine = ROOT / "benches" / "ENGINE.md"
     if engine.exists():

@@ -23,6 +23,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--only-table", action="store_true", help="leave out all but pgbench -S")
+    parser.add_argument("--note", default="", help="a sentence on what was run, for the results")
     args = parser.parse_args()
     bench = Bench(args.binary)
     try:

@@ -26,7 +26,7 @@ TENANT_ROWS = 100
 WARDEN = """
 [[listen]]
 address = "127.0.0.1:{port}"
-tls = {{ certificate = "{dir}/server.crt", key = "{dir}/server.key" }}
+tls = {{ certificate = "{dir}/server.crt", key = "{dir}/server.key", required = false }}
 [admin]
 address = "127.0.0.1:{admin}"
 [databases.bench]
