@@ -50,6 +50,9 @@ pub(crate) enum Visit {
     Session(Newcomer),
     /// To cancel what another session runs.
     Cancel {
+        /// Open until the server has taken the request: its end tells the client that a cancel
+        /// can't hit what it sends next (libpq's PQcancel waits for it).
+        stream: ClientStream,
         /// The server process.
         pid: i32,
         /// The key.
@@ -97,7 +100,13 @@ pub(crate) async fn receive(
                 let again = Report::fatal("08P01", "unsupported frontend protocol: asked again");
                 return Err(refuse(stream, &again).await);
             }
-            Opening::Cancel { pid, secret } => return Ok(Visit::Cancel { pid, secret }),
+            Opening::Cancel { pid, secret } => {
+                return Ok(Visit::Cancel {
+                    stream,
+                    pid,
+                    secret,
+                });
+            }
             Opening::Session {
                 major,
                 minor,

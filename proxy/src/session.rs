@@ -80,8 +80,13 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
                     None
                 }
             },
-            Ok(Visit::Cancel { pid, secret }) => {
+            Ok(Visit::Cancel {
+                stream,
+                pid,
+                secret,
+            }) => {
                 cancel(&proxy, pid, secret).await;
+                drop(stream);
                 None
             }
             Err(_) => None,

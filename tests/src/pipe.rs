@@ -15,6 +15,8 @@ struct Harm {
     /// So many bytes of the server go on before both sides are closed; 0 for no end.
     cut_after: AtomicUsize,
     connections: Mutex<Vec<(TcpStream, TcpStream)>>,
+    /// How many connections there have been.
+    opened: AtomicUsize,
 }
 
 /// A pipe to one server.
@@ -47,6 +49,11 @@ impl Pipe {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections there have been.
+    pub fn opened(&self) -> usize {
+        self.harm.opened.load(Ordering::SeqCst)
     }
 
     /// Keeps what the server says, or lets it go on.
@@ -85,6 +92,7 @@ impl Harm {
         let copy = |it: &TcpStream| it.try_clone().expect("a socket can be shared");
         let (mut up_from, mut up_to) = (copy(&client), copy(&server));
         let (mut down_from, mut down_to) = (copy(&server), copy(&client));
+        self.opened.fetch_add(1, Ordering::SeqCst);
         self.connections().push((client, server));
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut up_from, &mut up_to);

@@ -487,14 +487,19 @@ impl Client {
 }
 
 /// Sends a CancelRequest and waits for the end of its connection. Where nobody listens, none goes.
-pub fn cancel(address: SocketAddr, (pid, secret): &(u32, Vec<u8>)) {
-    let Ok(mut client) = Client::raw(address) else {
-        return;
-    };
+pub fn cancel(address: SocketAddr, key: &(u32, Vec<u8>)) {
+    if let Some(mut client) = ask_to_cancel(address, key) {
+        client.read_to_end();
+    }
+}
+
+/// Sends a CancelRequest, and gives its connection; `None` where nobody listens.
+pub fn ask_to_cancel(address: SocketAddr, (pid, secret): &(u32, Vec<u8>)) -> Option<Client> {
+    let mut client = Client::raw(address).ok()?;
     let length = u32::try_from(12 + secret.len()).unwrap();
     let head = [length, 80_877_102, *pid].map(u32::to_be_bytes).concat();
     client.send_bytes(&[&head[..], secret].concat());
-    client.read_to_end();
+    Some(client)
 }
 
 impl Drop for Client {

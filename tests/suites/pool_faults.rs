@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pgwarden_tests::pipe::Pipe;
-use pgwarden_tests::wire::Client;
+use pgwarden_tests::wire::{Client, ask_to_cancel};
 use pgwarden_tests::world::{TENANTS, World, check_word, is_fault, read_word, session};
 
 const PID: &str = "SELECT pg_backend_pid()";
@@ -375,4 +375,43 @@ fn idle_and_old_connections_are_closed() {
     assert_ne!(value(&mut client, PID), first);
     let mut other = session(world.address(), 1, &[]).unwrap();
     assert!(read_word(&mut other, 1, 1, true).is_some());
+}
+
+/// A client that waits for the end of its CancelRequest may send the next statement then, and
+/// none is cancelled for the one before. Many requests for one session are not many connections.
+#[test]
+fn h_a_cancel_ends_when_the_server_has_taken_it() {
+    let mut pipe = None;
+    let world = World::behind(
+        "session",
+        |_| {},
+        |server| pipe.insert(Pipe::to(server)).address(),
+    );
+    let pipe = pipe.unwrap();
+    let mut client = world.session(0).unwrap();
+    client.query("SELECT 1").ok();
+    client.send_query("SELECT count(*) FROM generate_series(1, 40000) a, generate_series(1, 40000) b WHERE a < -b");
+    pipe.stall(true);
+    let before = pipe.opened();
+    let ask = || ask_to_cancel(world.address(), &client.key).unwrap();
+    let mut cancels: Vec<Client> = (0..40).map(|_| ask()).collect();
+    for cancel in &mut cancels {
+        cancel.set_timeout(Duration::from_millis(30));
+        assert!(cancel.read_to_end().is_empty());
+        assert!(cancel.timed_out, "it ended before the server had taken it");
+        cancel.set_timeout(Duration::from_secs(60));
+    }
+    assert!(pipe.opened() <= before + 1, "one is on its way");
+    pipe.stall(false);
+    for cancel in &mut cancels {
+        cancel.timed_out = false;
+        assert!(cancel.read_to_end().is_empty());
+        assert!(!cancel.timed_out);
+    }
+    assert!(
+        pipe.opened() <= before + 2,
+        "one follows for all the others"
+    );
+    assert_eq!(client.reply().code(), "57014");
+    client.query("SELECT 1").ok();
 }

@@ -118,8 +118,20 @@ struct Worker<'w> {
     prepared: bool,
 }
 
+/// Ends the soak when one of its threads has failed.
+struct FailsFast<'a>(&'a AtomicBool);
+
+impl Drop for FailsFast<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Worker<'_> {
     fn go(mut self) -> Vec<u64> {
+        let _fails_fast = FailsFast(&self.soak.over);
         let mut session: Option<Client> = None;
         while !self.soak.over.load(Ordering::Relaxed) {
             let Some(client) = &mut session else {
@@ -293,8 +305,10 @@ impl Soak<'_> {
 
     /// Does harm to the server until the time is over.
     fn harm(&self, seconds: u64, random: &mut Random) {
+        let _fails_fast = FailsFast(&self.over);
         let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(seconds) {
+        let is_over = || self.over.load(Ordering::Relaxed);
+        while started.elapsed() < Duration::from_secs(seconds) && !is_over() {
             let pause = 200 + random.below(1500);
             std::thread::sleep(Duration::from_millis(u64::try_from(pause).unwrap()));
             let moment = Duration::from_millis(u64::try_from(random.below(800)).unwrap());

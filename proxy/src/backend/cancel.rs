@@ -103,8 +103,12 @@ pub struct CancelSlot {
 #[derive(Debug, Default)]
 struct SlotState {
     target: Option<CancelTarget>,
-    /// Requests that are on their way.
-    under_way: usize,
+    /// Whether a request is on its way.
+    under_way: bool,
+    /// How often clients have asked.
+    asked: u64,
+    /// How many of those the requests that are done with have answered.
+    answered: u64,
 }
 
 impl CancelSlot {
@@ -122,7 +126,7 @@ impl CancelSlot {
     pub fn detach(&self) -> bool {
         let mut state = self.state();
         state.target = None;
-        state.under_way == 0
+        !state.under_way
     }
 
     /// Waits until no request is on its way.
@@ -130,7 +134,7 @@ impl CancelSlot {
         loop {
             let mut notified = std::pin::pin!(self.quiet.notified());
             notified.as_mut().enable();
-            if self.state().under_way == 0 {
+            if !self.state().under_way {
                 return;
             }
             notified.await;
@@ -139,28 +143,47 @@ impl CancelSlot {
 
     /// Cancels what the client's server connection runs, if it has one.
     ///
+    /// Each request is a connection and a process of the server, so one at a time is on its way. Another
+    /// follows it, because what it is to end may have begun since: one for all who ask meanwhile.
+    ///
     /// # Errors
     /// When the server can't be reached.
     pub async fn cancel(&self) -> Result<(), ConnectError> {
-        let target = {
+        let ticket = {
             let mut state = self.state();
-            let Some(target) = state.target.clone() else {
-                return Ok(());
-            };
-            state.under_way += 1;
-            target
+            state.asked += 1;
+            state.asked
         };
-        let _under_way = UnderWay(self);
-        target.cancel().await
+        loop {
+            self.quiet().await;
+            let (target, answers) = {
+                let mut state = self.state();
+                if state.under_way {
+                    continue;
+                }
+                if state.answered >= ticket {
+                    return Ok(());
+                }
+                let Some(target) = state.target.clone() else {
+                    return Ok(());
+                };
+                state.under_way = true;
+                (target, state.asked)
+            };
+            let _under_way = UnderWay(self);
+            let result = target.cancel().await;
+            self.state().answered = answers;
+            return result;
+        }
     }
 }
 
-/// A request on its way, also when its future is dropped.
+/// The request on its way, also when its future is dropped.
 struct UnderWay<'a>(&'a CancelSlot);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.state().under_way -= 1;
+        self.0.state().under_way = false;
         self.0.quiet.notify_waiters();
     }
 }
