@@ -24,6 +24,7 @@ pub mod mutation;
 pub mod oracle;
 pub mod pair;
 pub mod pipe;
+pub mod pooled;
 pub mod proxy;
 pub mod random;
 pub mod runner;

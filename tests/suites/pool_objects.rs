@@ -10,50 +10,10 @@
 
 use std::time::{Duration, Instant};
 
-use pgwarden::server::Running;
 use pgwarden_config::settings::PoolMode;
-use pgwarden_tests::fixture::{Arena, Tenant};
-use pgwarden_tests::proxy;
+use pgwarden_tests::fixture::Tenant;
+use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::wire::{Client, bind_body, execute_body, parse_body, tags};
-
-/// A proxy with so many server connections.
-struct Pooled {
-    running: Running,
-    arena: Arena,
-}
-
-impl Pooled {
-    fn new(mode: PoolMode, server_connections: usize) -> Self {
-        let arena = Arena::take();
-        let mut settings = proxy::settings("");
-        settings.pool.mode = mode;
-        settings.pool.checkout_timeout = Duration::from_secs(2);
-        for database in settings.databases.named.values_mut() {
-            database.max_server_connections = server_connections;
-        }
-        Self {
-            running: proxy::start(settings, proxy::policy()),
-            arena,
-        }
-    }
-
-    fn session(&self, tenant: Tenant) -> Client {
-        let address = self.running.addresses()[0];
-        proxy::session_at(address, &self.arena.plain(), tenant)
-    }
-
-    fn pinned(&self, reason: &str) -> bool {
-        let text = self.running.proxy().render_metrics();
-        text.contains(&format!(
-            "pgwarden_pinned_sessions{{reason=\"{reason}\"}} 1"
-        ))
-    }
-}
-
-fn value(client: &mut Client, sql: &str) -> String {
-    let reply = client.query(sql).ok();
-    reply.value().unwrap_or_else(|| panic!("no value of {sql}"))
-}
 
 #[track_caller]
 fn until(condition: impl Fn() -> bool) {
@@ -72,13 +32,13 @@ const OWN: &str = "SELECT pg_my_temp_schema()::text";
 
 #[test]
 fn h_a_temporary_table_pins_until_it_is_dropped() {
-    let pooled = Pooled::new(PoolMode::Transaction, 2);
+    let pooled = Pooled::new(2);
     let mut a = pooled.session(Tenant::A);
     let mut b = pooled.session(Tenant::B);
     let all = value(&mut a, "SELECT count(*) FROM leads");
     for undo in ["DROP TABLE leads", "DISCARD TEMP", "DISCARD ALL"] {
         a.query("CREATE TEMP TABLE leads AS SELECT 1 AS n").ok();
-        until(|| pooled.pinned("temporary"));
+        until(|| pooled.pinned("temporary") == 1.0);
         let pid = value(&mut a, PID);
         for _ in 0..3 {
             assert_ne!(value(&mut b, PID), pid);
@@ -90,14 +50,14 @@ fn h_a_temporary_table_pins_until_it_is_dropped() {
         }
         assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), "1");
         a.query(undo).ok();
-        until(|| !pooled.pinned("temporary"));
+        until(|| pooled.pinned("temporary") == 0.0);
         assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
     }
 }
 
 #[test]
 fn h_a_temporary_table_of_a_transaction_does_not_pin() {
-    let pooled = Pooled::new(PoolMode::Transaction, 1);
+    let pooled = Pooled::new(1);
     let mut a = pooled.session(Tenant::A);
     let mut b = pooled.session(Tenant::B);
     let all = value(&mut a, "SELECT count(*) FROM leads");
@@ -122,7 +82,7 @@ fn h_a_temporary_table_of_a_transaction_does_not_pin() {
 #[test]
 fn h_who_leaves_with_a_temporary_table_leaves_none() {
     for mode in [PoolMode::Transaction, PoolMode::Session] {
-        let pooled = Pooled::new(mode, 1);
+        let pooled = Pooled::with(1, |settings| settings.pool.mode = mode);
         let mut a = pooled.session(Tenant::A);
         a.query("SELECT id INTO TEMP leads FROM public.leads").ok();
         let pid = value(&mut a, PID);
@@ -139,7 +99,7 @@ fn h_who_leaves_with_a_temporary_table_leaves_none() {
 
 #[test]
 fn h_the_same_text_over_different_temporary_tables() {
-    let pooled = Pooled::new(PoolMode::Transaction, 1);
+    let pooled = Pooled::new(1);
     let mut a = pooled.session(Tenant::A);
     let mut b = pooled.session(Tenant::B);
     for (client, ty, text) in [(&mut a, "int", "7"), (&mut b, "text", "x")] {
@@ -161,7 +121,7 @@ fn h_the_same_text_over_different_temporary_tables() {
 #[test]
 fn a_pipeline_follows_its_own_temporary_tables() {
     for mode in [PoolMode::Transaction, PoolMode::Session] {
-        let pooled = Pooled::new(mode, 1);
+        let pooled = Pooled::with(1, |settings| settings.pool.mode = mode);
         let mut a = pooled.session(Tenant::A);
         let all = value(&mut a, "SELECT count(*) FROM leads");
         let mut send = |texts: &[&str]| {
@@ -185,7 +145,7 @@ fn a_pipeline_follows_its_own_temporary_tables() {
 
 #[test]
 fn a_temporary_table_takes_and_gives_copies() {
-    let pooled = Pooled::new(PoolMode::Transaction, 1);
+    let pooled = Pooled::new(1);
     let mut a = pooled.session(Tenant::A);
     a.query("CREATE TEMP TABLE leads (n int, word text)").ok();
     a.send(b'Q', b"COPY leads FROM STDIN\0");
@@ -210,19 +170,19 @@ fn notification(client: &mut Client) -> String {
 
 #[test]
 fn h_listen_pins_until_unlisten() {
-    let pooled = Pooled::new(PoolMode::Transaction, 2);
+    let pooled = Pooled::new(2);
     let mut a = pooled.session(Tenant::A);
     let mut b = pooled.session(Tenant::B);
     for undo in ["UNLISTEN jobs", "UNLISTEN *", "DISCARD ALL"] {
         a.query("LISTEN jobs").ok();
-        until(|| pooled.pinned("listen"));
+        until(|| pooled.pinned("listen") == 1.0);
         b.query("NOTIFY jobs, 'one'").ok();
         assert_eq!(notification(&mut a), "jobs one ");
         b.extended("SELECT pg_notify('jobs', $1)", &[Some("two")])
             .ok();
         assert_eq!(notification(&mut a), "jobs two ");
         a.query(undo).ok();
-        until(|| !pooled.pinned("listen"));
+        until(|| pooled.pinned("listen") == 0.0);
         b.query("NOTIFY jobs, 'three'").ok();
         assert_eq!(value(&mut a, "SELECT 1"), "1");
     }
@@ -230,14 +190,14 @@ fn h_listen_pins_until_unlisten() {
     a.query("BEGIN").ok();
     a.query("LISTEN jobs").ok();
     a.query("ROLLBACK").ok();
-    until(|| !pooled.pinned("listen"));
+    until(|| pooled.pinned("listen") == 0.0);
     a.query("LISTEN jobs").ok();
-    until(|| pooled.pinned("listen"));
+    until(|| pooled.pinned("listen") == 1.0);
     a.query("BEGIN").ok();
     a.query("UNLISTEN *").ok();
     a.query("ROLLBACK").ok();
     assert_eq!(value(&mut a, "SELECT 1"), "1");
-    assert!(pooled.pinned("listen"));
+    assert_eq!(pooled.pinned("listen"), 1.0);
     b.query("NOTIFY jobs").ok();
     assert_eq!(notification(&mut a), "jobs  ");
     drop(a);

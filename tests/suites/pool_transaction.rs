@@ -8,71 +8,16 @@
     clippy::indexing_slicing
 )]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pgwarden::server::Running;
-use pgwarden_config::settings::{PoolMode, Settings};
 use pgwarden_tests::fixture::{Arena, Tenant, server, superuser};
+use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::proxy;
 use pgwarden_tests::wire::{
     Client, bind_body, cancel, execute_body, parse_body, tags, target_body,
 };
-
-/// A proxy with few server connections.
-struct Pooled {
-    running: Running,
-    arena: Arena,
-}
-
-impl Pooled {
-    fn new(server_connections: usize) -> Self {
-        Self::with(server_connections, |_| {})
-    }
-
-    fn with(server_connections: usize, change: impl FnOnce(&mut Settings)) -> Self {
-        let arena = Arena::take();
-        let mut settings = proxy::settings("");
-        settings.pool.mode = PoolMode::Transaction;
-        settings.pool.checkout_timeout = Duration::from_millis(500);
-        for database in settings.databases.named.values_mut() {
-            database.max_server_connections = server_connections;
-        }
-        change(&mut settings);
-        Self {
-            running: proxy::start(settings, proxy::policy()),
-            arena,
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.running.addresses()[0]
-    }
-
-    fn session(&self, tenant: Tenant) -> Client {
-        proxy::session_at(self.address(), &self.arena.plain(), tenant)
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let text = self.running.proxy().render_metrics();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{name} ")));
-        let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
-        line[name.len()..].trim().parse().unwrap()
-    }
-
-    fn pinned(&self, reason: &str) -> f64 {
-        self.metric(&format!("pgwarden_pinned_sessions{{reason=\"{reason}\"}}"))
-    }
-}
-
-fn value(client: &mut Client, sql: &str) -> String {
-    let reply = client.query(sql).ok();
-    reply.value().unwrap_or_else(|| panic!("no value of {sql}"))
-}
 
 fn until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
@@ -254,7 +199,7 @@ fn h_a_lost_server_connection_is_replaced_unless_a_transaction_is_open() {
     let mut busy = pooled.session(Tenant::B);
     idle.query("SELECT 1").ok();
     busy.query("BEGIN").ok();
-    end_sessions(&pooled.arena);
+    end_sessions(pooled.arena());
     let reply = busy.query("SELECT 1");
     assert!(["57P01", "08006"].contains(&reply.code()), "{reply:?}");
     assert_eq!(value(&mut idle, CLAIMED), Tenant::A.user());
@@ -414,7 +359,7 @@ fn h_prepared_statements_are_bounded_and_not_shown() {
     let mut admin = Client::connect(
         pooled.address(),
         "anyone",
-        &pooled.arena.plain(),
+        &pooled.arena().plain(),
         &[],
         Some(&proxy::admin_token()),
     )
@@ -427,7 +372,7 @@ fn h_prepared_statements_are_bounded_and_not_shown() {
 fn h_statements_are_prepared_again_after_ddl() {
     let pooled = Pooled::new(1);
     let mut a = pooled.session(Tenant::A);
-    let mut admin = superuser(server().address(), &pooled.arena.plain());
+    let mut admin = superuser(server().address(), &pooled.arena().plain());
     prepare(&mut a, "s", "SELECT * FROM plans LIMIT 1");
     assert_eq!(run_prepared(&mut a, "s", &[]).0, "");
     admin.query("ALTER TABLE plans ADD COLUMN another int").ok();
@@ -436,22 +381,8 @@ fn h_statements_are_prepared_again_after_ddl() {
     // Who prepares it anew has the new columns.
     let reply = a.extended("SELECT * FROM plans LIMIT 1", &[]);
     admin.query("ALTER TABLE plans DROP COLUMN another").ok();
-    pooled.arena.restore();
+    pooled.arena().restore();
     assert_eq!(reply.code(), "", "{reply:?}");
-}
-
-impl Pooled {
-    fn admin(&self) -> Client {
-        let token = proxy::admin_token();
-        Client::connect(
-            self.address(),
-            "anyone",
-            &self.arena.plain(),
-            &[],
-            Some(&token),
-        )
-        .unwrap()
-    }
 }
 
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_listening_channels()) \
@@ -464,7 +395,7 @@ fn h_a_break_glass_session_is_pinned_and_leaves_nothing() {
     let pooled = Pooled::with(1, |settings| {
         settings.pool.checkout_timeout = Duration::from_secs(10);
     });
-    let mut admin = pooled.admin();
+    let mut admin = pooled.session_of(&proxy::admin_token(), &[]);
     let pid = value(&mut admin, "SELECT pg_backend_pid()");
     assert_eq!(pooled.pinned("break_glass"), 1.0);
     admin.query("LISTEN news").ok();
@@ -475,7 +406,7 @@ fn h_a_break_glass_session_is_pinned_and_leaves_nothing() {
     let mut b = pooled.session(Tenant::B);
     assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
     assert_eq!(pooled.pinned("break_glass"), 0.0);
-    let mut next = pooled.admin();
+    let mut next = pooled.session_of(&proxy::admin_token(), &[]);
     assert_eq!(value(&mut next, "SELECT pg_backend_pid()"), pid);
     assert_eq!(value(&mut next, LEFT), "0");
 }
@@ -486,8 +417,8 @@ fn h_the_last_value_of_a_sequence_is_swept() {
     let mut a = pooled.session(Tenant::A);
     a.query("INSERT INTO cold_call_logs (note) VALUES ('x')")
         .ok();
-    let mut admin = pooled.admin();
+    let mut admin = pooled.session_of(&proxy::admin_token(), &[]);
     let last = admin.query("SELECT lastval()");
-    pooled.arena.restore();
+    pooled.arena().restore();
     assert_eq!(last.code(), "55000", "{last:?}");
 }

@@ -58,6 +58,8 @@ pub(crate) struct Carried {
     /// Settings, or traces of statements, may be left on it: it must be swept before another setup
     /// is put in force.
     pub(crate) unswept: bool,
+    /// A role was put in force on it since it was swept: it stays until another is, or a sweep.
+    pub(crate) roled: bool,
     /// Its prepared statements.
     pub(crate) prepared: Prepared,
 }

@@ -97,6 +97,9 @@ impl Session {
         }
         let claims = self.judging.identity().claims_json();
         let role = self.judging.access().set_role.as_deref();
+        if let (Some(_), Some(sharing)) = (role, &mut self.sharing) {
+            sharing.roled = true;
+        }
         match role {
             Some(role) => own_statement(server, SET_CLAIMS_AND_ROLE, &[claims, role]),
             None => own_statement(server, SET_CLAIMS, &[claims]),

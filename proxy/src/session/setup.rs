@@ -51,6 +51,7 @@ impl Session {
             let restores = std::mem::take(&mut sharing.restores);
             if !restores && std::mem::take(&mut sharing.unswept) {
                 server.own_query(SWEEP);
+                sharing.roled = false;
                 self.transaction += 1;
                 self.queue.push(Pending {
                     transaction: self.transaction,

@@ -32,6 +32,8 @@ pub(super) struct Sharing {
     pub(super) placed: bool,
     /// The connection must be swept before another setup is put in force.
     pub(super) unswept: bool,
+    /// A role was put in force on the connection since it was swept.
+    pub(super) roled: bool,
     /// The connection's prepared statements.
     pub(super) prepared: Prepared,
     /// Something was written, or may have been, on the connection.
@@ -82,6 +84,7 @@ impl Sharing {
             attached: false,
             placed: false,
             unswept: false,
+            roled: false,
             prepared: Prepared::default(),
             wrote: false,
             wrote_before: Moment::default(),
@@ -206,7 +209,10 @@ impl Session {
         if on_standby {
             self.proxy.metrics().standby_checkouts.increment();
         }
-        sharing.unswept = carried.unswept;
+        sharing.roled = carried.roled;
+        // Who has no role of its own must not run under another's.
+        let foreign_role = carried.roled && sharing.setup.role.is_none();
+        sharing.unswept = carried.unswept || foreign_role;
         sharing.restores = false;
         sharing.prepared = std::mem::take(&mut carried.prepared);
         self.known.lose();
@@ -245,6 +251,7 @@ impl Session {
         carried.search_path = Arc::clone(&sharing.search_path);
         carried.generation = self.judging.generation();
         carried.unswept = sharing.unswept;
+        carried.roled = sharing.roled;
         carried.prepared = std::mem::take(&mut sharing.prepared);
         self.known.lose();
     }
