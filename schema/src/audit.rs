@@ -13,6 +13,7 @@ pub(crate) mod facts;
 mod finding;
 mod guarantees;
 pub(crate) mod lints;
+pub(crate) mod references;
 pub(crate) mod scoping;
 pub(crate) mod snapshot;
 pub(crate) mod sources;

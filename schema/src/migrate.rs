@@ -14,6 +14,7 @@ mod file;
 mod index;
 mod model;
 mod names;
+mod partitions;
 mod phase;
 mod rollback;
 mod run;

@@ -81,7 +81,7 @@ impl Place {
                  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO legacy_app', s);
                  EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO legacy_app, tenant_app', s);
                END LOOP;
-               FOR s IN SELECT format('%I.%I', relnamespace::regnamespace::name, relname) FROM pg_class
+               FOR s IN SELECT format('%I.%I', (SELECT nspname FROM pg_namespace n WHERE n.oid = relnamespace), relname) FROM pg_class
                  WHERE relkind IN ('r', 'p', 'v') AND NOT relispartition
                    AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)' LOOP
                  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO tenant_app', s);

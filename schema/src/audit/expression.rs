@@ -26,8 +26,13 @@ impl Expression {
 
     /// Whether every way to true looks at one of these columns. A table behind a parent has none
     /// of its own: there any column will do.
-    pub(crate) fn restricts(&self, columns: &[&str]) -> bool {
-        restricts(&self.root, columns)
+    /// `is_open` says of a table's name whether a sub-select gets all of its rows.
+    pub(crate) fn restricts(&self, columns: &[&str], is_open: impl Fn(&str) -> bool) -> bool {
+        let asked = Asked {
+            columns,
+            is_open: &is_open,
+        };
+        asked.restricts(&self.root)
     }
 
     /// The functions that are called once for each row although no row decides their value.
@@ -87,25 +92,48 @@ fn always_true(value: &Value) -> bool {
     }
 }
 
-fn restricts(value: &Value, columns: &[&str]) -> bool {
-    if always_true(value) {
-        return false;
+/// What a restriction is looked for by.
+struct Asked<'a> {
+    columns: &'a [&'a str],
+    is_open: &'a dyn Fn(&str) -> bool,
+}
+
+impl Asked<'_> {
+    fn restricts(&self, value: &Value) -> bool {
+        if always_true(value) {
+            return false;
+        }
+        if let Some(fields) = fields(value, "BoolExpr") {
+            let arms = || list(fields, "args");
+            match fields.get("boolop").and_then(Value::as_i64) {
+                Some(AND) => return arms().any(|it| self.restricts(it)),
+                Some(OR) => {
+                    return arms().any(|it| self.restricts(it))
+                        && arms().all(|it| self.restricts(it) || asks_for_role(it));
+                }
+                _ => {}
+            }
+        }
+        if fields(value, "NullTest").is_some() {
+            return false;
+        }
+        mentions(value, self.columns) && !self.lists_all(value)
     }
-    if let Some(fields) = fields(value, "BoolExpr") {
-        match fields.get("boolop").and_then(Value::as_i64) {
-            Some(AND) => return list(fields, "args").any(|it| restricts(it, columns)),
-            Some(OR) => {
-                let arms = || list(fields, "args");
-                return arms().any(|it| restricts(it, columns))
-                    && arms().all(|it| restricts(it, columns) || asks_for_role(it));
+
+    /// Whether it compares with the rows of other tables, all of them, whoever asks.
+    fn lists_all(&self, value: &Value) -> bool {
+        let (mut tables, mut session, mut guarded) = (0_usize, false, false);
+        visit(value, &mut |kind, fields| match kind {
+            "FuncCall" | "SqlvalueFunction" => session = true,
+            "RangeVar" => {
+                tables += 1;
+                let name = fields.get("relname").and_then(Value::as_str);
+                guarded |= !name.is_some_and(self.is_open);
             }
             _ => {}
-        }
+        });
+        tables > 0 && !session && !guarded
     }
-    if fields(value, "NullTest").is_some() {
-        return false;
-    }
-    mentions(value, columns)
 }
 
 /// Whether it looks at the session alone, and not merely at whether somebody is logged in.
@@ -228,6 +256,8 @@ mod tests {
             "member(org_id)",
             "org_id IN (SELECT org_id FROM m WHERE u = auth.uid())",
             "org_id = f() OR auth.role() = 'service_role'",
+            "org_id IN (SELECT id FROM guarded)",
+            "org_id IN (SELECT id FROM orgs WHERE owner = CURRENT_USER)",
         ];
         let no = [
             "auth.role() = 'authenticated'",
@@ -235,12 +265,20 @@ mod tests {
             "org_id IS NOT NULL",
             "org_id = f() OR auth.role() = 'authenticated'",
             "user_id = auth.uid()",
+            "org_id IN (SELECT id FROM orgs)",
+            "EXISTS (SELECT FROM orgs o WHERE o.id = org_id AND o.active)",
         ];
         for text in yes {
-            assert!(parsed(text).restricts(&["org_id"]), "{text}");
+            assert!(
+                parsed(text).restricts(&["org_id"], |it| it == "orgs"),
+                "{text}"
+            );
         }
         for text in no {
-            assert!(!parsed(text).restricts(&["org_id"]), "{text}");
+            assert!(
+                !parsed(text).restricts(&["org_id"], |it| it == "orgs"),
+                "{text}"
+            );
         }
     }
 

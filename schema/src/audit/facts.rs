@@ -132,6 +132,24 @@ impl Facts {
         self.keys(oid).is_some()
     }
 
+    /// The table that a partition belongs to in the end, or the table itself.
+    pub(crate) fn root<'a>(&'a self, table: &'a Relation) -> Option<&'a Relation> {
+        let mut root = table;
+        // Partitions have one parent each, and no circles.
+        while root.partition {
+            root = self.relation(*root.parents.first()?)?;
+        }
+        Some(root)
+    }
+
+    /// The partitions that somebody else than the owner may name, with the tables that they belong
+    /// to: wherever they are, only their own policies guard them then.
+    pub(crate) fn open_partitions(&self) -> impl Iterator<Item = (&Relation, &Relation)> {
+        let tables = self.snapshot.relations.iter();
+        let partitions = tables.filter(|it| it.is_table() && it.partition && !it.grants.is_empty());
+        partitions.filter_map(|it| Some((it, self.root(it)?)))
+    }
+
     /// Whether it is the table of the tenants.
     pub(crate) fn is_tenants(&self, oid: Oid) -> bool {
         self.scoping.tenants.as_ref().is_some_and(|it| it.0 == oid)
@@ -212,7 +230,11 @@ impl Facts {
     pub(crate) fn restricts(&self, table: &Relation, text: &str) -> bool {
         let keys = self.keys(table.oid).unwrap_or_default();
         let columns: Vec<&str> = keys.iter().map(|key| key.column.as_str()).collect();
-        Expression::parse(text).is_none_or(|it| it.restricts(&columns))
+        let is_open = |name: &str| {
+            let mut named = self.snapshot.relations.iter().filter(|it| it.name == name);
+            named.any(|it| it.is_table() && !it.row_security)
+        };
+        Expression::parse(text).is_none_or(|it| it.restricts(&columns, is_open))
     }
 
     /// Whether policies don't bind a role anyway.
@@ -242,9 +264,10 @@ impl Facts {
 
     /// The predicate of a scoped table, as fixes write it.
     pub(crate) fn predicate(&self, table: &Relation) -> Option<String> {
-        let keys = self.keys(table.oid)?;
+        let root = self.root(table)?;
+        let keys = self.keys(root.oid)?;
         if keys.is_empty() {
-            return self.predicate_via(table);
+            return self.predicate_via(root);
         }
         let parts = keys.iter().filter_map(|key| {
             let column = table.column(&key.column)?;

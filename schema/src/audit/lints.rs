@@ -172,6 +172,16 @@ fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<String> {
             )
         })
     });
+    let named = || {
+        let belongs = |it: &Relation| facts.is_scoped(it.oid) && !facts.is_tenants(it.oid);
+        let found = super::references::named_references(facts, table, belongs);
+        let it = found.first()?;
+        Some(format!(
+            "{} seems to refer to {}",
+            it.column.name,
+            it.parent.full_name()
+        ))
+    };
     let user = || {
         let column = table.column("user_id")?;
         Some(format!(
@@ -179,7 +189,7 @@ fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<String> {
             column.name
         ))
     };
-    parent.or_else(user)
+    parent.or_else(named).or_else(user)
 }
 
 /// Whether row level security already keeps the rows apart by something else.
@@ -192,7 +202,7 @@ fn guards_itself(table: &Relation) -> bool {
                 .into_iter()
                 .flatten()
                 .filter_map(super::expression::Expression::parse);
-            parsed.all(|it| it.restricts(&[]))
+            parsed.all(|it| it.restricts(&[], |_| false))
         })
 }
 

@@ -123,6 +123,18 @@ pub(crate) fn tokens(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// The tokens of a function's body, and what may be names within the SQL that it puts together.
+pub(crate) fn words(text: &str) -> Vec<&str> {
+    let mut words = tokens(text);
+    if words.iter().any(|it| it.eq_ignore_ascii_case("execute")) {
+        let part = |it: char| !it.is_alphanumeric() && it != '_';
+        let inner = words.iter().filter(|it| it.contains(['\'', '$']));
+        let inner: Vec<&str> = inner.flat_map(|it| it.split(part)).collect();
+        words.extend(inner);
+    }
+    words
+}
+
 fn unquoted(name: &str) -> String {
     match name.strip_prefix('"').and_then(|it| it.strip_suffix('"')) {
         Some(inner) => inner.replace("\"\"", "\""),

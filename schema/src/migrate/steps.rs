@@ -3,6 +3,7 @@
 use super::file::Step;
 use super::model::Model;
 
+mod adoption;
 mod backfill;
 mod column;
 mod column_type;
@@ -10,6 +11,7 @@ mod constraints;
 mod fill_removal;
 mod guard_trigger;
 mod index;
+mod key_actions;
 mod not_null;
 mod parent_key;
 mod row_security;
@@ -30,12 +32,14 @@ pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
         constraints::step,
         backfill::late_step,
         validation::step,
+        adoption::step,
         not_null::step,
-        index::step,
     ];
     for step in per_table {
         steps.extend(model.targets.iter().filter_map(|it| step(model, it)));
     }
+    let indexes = model.targets.iter();
+    steps.extend(indexes.flat_map(|it| index::steps(model, it)));
     steps.extend(parent_key::steps(model));
     steps.extend(
         model

@@ -12,11 +12,13 @@ use pgwarden_policy::migration::{Migration, Orphans, TableMigration};
 use pgwarden_policy::rules::{QualifiedName, Scope};
 
 use crate::audit::facts::Facts;
+use crate::audit::references::{NamedReference, named_references};
 use crate::audit::scoping::{is_about, type_of};
 use crate::audit::snapshot::{Column, Relation, Trigger};
 use crate::ident::ident;
 
 use super::model::Tenants;
+use super::partitions::{self, Partition};
 use super::sources::{Origin, Origins};
 
 /// A table that gets a tenant.
@@ -37,6 +39,7 @@ pub(super) struct Target<'a> {
     pub(super) retyped: bool,
     /// Estimated.
     pub(super) rows: i64,
+    pub(super) partitions: Vec<Partition<'a>>,
 }
 
 impl Target<'_> {
@@ -52,6 +55,11 @@ impl Target<'_> {
 
     pub(super) fn partitioned(&self) -> bool {
         self.table.kind == 'p'
+    }
+
+    /// The tables that hold its rows.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &Partition<'_>> {
+        self.partitions.iter().filter(|it| it.is_leaf())
     }
 }
 
@@ -175,7 +183,13 @@ impl<'a> Finder<'a, '_> {
             .find(|it| is_about(it, table))
             .map(|it| &it.scope)
         {
-            None => Some((tenant.column.clone(), false)),
+            // A schema may only be looked at because of another table that the policy lists.
+            None => {
+                let discover = &self.facts.scoping.policy.defaults.discover;
+                discover
+                    .contains(&table.schema)
+                    .then(|| (tenant.column.clone(), false))
+            }
             Some(Scope::Discovered) => Some((tenant.column.clone(), true)),
             Some(Scope::Keys(keys)) => {
                 let key = keys.iter().find(|key| key.claim == tenant.claim)?;
@@ -221,7 +235,8 @@ impl<'a> Finder<'a, '_> {
                 let known = self.columns.contains_key(&table.oid);
                 let (column, _) = self.column_of(table).filter(|_| !known)?;
                 let mut keys = table.foreign_keys();
-                let refers = keys.any(|it| self.columns.contains_key(&it.target));
+                let refers = keys.any(|it| self.columns.contains_key(&it.target))
+                    || !self.named_parents(table).is_empty();
                 refers.then_some((table.oid, column))
             });
             match found {
@@ -240,7 +255,7 @@ impl<'a> Finder<'a, '_> {
     }
 
     /// The tables that a table's rows get their tenant from, with the columns that refer to them.
-    fn parents(&self, table: &Relation) -> Vec<(&'a Relation, Vec<(String, String)>)> {
+    fn parents(&self, table: &'a Relation) -> Vec<(&'a Relation, Vec<(String, String)>)> {
         if let Some(parent) = self.entry(table).and_then(|it| it.parent.as_ref()) {
             let found = self.relation(&parent.table);
             let columns = vec![(parent.column.clone(), parent.key.clone())];
@@ -263,7 +278,22 @@ impl<'a> Finder<'a, '_> {
         // A reference that every row has comes first.
         let given = |name: &String| table.column(name).is_some_and(|it| it.not_null);
         keys.sort_by_key(|(_, columns)| !columns.iter().all(|it| given(&it.0)));
+        // What only names tell is asked last.
+        let mut named = self.named_parents(table);
+        named.sort_by_key(|it| !it.column.not_null);
+        let named = named.iter().map(|it| {
+            (
+                it.parent,
+                vec![(it.column.name.clone(), it.key.name.clone())],
+            )
+        });
+        keys.extend(named);
         keys
+    }
+
+    /// The tables with a tenant that columns without a foreign key are named after.
+    fn named_parents(&self, table: &'a Relation) -> Vec<NamedReference<'a>> {
+        named_references(self.facts, table, |it| self.columns.contains_key(&it.oid))
     }
 
     /// The chosen tables, by name, parents first; a circle is entered at its first name.
@@ -317,6 +347,12 @@ impl<'a> Finder<'a, '_> {
             self.problem(table.full_name(), message);
         }
         self.names_must_be_plain(table);
+        let partitions = partitions::below(self.facts, table, rows);
+        for it in &partitions {
+            self.names_must_be_plain(it.table);
+        }
+        let leaves = partitions.iter().filter(|it| it.is_leaf());
+        let below: i64 = leaves.map(|it| it.rows).sum();
         Some(Target {
             sql: ident(&column),
             column,
@@ -325,7 +361,8 @@ impl<'a> Finder<'a, '_> {
             hold: self.held(table),
             inherits: table.parents.iter().any(|it| self.columns.contains_key(it)),
             retyped,
-            rows: rows.get(&table.oid).copied().unwrap_or(0),
+            rows: rows.get(&table.oid).copied().unwrap_or(0).max(below),
+            partitions,
             table,
         })
     }

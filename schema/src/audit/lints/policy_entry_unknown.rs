@@ -20,21 +20,41 @@ pub(super) const LINT: Lint = Lint {
 
 fn check(facts: &Facts) -> Vec<Draft> {
     let misfits = facts.scoping.misfits.iter();
-    misfits
-        .filter_map(|rule| {
-            let name = rule.name.to_string();
-            let relations = &facts.snapshot.relations;
-            let Some(table) = relations.iter().find(|it| is_about(rule, it)) else {
-                return Some(Draft::new(
-                    name,
-                    "policy.toml lists it, but there is no such table",
-                ));
-            };
-            let missing = unknown(facts, rule, table)?;
-            let why = format!("policy.toml names {missing}, which does not exist");
-            Some(Draft::new(format!("{name}.{missing}"), why))
-        })
-        .collect()
+    let entries = misfits.filter_map(|rule| {
+        let name = rule.name.to_string();
+        let relations = &facts.snapshot.relations;
+        let Some(table) = relations.iter().find(|it| is_about(rule, it)) else {
+            return Some(Draft::new(
+                name,
+                "policy.toml lists it, but there is no such table",
+            ));
+        };
+        let missing = unknown(facts, rule, table)?;
+        let why = format!("policy.toml names {missing}, which does not exist");
+        Some(Draft::new(format!("{name}.{missing}"), why))
+    });
+    entries.chain(schemas(facts)).collect()
+}
+
+/// Schemas that are looked through for tables, and have none: unquoted names are folded.
+fn schemas(facts: &Facts) -> impl Iterator<Item = Draft> {
+    let policy = &facts.scoping.policy;
+    let named = policy
+        .defaults
+        .discover
+        .iter()
+        .filter(|_| facts.scoping.given);
+    // What nobody wrote is looked for, too.
+    let named = named.filter(|it| *it != "public");
+    let empty = named.filter(|name| {
+        let mut tables = facts.snapshot.relations.iter().filter(|it| it.is_table());
+        !tables.any(|it| it.schema == **name)
+    });
+    empty.map(|name| {
+        let why = "policy.toml looks for tables in this schema, but it has none; \
+                   a name with capitals stands in double quotes";
+        Draft::new(name.clone(), why)
+    })
 }
 
 /// The first name that is not there; the tenant's own column is another lint's.

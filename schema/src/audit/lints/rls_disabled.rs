@@ -24,11 +24,10 @@ fn check(facts: &Facts) -> Vec<Draft> {
         (it, why)
     });
     // A partition is guarded by its own switch when it is named itself.
-    let partitions = facts.tables().filter(|it| {
-        it.partition && facts.is_scoped(it.oid) && !it.row_security && !it.grants.is_empty()
-    });
     let why = "the partition can be named itself, which its parent's policies don't see";
-    let partitions = partitions.map(|it| (it, why));
+    let partitions = facts.open_partitions();
+    let partitions = partitions.filter(|(it, root)| facts.is_scoped(root.oid) && !it.row_security);
+    let partitions = partitions.map(|it| (it.0, why));
     tables
         .chain(partitions)
         .map(|(it, why)| {

@@ -25,7 +25,7 @@ fn check(facts: &Facts) -> Vec<Draft> {
     functions
         .filter(|it| facts.sources(sources::body(&it.source)).is_empty())
         .filter_map(|it| {
-            let tokens = sources::tokens(sources::body(&it.source));
+            let tokens = sources::words(sources::body(&it.source));
             let named = |table: &&Relation| {
                 let bare = |token: &&str| token.trim_matches('"') == table.name;
                 tokens.iter().any(bare)

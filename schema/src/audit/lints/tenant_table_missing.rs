@@ -17,6 +17,10 @@ pub(super) const LINT: Lint = Lint {
 };
 
 fn check(facts: &Facts) -> Vec<Draft> {
+    let nothing = facts.tables().next().is_some() && facts.guarded().next().is_none();
+    if nothing && !facts.scoping.given {
+        return vec![nothing_scoped(facts)];
+    }
     if facts.tenants().is_some() {
         return Vec::new();
     }
@@ -42,4 +46,14 @@ fn check(facts: &Facts) -> Vec<Draft> {
         }
     );
     vec![Draft::new(format!("{}.{name}", first.table.schema), why).fix(fix)]
+}
+
+/// Nobody said what the tenant's column is, and no table has one that is known.
+fn nothing_scoped(facts: &Facts) -> Draft {
+    let column = &facts.scoping.policy.tenant.column;
+    let why = format!(
+        "no table has a column {column} or another that is known to name the tenant: nothing keeps tenants \
+         apart, or nothing was looked at (--tenant-column and --policy say what it is)"
+    );
+    Draft::new(column.clone(), why)
 }

@@ -7,6 +7,7 @@
 
 use crate::audit::facts::{Facts, TenantColumn};
 use crate::audit::finding::{Draft, Level, Lint};
+use crate::audit::references::named_references;
 use crate::audit::snapshot::Index;
 use crate::ident::ident;
 
@@ -46,17 +47,21 @@ fn leaves_out(facts: &Facts, it: &TenantColumn<'_>, index: &Index) -> bool {
         return false;
     }
     // What refers to a tenant's row is a tenant's already.
-    let refers = it
-        .table
-        .foreign_keys()
-        .any(|key| facts.is_scoped(key.target) && key.columns.iter().any(named));
+    let mut keys = it.table.foreign_keys();
+    let refers = keys.any(|key| facts.is_scoped(key.target) && key.columns.iter().any(named));
+    let seems = named_references(facts, it.table, |it| facts.is_scoped(it.oid));
+    let refers = refers || seems.iter().any(|it| named(&it.column.name));
     let made = index.columns.iter().flatten().any(|name| {
         let column = it.table.column(name);
         column.is_some_and(|it| it.has_default || (index.primary && it.type_oid == UUID))
             || GLOBAL.iter().any(|word| name.contains(word))
     });
-    // Ids that the application makes: cuid, nanoid, snowflake.
-    let id = index.primary && matches!(index.columns.as_slice(), [Some(name)] if name == "id");
+    // Ids that the application makes (cuid, nanoid, snowflake), and those of partitions' rows.
+    let id = index.primary
+        && match index.columns.as_slice() {
+            [Some(only)] => only == "id" || only.ends_with("_id") || only.ends_with("Id"),
+            several => several.iter().flatten().any(|name| name == "id"),
+        };
     !refers && !made && !id
 }
 

@@ -1,5 +1,6 @@
 //! What nobody said: the tenant's column, its type, the claim and the table of the tenants.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,24 +14,22 @@ use pgwarden_policy::tenant::ValueType;
 use super::super::snapshot::{Relation, Snapshot};
 use super::super::sources::{self, Source};
 
-/// Names that applications give the tenant's column; the first wins a tie.
-const COLUMNS: &[&str] = &[
-    "org_id",
-    "organization_id",
-    "organisation_id",
-    "tenant_id",
-    "account_id",
-    "team_id",
-    "workspace_id",
-    "company_id",
-    "orgId",
-    "organizationId",
-    "tenantId",
-    "accountId",
-    "teamId",
-    "workspaceId",
-    "companyId",
+/// What applications call their tenants; the first wins a tie.
+const TENANTS: &[&str] = &[
+    "org",
+    "organization",
+    "organisation",
+    "tenant",
+    "account",
+    "team",
+    "workspace",
+    "company",
+    "shop",
+    "merchant",
 ];
+
+/// How a column names one of them.
+const KEYS: &[&str] = &["_id", "id", "_uuid", "_slug", "_key", "_code"];
 
 /// What no name fits: the model of this project.
 const DEFAULT_COLUMN: &str = "org_id";
@@ -110,13 +109,28 @@ fn own_tables(snapshot: &Snapshot) -> impl Iterator<Item = &Relation> {
 }
 
 fn most_used(tables: &[&Relation]) -> String {
-    let uses = |name: &str| tables.iter().filter(|it| it.column(name).is_some()).count();
-    // Of equals `max_by_key` takes the last.
-    let best = COLUMNS.iter().rev().max_by_key(|name| uses(name));
-    match best {
-        Some(name) if uses(name) > 0 => (*name).to_owned(),
-        Some(_) | None => DEFAULT_COLUMN.to_owned(),
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    let columns = tables
+        .iter()
+        .filter(|it| !it.partition)
+        .flat_map(|it| &it.columns);
+    for column in columns.filter(|it| rank(&it.name).is_some()) {
+        *uses.entry(&column.name).or_default() += 1;
     }
+    let best = uses
+        .into_iter()
+        .max_by_key(|(name, uses)| (*uses, Reverse((rank(name), *name))));
+    best.map_or_else(|| DEFAULT_COLUMN.to_owned(), |(name, _)| name.to_owned())
+}
+
+/// Which kind of tenant a column's name tells.
+fn rank(column: &str) -> Option<(usize, usize)> {
+    let name = column.to_lowercase();
+    KEYS.iter().enumerate().find_map(|(key, suffix)| {
+        let word = name.strip_suffix(suffix)?;
+        let tenant = TENANTS.iter().position(|it| *it == word)?;
+        Some((key, tenant))
+    })
 }
 
 fn value_type(column: &str, tables: &[&Relation]) -> ValueType {

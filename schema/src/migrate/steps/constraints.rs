@@ -8,6 +8,8 @@ use crate::migrate::names::joined;
 use crate::migrate::phase::Phase;
 use crate::migrate::targets::Target;
 
+use super::key_actions::{timing, updated};
+
 /// The name of the check that stands in for NOT NULL until it is proven.
 pub(super) fn check_name(target: &Target<'_>) -> String {
     ident(&joined(&[&target.table.name, &target.column, "present"]))
@@ -31,8 +33,16 @@ fn keys<'a>(target: &'a Target<'_>) -> impl Iterator<Item = &'a Constraint> {
 }
 
 fn is_right(model: &Model<'_>, key: &Constraint) -> bool {
-    let tenants = model.tenants.table.map(|it| it.oid);
-    Some(key.target) == tenants && key.on_delete == 'c'
+    refers_to_tenants(model, key) && key.on_delete == 'c'
+}
+
+fn refers_to_tenants(model: &Model<'_>, key: &Constraint) -> bool {
+    Some(key.target) == model.tenants.table.map(|it| it.oid)
+}
+
+/// Whether rows were given a tenant's new key.
+pub(super) fn follows_new_key(model: &Model<'_>, target: &Target<'_>) -> bool {
+    keys(target).any(|it| refers_to_tenants(model, it) && it.on_update == 'c')
 }
 
 /// Whether the key has to be made.
@@ -55,18 +65,11 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
             undone.push(format!("ADD CONSTRAINT {} {}", wrong.sql, wrong.definition));
             reversible = format!("yes; {} reads all rows then", wrong.name);
         }
-        // A partitioned table's keys are checked at once.
-        let later = if target.partitioned() {
-            ""
-        } else {
-            " NOT VALID"
-        };
-        let name = key_name(target);
-        parts.push(format!(
-            "ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {} ({}) ON DELETE CASCADE{later}",
-            model.tenants.sql, model.tenants.key
-        ));
-        undone.push(format!("DROP CONSTRAINT {name}"));
+        if !target.partitioned() {
+            let name = key_name(target);
+            parts.push(format!("ADD {} NOT VALID", key_sql(model, target)));
+            undone.push(format!("DROP CONSTRAINT {name}"));
+        }
     }
     if may_lack {
         let name = check_name(target);
@@ -75,21 +78,54 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         ));
         undone.push(format!("DROP CONSTRAINT IF EXISTS {name}"));
     }
+    let alter = |table: &str, parts: &[String]| match parts {
+        [] => String::new(),
+        parts => format!("ALTER TABLE {table}\n  {};\n", parts.join(",\n  ")),
+    };
+    let (mut up, mut down) = (alter(table, &parts), alter(table, &undone));
+    // A partitioned table's key can't be NOT VALID: its partitions have it first.
+    let name = key_name(target);
+    for it in target.leaves().filter(|_| lacks_key) {
+        up += &alter(
+            &it.table.sql,
+            &[format!("ADD {} NOT VALID", key_sql(model, target))],
+        );
+        down += &alter(
+            &it.table.sql,
+            &[format!("DROP CONSTRAINT IF EXISTS {name}")],
+        );
+    }
     Some(Step {
         phase: Phase::Constrain,
         slug: format!("{}_keys", target.slug()),
-        title: format!("new rows of {} have a tenant that exists", target.table.full_name()),
+        title: format!(
+            "new rows of {} have a tenant that exists",
+            target.table.full_name()
+        ),
         run: Run::Transaction,
-        lock: match target.partitioned() {
-            true => "ACCESS EXCLUSIVE on the table, SHARE ROW EXCLUSIVE on the tenants, while all rows are read".to_owned(),
-            false => "ACCESS EXCLUSIVE on the table, SHARE ROW EXCLUSIVE on the tenants, for a moment".to_owned(),
-        },
-        rows: if target.partitioned() { target.rows } else { 0 },
+        lock: "ACCESS EXCLUSIVE on the table, SHARE ROW EXCLUSIVE on the tenants, for a moment"
+            .to_owned(),
+        rows: 0,
         rate: super::READ_RATE,
         reversible,
         look_at: Vec::new(),
-        up: format!("ALTER TABLE {table}\n  {};", parts.join(",\n  ")),
+        up,
         verify: Vec::new(),
-        down: format!("ALTER TABLE {table} {};", undone.join(", ")),
+        down,
     })
+}
+
+/// The key to the tenants, as SQL.
+pub(super) fn key_sql(model: &Model<'_>, target: &Target<'_>) -> String {
+    // One that it replaces may follow a tenant's new key, or wait for the end of the transaction.
+    let old = keys(target).find(|it| refers_to_tenants(model, it));
+    let kept = old.map(|it| updated(it).unwrap_or_default().to_owned() + timing(it));
+    format!(
+        "CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE CASCADE{}",
+        key_name(target),
+        target.sql,
+        model.tenants.sql,
+        model.tenants.key,
+        kept.unwrap_or_default()
+    )
 }

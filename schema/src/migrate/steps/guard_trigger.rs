@@ -41,7 +41,13 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         rows: 0,
         rate: 0,
         reversible: "yes; the function, which tables share, stays".to_owned(),
-        look_at: Vec::new(),
+        look_at: match super::constraints::follows_new_key(model, target) {
+            true => vec![
+                "a tenant can't get another key from now on, though its rows would follow"
+                    .to_owned(),
+            ],
+            false => Vec::new(),
+        },
         up: format!(
             "{unfollow}CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$\nBEGIN\n  \
              IF NEW.{column} IS DISTINCT FROM OLD.{column} THEN\n    \

@@ -12,6 +12,10 @@ use crate::migrate::names::joined;
 use crate::migrate::phase::Phase;
 use crate::migrate::targets::Target;
 
+use super::adoption::adopted;
+use super::index::Wanted;
+use super::key_actions::{timing, updated};
+
 /// A key that leaves the tenant out.
 struct Link<'a> {
     child: &'a Target<'a>,
@@ -43,14 +47,15 @@ pub(super) fn steps(model: &Model<'_>) -> Vec<Step> {
         ]);
         let name = model.index_name(&it.parent.table.schema, name);
         if !has_unique(it) && made.insert(name.clone()) {
-            let columns = columns(it.parent, &it.key.target_columns);
-            let mut step = super::index::concurrent(it.parent, &name, &columns, true);
-            step.slug = format!(
-                "{}_unique_{}",
-                it.parent.slug(),
-                it.key.target_columns.join("_")
-            );
-            steps.push(step);
+            let of = it.key.target_columns.clone();
+            let wanted = Wanted {
+                name,
+                sql: columns(it.parent, &of),
+                slug: format!("unique_{}", of.join("_")),
+                columns: [it.parent.column.clone()].into_iter().chain(of).collect(),
+                unique: true,
+            };
+            steps.extend(wanted.steps(model, it.parent));
         }
     }
     for it in &links {
@@ -84,32 +89,14 @@ fn link<'a>(model: &'a Model<'a>, child: &'a Target<'a>, key: &'a Constraint) ->
         _ => return None,
     };
     let action = action + updated(key)? + timing(key);
-    let both_plain = !child.partitioned() && !parent.partitioned();
-    (open && both_plain).then_some(Link {
+    // A table's partitions that refer to the whole table: the takeover would end in a circle.
+    let circle = child.partitioned() && child.table.oid == parent.table.oid;
+    (open && !circle).then_some(Link {
         child,
         parent,
         key,
         action,
     })
-}
-
-/// What it does when the parent's key changes. The tenant can't be left alone there.
-fn updated(key: &Constraint) -> Option<&'static str> {
-    match key.on_update {
-        'a' => Some(""),
-        'r' => Some(" ON UPDATE RESTRICT"),
-        'c' => Some(" ON UPDATE CASCADE"),
-        _ => None,
-    }
-}
-
-/// When it is checked: who inserts a circle at once relies on it.
-fn timing(key: &Constraint) -> &'static str {
-    match (key.deferrable, key.deferred) {
-        (true, true) => " DEFERRABLE INITIALLY DEFERRED",
-        (true, false) => " DEFERRABLE",
-        (false, _) => "",
-    }
 }
 
 fn has_unique(it: &Link<'_>) -> bool {
@@ -135,24 +122,20 @@ fn columns(target: &Target<'_>, names: &[String]) -> String {
 }
 
 impl Link<'_> {
-    fn steps(&self) -> [Step; 2] {
+    fn steps(&self) -> Vec<Step> {
         let (child, parent) = (self.child, self.parent);
-        let name = ident(&joined(&[&self.key.name, "tenant"]));
-        let table = &child.table.sql;
         let slug = format!("{}_{}", child.slug(), self.key.columns.join("_"));
         let what = format!("{} of the same tenant", parent.table.full_name());
-        let joined = self.key.columns.iter().zip(&self.key.target_columns);
-        let joined = joined.filter_map(|(from, to)| {
-            let (from, to) = (child.table.column(from)?, parent.table.column(to)?);
-            Some(format!("p.{} = c.{}", to.sql, from.sql))
-        });
-        let crossing = format!(
-            "SELECT count(*) FROM {table} c JOIN {} p ON {} WHERE p.{} <> c.{};",
-            parent.table.sql,
-            joined.collect::<Vec<_>>().join(" AND "),
-            parent.sql,
-            child.sql
-        );
+        let name = ident(&joined(&[&self.key.name, "tenant"]));
+        let key = self.sql(&name);
+        let (mut up, mut validate, mut down) = (Vec::new(), Vec::new(), Vec::new());
+        for table in self.holders() {
+            up.push(format!("ALTER TABLE {table} ADD {key} NOT VALID;"));
+            validate.push(format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name};"));
+            down.push(format!(
+                "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};"
+            ));
+        }
         let added = Step {
             phase: Phase::Constrain,
             slug: format!("{slug}_reference"),
@@ -166,15 +149,9 @@ impl Link<'_> {
                 "it does on DELETE and UPDATE what {} does",
                 self.key.name
             )],
-            up: format!(
-                "ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({})\n  REFERENCES {} ({}){} NOT VALID;",
-                columns(child, &self.key.columns),
-                parent.table.sql,
-                columns(parent, &self.key.target_columns),
-                self.action
-            ),
+            up: up.join("\n"),
             verify: Vec::new(),
-            down: format!("ALTER TABLE {table} DROP CONSTRAINT {name};"),
+            down: down.join("\n"),
         };
         let checked = Step {
             slug: format!("{slug}_checked"),
@@ -183,12 +160,55 @@ impl Link<'_> {
             rows: child.rows,
             rate: super::READ_RATE,
             reversible: "nothing to undo".to_owned(),
-            look_at: vec!["it fails where rows of two tenants refer to each other: whose they are is for people to say".to_owned()],
-            up: format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name};"),
-            verify: vec![crossing],
+            look_at: vec![format!(
+                "it fails where rows of two tenants refer to each other: whose they are is for people to say; {}",
+                self.crossing()
+            )],
+            up: validate.join("\n"),
+            verify: vec![self.crossing()],
             down: String::new(),
             ..added.clone()
         };
-        [added, checked]
+        let taken = child
+            .partitioned()
+            .then(|| adopted(child, &slug, &key, &name));
+        [added, checked].into_iter().chain(taken).collect()
+    }
+
+    /// The key with the tenant, as SQL.
+    fn sql(&self, name: &str) -> String {
+        format!(
+            "CONSTRAINT {name} FOREIGN KEY ({})\n  REFERENCES {} ({}){}",
+            columns(self.child, &self.key.columns),
+            self.parent.table.sql,
+            columns(self.parent, &self.key.target_columns),
+            self.action
+        )
+    }
+
+    /// The tables whose rows are checked: a partitioned table's key can't be NOT VALID.
+    fn holders(&self) -> Vec<&String> {
+        match self.child.partitioned() {
+            true => self.child.leaves().map(|it| &it.table.sql).collect(),
+            false => vec![&self.child.table.sql],
+        }
+    }
+
+    /// What counts the rows that refer to another tenant's.
+    fn crossing(&self) -> String {
+        let (child, parent) = (self.child, self.parent);
+        let pairs = self.key.columns.iter().zip(&self.key.target_columns);
+        let pairs = pairs.filter_map(|(from, to)| {
+            let (from, to) = (child.table.column(from)?, parent.table.column(to)?);
+            Some(format!("p.{} = c.{}", to.sql, from.sql))
+        });
+        format!(
+            "SELECT count(*) FROM {} c JOIN {} p ON {} WHERE p.{} <> c.{};",
+            child.table.sql,
+            parent.table.sql,
+            pairs.collect::<Vec<_>>().join(" AND "),
+            parent.sql,
+            child.sql
+        )
     }
 }

@@ -28,12 +28,9 @@ pub(super) fn steps(model: &Model<'_>) -> Vec<Step> {
         .filter(|it| model.target(it.oid).is_none());
     let others = others.filter_map(|it| Some((it, model.facts.predicate(it)?)));
     // A partition that somebody may name itself is guarded by its own policies only.
-    let partitions = model.facts.tables();
-    let partitions = partitions.filter(|it| it.partition && !it.grants.is_empty());
-    let partitions = partitions.filter_map(|it| {
-        let root = root(model, it)?;
-        Some((it, model.predicate(&model.target(root.oid)?.sql)))
-    });
+    let partitions = model.facts.open_partitions();
+    let partitions = partitions
+        .filter_map(|(it, root)| Some((it, model.predicate(&model.target(root.oid)?.sql))));
     let steps = targets
         .chain(others)
         .chain(partitions)
@@ -69,16 +66,6 @@ fn made_tenants(model: &Model<'_>) -> Option<Step> {
             format!("DROP POLICY {name} ON {sql};"),
         ],
     ))
-}
-
-/// The table that a partition belongs to in the end.
-fn root<'a>(model: &'a Model<'_>, partition: &'a Relation) -> Option<&'a Relation> {
-    let mut table = partition;
-    // Partitions have one parent each, and no circles.
-    while table.partition {
-        table = model.facts.relation(*table.parents.first()?)?;
-    }
-    Some(table)
 }
 
 /// What a table's policies do already.

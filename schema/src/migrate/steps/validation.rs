@@ -17,11 +17,11 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         ));
     }
     if lacks_key(model, target) {
-        if !target.partitioned() {
-            lines.push(format!(
-                "ALTER TABLE {table} VALIDATE CONSTRAINT {};",
-                key_name(target)
-            ));
+        let name = key_name(target);
+        let validate = |table: &str| format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name};");
+        match target.partitioned() {
+            true => lines.extend(target.leaves().map(|it| validate(&it.table.sql))),
+            false => lines.push(validate(table)),
         }
     } else {
         let open = target.table.foreign_keys().filter(|it| {
