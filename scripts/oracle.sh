@@ -1,38 +1,62 @@
 #!/usr/bin/env bash
 # The long comparison with row level security: STATEMENTS random statements (200,000) in runs of 10,000, a
 # seed each from SEED (1000), two at a time inside a run, and SCRIPTS random scripts (2,000) through the
-# proxy. Prints a table for tests/ORACLE.md; fails if anything differs.
+# proxy. Prints a table for tests/ORACLE.md, the sums, and what differs; fails if anything does.
 #
 #   scripts/oracle.sh [STATEMENTS [SCRIPTS [SEED]]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-statements="${1:-200000}"
-scripts="${2:-2000}"
-seed="${3:-1000}"
-run=10000
-failed=0
 log="$(realpath "${CARGO_TARGET_DIR:-target}")/oracle"
-rm -rf "$log"
-mkdir -p "$log"
-cargo test -q -p pgwarden-tests --test generator --no-run
 
-suite() {
-    nice -n 19 cargo test -q -p pgwarden-tests --test generator "$1" -- --nocapture
+# A copy of the suite, so that building something else meanwhile changes nothing.
+build() {
+    rm -rf "$log"
+    mkdir -p "$log"
+    local built
+    built="$(cargo test -p pgwarden-tests --test generator --no-run 2>&1)"
+    built="$(sed -nE 's/^ *Executable .*\((.*)\)$/\1/p' <<<"$built")"
+    cp "$built" "$log/suite"
 }
 
-echo '| seed | what | came of it |'
-echo '|---|---|---|'
+suite() {
+    (cd tests && nice -n 19 "$log/suite" "$1" --nocapture)
+}
+
 show() {
     sed -nE "s/^seed ([0-9]+): (.*)/| \1 | $2 | \2 |/p" "$1"
 }
 
-for ((done = 0; done < statements; done += run, seed += 10)); do
-    PGWARDEN_SEED=$seed PGWARDEN_STATEMENTS=$run suite what_the_engine >"$log/$seed" 2>&1 || failed=1
-    show "$log/$seed" statements
-done
-if ((scripts > 0)); then
-    PGWARDEN_SEED=$seed PGWARDEN_SCRIPTS=$scripts suite scripts_through >"$log/$seed" 2>&1 || failed=1
-    show "$log/$seed" scripts
-fi
-grep -h '^DIFFERENT' -A 2 "$log"/* || true
-exit $failed
+# The numbers of all runs together, and of each kind of statement.
+sum() {
+    awk '
+        /^seed / { n += $3; writes += substr($5, 2); same += $7; rows += $10; errors += $12; late += $15; hostile += $(NF - 5); differ += $(NF - 1) }
+        /^\| / { split($0, cell, / *\| */); if (!(cell[2] in all)) order[++kinds] = cell[2]
+                 all[cell[2]] += cell[3]; alike[cell[2]] += cell[4]; failed[cell[2]] += cell[5]; denied[cell[2]] += cell[6] }
+        END {
+            printf "\nin all: %d statements (%d write): %d equal with %d rows, %d equal errors, %d timed out, %d hostile ones denied, %d different\n\n", n, writes, same, rows, errors, late, hostile, differ
+            print "| kind | statements | equal | equal errors | denied |\n|---|---|---|---|---|"
+            for (i = 1; i <= kinds; i++) { k = order[i]; printf "| %s | %d | %d | %d | %d |\n", k, all[k], alike[k], failed[k], denied[k] }
+        }' "$@"
+}
+
+main() {
+    local statements="${1:-200000}" scripts="${2:-2000}" seed="${3:-1000}"
+    local run=10000 failed=0 done
+    build
+    echo '| seed | what | came of it |'
+    echo '|---|---|---|'
+    for ((done = 0; done < statements; done += run, seed += 10)); do
+        PGWARDEN_SEED=$seed PGWARDEN_STATEMENTS=$run suite what_the_engine >"$log/$seed" 2>&1 || failed=1
+        show "$log/$seed" statements
+    done
+    if ((scripts > 0)); then
+        PGWARDEN_SEED=$seed PGWARDEN_SCRIPTS=$scripts suite scripts_through >"$log/$seed" 2>&1 || failed=1
+        show "$log/$seed" scripts
+    fi
+    rm "$log/suite"
+    sum "$log"/*
+    grep -ah '^DIFFERENT' -A 4 "$log"/* || true
+    exit $failed
+}
+
+main "$@"

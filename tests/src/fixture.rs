@@ -174,6 +174,12 @@ pub fn server_version() -> String {
     version.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// The major version of the suites' server.
+pub fn server_major() -> u32 {
+    static MAJOR: OnceLock<u32> = OnceLock::new();
+    *MAJOR.get_or_init(|| major_version(&superuser(server().address(), "postgres")))
+}
+
 /// The server's major version.
 pub fn major_version(client: &Client) -> u32 {
     let version = client.parameter("server_version").unwrap_or_default();

@@ -11,22 +11,29 @@ mod copy;
 mod cursor;
 mod expression;
 mod from;
+mod insert;
 mod json;
+mod leaky;
 mod merge;
 mod prepared;
 mod query;
 mod recursive;
 mod script;
+mod spelling;
+mod stolen;
 mod tables;
 mod temporary;
+mod tenant;
 mod views;
 mod write;
+
+use prepared::Parameter;
 
 pub use class::{class_of, features_of};
 pub use copy::Copied;
 pub use script::Step;
 
-use crate::fixture::Tenant;
+use crate::fixture::{Tenant, server_major};
 use crate::random::Random;
 
 /// A column's type, as far as the generator tells types apart.
@@ -57,6 +64,8 @@ pub(crate) enum Bomb {
     Pattern,
     /// Text that is no time zone.
     Zone,
+    /// Text that is no schema.
+    Schema,
 }
 
 /// A column that an expression can name.
@@ -95,8 +104,10 @@ pub struct Generator {
     ctes: Vec<Relation>,
     /// Temporary tables of the script so far.
     temporaries: Vec<Relation>,
-    /// The types of the parameters so far, while a statement may have some.
-    parameters: Option<Vec<Kind>>,
+    /// The parameters so far, while a statement may have some.
+    parameters: Option<Vec<Parameter>>,
+    /// The server's major version: what syntax there is.
+    major: u32,
     hostile: bool,
 }
 
@@ -110,6 +121,7 @@ impl Generator {
             ctes: Vec::new(),
             temporaries: Vec::new(),
             parameters: None,
+            major: server_major(),
             hostile: false,
         }
     }
@@ -124,6 +136,10 @@ impl Generator {
         } else {
             generator.top_select()
         };
+        if generator.random.chance(1) {
+            generator.hostile = true;
+            sql = generator.stolen();
+        }
         // Estimates tell of foreign rows: it must be refused.
         if generator.random.chance(1) {
             generator.hostile = true;

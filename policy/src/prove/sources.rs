@@ -118,22 +118,34 @@ impl<'a> Walk<'a> {
 
     pub(super) fn item(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
         match (original.kind, rewritten.kind) {
-            ("RangeVar", "JoinExpr") => self.guarded_by_join(original, rewritten, place),
+            ("RangeVar" | "RangeTableSample", "JoinExpr") => {
+                self.guarded_by_join(original, rewritten, place)
+            }
             ("RangeVar", "RangeSubselect") => self.view(original, rewritten),
             ("RangeVar", "RangeVar") => self.guarded_by_filter(original, rewritten, place),
             ("JoinExpr", "JoinExpr") => self.join(original, rewritten, place),
             ("RangeTableSample", "RangeTableSample") => {
-                self.pair(original, rewritten);
-                match (original.node("relation"), rewritten.node("relation")) {
-                    (Some(original), Some(rewritten)) => {
-                        self.guarded_by_filter(original, rewritten, place)?;
-                    }
-                    _ => return gap("not a sample"),
-                }
-                self.fields(original, rewritten, &["relation"])
+                let (original, rewritten) = self.sampled(original, rewritten)?;
+                self.guarded_by_filter(original, rewritten, place)
             }
             _ => self.node(original, rewritten),
         }
+    }
+
+    /// The relation that a name, or a sample, stands for: all else of a sample must be equal.
+    fn sampled(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+    ) -> Result<(&'a Node, &'a Node), Gap> {
+        if original.kind != "RangeTableSample" {
+            return Ok((original, rewritten));
+        }
+        need(rewritten.kind == original.kind, "not a sample")?;
+        self.pair(original, rewritten);
+        self.fields(original, rewritten, &["relation"])?;
+        let relations = original.node("relation").zip(rewritten.node("relation"));
+        relations.ok_or(Gap("a sample of nothing"))
     }
 
     fn join(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
@@ -166,6 +178,7 @@ impl<'a> Walk<'a> {
     /// A guard join must compare every key right there.
     fn guarded_by_join(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
         let (inner, conditions) = forms::guard_join(rewritten).ok_or(Gap("not a guard join"))?;
+        let (original, inner) = self.sampled(original, inner)?;
         self.pair(original, inner);
         let keys = self.relation(original, inner)?;
         let mut source = self.source(original, inner, keys, place.preserved && place.named)?;

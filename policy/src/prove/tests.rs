@@ -373,6 +373,27 @@ fn a_guard_join_is_recognised_exactly() {
 }
 
 #[test]
+fn a_guard_join_may_hold_a_sample() {
+    let client = "SELECT * FROM plans p LEFT JOIN leads l TABLESAMPLE SYSTEM (50) ON l.id = p.id";
+    let with = |item: &str| format!("SELECT * FROM public.plans p LEFT JOIN {item} ON l.id = p.id");
+    proven(
+        client,
+        &with("(public.leads l TABLESAMPLE SYSTEM (50) JOIN (SELECT) AS pgwarden_1 ON @l@)"),
+    );
+    for broken in [
+        "(public.leads l JOIN (SELECT) AS pgwarden_1 ON @l@)",
+        "(public.leads l TABLESAMPLE SYSTEM (90) JOIN (SELECT) AS pgwarden_1 ON @l@)",
+        "(public.leads l TABLESAMPLE BERNOULLI (50) JOIN (SELECT) AS pgwarden_1 ON @l@)",
+        "(public.leads l TABLESAMPLE SYSTEM (50) REPEATABLE (1) JOIN (SELECT) AS pgwarden_1 ON @l@)",
+        "(public.leads l TABLESAMPLE SYSTEM (50) JOIN (SELECT) AS pgwarden_1 ON true)",
+        "(public.calls l TABLESAMPLE SYSTEM (50) JOIN (SELECT) AS pgwarden_1 ON @l@)",
+        "public.leads l TABLESAMPLE SYSTEM (50)",
+    ] {
+        refused(client, &with(broken));
+    }
+}
+
+#[test]
 fn where_guards_only_what_the_joins_preserve() {
     let cases = [
         ("leads l JOIN calls c ON true", true, true),

@@ -65,10 +65,11 @@ impl Sides {
 }
 
 fn send(client: &mut Client, step: &Step, extended: bool) -> Reply {
+    let values: Vec<_> = step.values.iter().map(Option::as_deref).collect();
     match (&step.copied, extended) {
         (Some(copied), true) => client.extended_with(&step.sql, &copied.data),
         (Some(copied), false) => client.query_with(&step.sql, &copied.data),
-        (None, true) => client.extended(&step.sql, &[]),
+        (None, true) => client.extended(&step.sql, &values),
         (None, false) => client.query(&step.sql),
     }
 }
@@ -126,8 +127,8 @@ pub fn scripts(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
     let mut report = Report::default();
     for index in indexes {
         let tenant = tenant_of(index);
-        let steps = Generator::script(seed, index, tenant);
         let extended = index % 2 == 1;
+        let steps = Generator::script(seed, index, tenant, extended);
         let known = report.different.len();
         stage.run(tenant, &steps, extended, &mut report, |at| {
             format!("seed {seed} script {index} step {at} as {tenant:?}")

@@ -1,6 +1,6 @@
 //! What kind of statement a text is, for the summary's counts.
 
-use super::views::VIEWS;
+use super::views::is_view;
 
 /// The class of a statement, by its first words.
 pub fn class_of(sql: &str) -> &'static str {
@@ -9,6 +9,7 @@ pub fn class_of(sql: &str) -> &'static str {
     match first {
         "EXPLAIN" => "EXPLAIN",
         "WITH" if sql.starts_with("WITH RECURSIVE") => "WITH RECURSIVE",
+        "WITH" if sql.contains(" MERGE INTO ") => "MERGE",
         "WITH" if is_write(sql) => "WITH … INSERT, UPDATE, DELETE",
         "WITH" => "WITH … SELECT",
         "SELECT" | "VALUES" | "TABLE" if sql.contains(" INTO TEMP ") => "SELECT INTO",
@@ -46,7 +47,12 @@ fn is_write(sql: &str) -> bool {
 pub fn features_of(sql: &str) -> Vec<&'static str> {
     let names = |list: &[&str]| list.iter().any(|name| mentions(sql, name));
     let mut found = Vec::new();
-    if VIEWS.iter().any(|view| mentions(sql, view.name)) {
+    let written = written_name(sql);
+    if written.is_some_and(is_view) {
+        found.push("writes through a view");
+    }
+    let part = |it: char| it.is_alphanumeric() || it == '_';
+    if sql.split(|it| !part(it)).any(is_view) {
         found.push("over a view");
     }
     if names(&["events", "events_2025", "events_2026"]) {
@@ -61,6 +67,9 @@ pub fn features_of(sql: &str) -> Vec<&'static str> {
     if names(&["shifts"]) {
         found.push("over a table with two keys");
     }
+    if sql.contains("$1") && !sql.starts_with("PREPARE") {
+        found.push("with parameters");
+    }
     if sql.contains("temp_") {
         found.push("over a temporary table");
     }
@@ -73,4 +82,11 @@ fn mentions(sql: &str, name: &str) -> bool {
     sql.match_indices(name).any(|(at, _)| {
         !part(sql[..at].chars().next_back()) && !part(sql[at + name.len()..].chars().next())
     })
+}
+
+/// The relation that a statement begins with writing to.
+fn written_name(sql: &str) -> Option<&str> {
+    let start = ["INSERT INTO ", "UPDATE ", "DELETE FROM ", "MERGE INTO "];
+    let rest = start.iter().find_map(|start| sql.strip_prefix(start))?;
+    rest.split(' ').next()
 }

@@ -33,11 +33,28 @@ enum Format {
 impl Script {
     pub(super) fn copy_to(&mut self) {
         let options = *self.generator.random.pick(OPTIONS);
+        if self.generator.random.chance(12) {
+            return self.copy_written(options);
+        }
         let source = match self.generator.random.below(3) {
             0 => format!("({})", self.generator.ordered()),
             _ => self.generator.copied_table(),
         };
         self.plain(format!("COPY {source} TO STDOUT{options}"));
+    }
+
+    /// What a statement that writes gives back.
+    fn copy_written(&mut self, options: &str) {
+        self.generator.hostile = false;
+        let sql = loop {
+            let sql = self.generator.write();
+            if sql.contains(" RETURNING ") && !sql.starts_with("MERGE") {
+                break sql;
+            }
+            self.generator.hostile = false;
+        };
+        self.step(format!("COPY ({sql}) TO STDOUT{options}"), true);
+        self.mark(self.generator.hostile);
     }
 
     pub(super) fn copy_from(&mut self) {
@@ -99,7 +116,7 @@ impl Generator {
         let mut columns: Vec<&'static str> = table.key.into_iter().collect();
         columns.extend(table.tenant);
         for column in table.free {
-            if *column == "amount" || self.random.chance(70) {
+            if table.needs(column) || self.random.chance(70) {
                 columns.push(column);
             }
         }
@@ -131,7 +148,7 @@ impl Generator {
                             let own = !(foreign && row == guilty);
                             return self.copied_tenant(own);
                         }
-                        self.datum(table.kind(column), *column == "amount")
+                        self.datum(table.kind(column), table.needs(column))
                     })
                     .collect()
             })
@@ -156,7 +173,7 @@ impl Generator {
     }
 
     /// A value as a text.
-    fn datum(&mut self, kind: Kind, needed: bool) -> Option<String> {
+    pub(super) fn datum(&mut self, kind: Kind, needed: bool) -> Option<String> {
         if !needed && self.random.chance(12) {
             return None;
         }

@@ -1,6 +1,6 @@
 //! Expressions of a type over the relations in scope.
 
-use super::{Bomb, Column, Generator, Kind, Relation};
+use super::{Generator, Kind, Relation};
 
 const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 
@@ -153,64 +153,13 @@ impl Generator {
         }
     }
 
-    /// Columns whose foreign values blow up, with what does it.
-    fn armed(scope: &[Relation]) -> Vec<(&Relation, &Column)> {
-        scope
-            .iter()
-            .flat_map(|relation| {
-                relation
-                    .columns
-                    .iter()
-                    .map(move |column| (relation, column))
-            })
-            .filter(|(_, column)| column.bomb.is_some() || column.kind == Kind::Int)
-            .collect()
-    }
-
-    fn leaky_int(&mut self, scope: &[Relation]) -> Option<String> {
-        let armed: Vec<_> = Self::armed(scope)
-            .into_iter()
-            .filter(|(_, column)| matches!(column.bomb, None | Some(Bomb::Number)))
-            .map(|(relation, column)| (format!("{}.{}", relation.alias, column.name), column.bomb))
-            .collect();
-        if armed.is_empty() {
-            return None;
-        }
-        let (name, bomb) = self.random.pick(&armed).clone();
-        Some(match bomb {
-            Some(_) => format!("{name}::int"),
-            None => format!("(1 / ({name} - 777001))"),
-        })
-    }
-
-    fn leaky_condition(&mut self, scope: &[Relation]) -> Option<String> {
-        let armed: Vec<_> = Self::armed(scope)
-            .into_iter()
-            .map(|(relation, column)| (format!("{}.{}", relation.alias, column.name), column.bomb))
-            .collect();
-        if armed.is_empty() {
-            return None;
-        }
-        let (name, bomb) = self.random.pick(&armed).clone();
-        Some(match bomb {
-            None => format!("1 / ({name} - 777001) <= 0"),
-            Some(Bomb::Number) => format!("{name}::int > {}", self.random.below(9)),
-            Some(Bomb::Date) => format!("CAST({name} AS date) > '2026-03-09'"),
-            Some(Bomb::Json) => format!("({name}::json ->> 'v') = '2'"),
-            Some(Bomb::Pattern) => format!("'body1' ~ {name}"),
-            Some(Bomb::Zone) => {
-                format!("(timestamptz '2026-01-01 00:00:00+00' AT TIME ZONE {name}) > '2025-01-01'")
-            }
-        })
-    }
-
     /// A boolean expression.
     pub(crate) fn condition(&mut self, scope: &[Relation], depth: usize) -> String {
         if self.bombs()
             && self.random.chance(18)
             && let Some(text) = self.leaky_condition(scope)
         {
-            return text;
+            return self.disguised(text);
         }
         if depth == 0 {
             return self.comparison(scope, 0);

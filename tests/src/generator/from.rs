@@ -1,7 +1,7 @@
 //! FROM: tables, views, every join, derived tables, LATERAL, functions.
 
 use super::tables::{TABLES, Table};
-use super::views::{ARMED, VIEWS};
+use super::views::{ARMED, VIEWS, is_view};
 use super::{Column, Generator, Kind, Relation};
 
 /// What a FROM clause gives.
@@ -198,6 +198,10 @@ impl Generator {
             ""
         };
         let only = if self.random.chance(4) { "ONLY " } else { "" };
+        let written = match only {
+            "" => self.spelled(schema, table.name),
+            _ => format!("{schema}{}", table.name),
+        };
         // A partitioned table holds no rows of its own, which is fine.
         let mut scope = table.scope();
         let alias = self.alias();
@@ -221,8 +225,17 @@ impl Generator {
             names.truncate(scope.len());
             list = format!(" ({})", names.join(", "));
         }
+        let sample = if self.random.chance(2) && !is_view(table.name) {
+            *self.random.pick(&[
+                " TABLESAMPLE BERNOULLI (100)",
+                " TABLESAMPLE SYSTEM (100) REPEATABLE (7)",
+                " TABLESAMPLE SYSTEM (0)",
+            ])
+        } else {
+            ""
+        };
         From {
-            text: format!("{only}{schema}{} AS {alias}{list}", table.name),
+            text: format!("{only}{written} AS {alias}{list}{sample}"),
             scope: vec![Relation {
                 alias,
                 columns: scope,

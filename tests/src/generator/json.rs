@@ -9,7 +9,24 @@ impl Generator {
         let alias = self.alias();
         let object = self.expression(Kind::Json, visible, 0);
         let tags = self.expression(Kind::Tags, visible, 0);
-        let (text, names, kinds): (String, &[&str], &[Kind]) = match self.random.below(6) {
+        let (text, names, kinds): (String, &[&str], &[Kind]) = match self.random.below(8) {
+            6 if self.major >= 17 => (
+                format!(
+                    "JSON_TABLE({object}, '$' COLUMNS (n int PATH '$.n', z text PATH '$.k')) AS {alias}"
+                ),
+                &["n", "z"],
+                &[Kind::Int, Kind::Text],
+            ),
+            6 | 7 => {
+                let value = self.expression(Kind::Text, visible, 0);
+                (
+                    format!(
+                        "xmltable('/v' PASSING xmlelement(NAME v, {value}) COLUMNS word text PATH '.') AS {alias}"
+                    ),
+                    &["word"],
+                    &[Kind::Text],
+                )
+            }
             0 => (
                 format!("jsonb_each_text({object}) AS {alias} (key, value)"),
                 &["key", "value"],
@@ -55,7 +72,9 @@ impl Generator {
 
     pub(super) fn computed_json(&mut self, scope: &[Relation], depth: usize) -> String {
         let value = self.expression(Kind::Json, scope, depth - 1);
-        match self.random.below(6) {
+        match self.random.below(8) {
+            6 if self.major >= 17 => format!("JSON_QUERY({value}, '$.n' RETURNING jsonb)"),
+            7 if self.major >= 16 => format!("JSON_OBJECT('k': {value} RETURNING jsonb)"),
             0 => format!("jsonb_set({value}, '{{n}}', '7'::jsonb)"),
             1 => format!("jsonb_strip_nulls({value})"),
             2 => {

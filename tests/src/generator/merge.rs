@@ -10,6 +10,10 @@ impl Generator {
         let table = *self.random.pick(&targets);
         let key = table.key.expect("it has one");
         let (mention, alias) = self.mention(table);
+        let only = match table.name {
+            "notes" if self.random.chance(20) => "ONLY ",
+            _ => "",
+        };
         let target = Relation {
             alias: alias.clone(),
             columns: table.scope(),
@@ -22,15 +26,77 @@ impl Generator {
         } else if self.random.chance(15) {
             on = format!("{} AND {on}", self.condition(&both[..1], 1));
         }
-        let mut merge = format!("MERGE INTO {mention} USING {text} ON {on}");
+        let with = self.merge_with(&source);
+        let text = if with.is_empty() {
+            text
+        } else {
+            "source AS s".to_owned()
+        };
+        let mut merge = format!("{with}MERGE INTO {only}{mention} USING {text} ON {on}");
+        let mut closed = Vec::new();
         for _ in 0..=self.random.below(3) {
-            merge += &if self.random.chance(55) {
-                self.when_matched(table, &both)
-            } else {
-                self.when_not_matched(table, &source)
+            let clause = match self.random.below(10) {
+                0..6 => self.when_matched(table, &both),
+                6 if self.major >= 17 => self.when_not_matched_by_source(table, &both[..1]),
+                _ => self.when_not_matched(table, &source),
             };
+            // Nothing may follow a clause without a condition that would be asked after it.
+            let (kind, _) = clause.split_once(" THEN ").unwrap_or_default();
+            let (kind, conditional) = match kind.split_once(" AND ") {
+                Some((kind, _)) => (kind.to_owned(), true),
+                None => (kind.to_owned(), false),
+            };
+            if closed.contains(&kind) {
+                continue;
+            }
+            if !conditional {
+                closed.push(kind);
+            }
+            merge += &clause;
+        }
+        if self.major >= 17 && self.random.chance(40) {
+            let kind = self.common_kind();
+            let value = self.expression(kind, &both[..1], 1);
+            merge += &format!(" RETURNING merge_action(), {alias}.{key}, {value}");
         }
         merge
+    }
+
+    /// The source as a CTE, if it has the columns of a table.
+    fn merge_with(&mut self, source: &Relation) -> String {
+        if !self.random.chance(20) || source.columns.len() < 2 {
+            return String::new();
+        }
+        let table = TABLES.iter().find(|table| {
+            table.scope().len() == source.columns.len()
+                && table
+                    .scope()
+                    .iter()
+                    .zip(&source.columns)
+                    .all(|(one, two)| one.name == two.name)
+        });
+        let Some(table) = table else {
+            return String::new();
+        };
+        let filter = self.condition(std::slice::from_ref(source), 1);
+        format!(
+            "WITH source AS (SELECT * FROM public.{} AS s WHERE {filter}) ",
+            table.name
+        )
+    }
+
+    fn when_not_matched_by_source(&mut self, table: &'static Table, target: &[Relation]) -> String {
+        let condition = self.merge_condition(target);
+        let action = match self.random.below(4) {
+            0 => "DO NOTHING".to_owned(),
+            1 => "DELETE".to_owned(),
+            _ => {
+                let column = *self.random.pick(table.free);
+                let value = self.expression(table.kind(column), target, 1);
+                format!("UPDATE SET {column} = {value}")
+            }
+        };
+        format!(" WHEN NOT MATCHED BY SOURCE{condition} THEN {action}")
     }
 
     /// VALUES, a table, or a query; its key is called `id`.
@@ -49,7 +115,16 @@ impl Generator {
             let alias = "s".to_owned();
             return (text, Relation { alias, columns });
         }
-        let names = ["notes", "knowledge_base_documents", "campaigns"];
+        if self.random.chance(15) {
+            return self.merge_join();
+        }
+        let names = [
+            "notes",
+            "knowledge_base_documents",
+            "campaigns",
+            "events_2026",
+            "shifts",
+        ];
         let name = *self.random.pick(&names);
         let table = TABLES.iter().find(|table| table.name == name);
         let columns = table.expect("it is in the list").scope();
@@ -64,6 +139,38 @@ impl Generator {
             format!("(SELECT * FROM public.{name} AS s WHERE {filter}) AS s")
         };
         (text, relation)
+    }
+
+    /// A join, grouped so that no key comes twice.
+    fn merge_join(&mut self) -> (String, Relation) {
+        let other = self.table();
+        let documents = TABLES
+            .iter()
+            .find(|table| table.name == "knowledge_base_documents");
+        let left = [Relation {
+            alias: "d".to_owned(),
+            columns: documents.expect("it is in the list").scope(),
+        }];
+        let link = self.equality(&left, &other.scope);
+        let link = link.unwrap_or_else(|| "true".to_owned());
+        let word = *self.random.pick(&["JOIN", "LEFT JOIN"]);
+        let filter = self.condition(&left, 1);
+        let text = format!(
+            "(SELECT d.id, max(d.title) AS title, count(*)::int AS n FROM knowledge_base_documents d {word} {} ON {link} WHERE {filter} GROUP BY d.id) AS s",
+            other.text
+        );
+        let column = |name: &str, kind| Column {
+            name: name.to_owned(),
+            kind,
+            bomb: None,
+        };
+        let columns = vec![
+            column("id", Kind::Int),
+            column("title", Kind::Text),
+            column("n", Kind::Int),
+        ];
+        let alias = "s".to_owned();
+        (text, Relation { alias, columns })
     }
 
     fn merge_condition(&mut self, scope: &[Relation]) -> String {
@@ -83,15 +190,16 @@ impl Generator {
                 let value = self.expression(table.kind(column), both, 1);
                 let mut set = format!("{column} = {value}");
                 if self.random.chance(10) {
-                    let hostile = self.random.chance(30);
-                    self.hostile |= hostile;
-                    let org = if hostile {
-                        "b0000000-0000-0000-0000-000000000002"
-                    } else {
-                        self.tenant.org()
-                    };
                     let tenant = table.tenant.expect("it has one");
-                    set += &format!(", {tenant} = '{org}'");
+                    let value = self.tenant_value(tenant);
+                    set += &format!(", {tenant} = {value}");
+                }
+                if self.random.chance(15) {
+                    let column = *self.random.pick(table.free);
+                    if !set.starts_with(&format!("{column} =")) && !set.contains(',') {
+                        let query = self.scalar_subquery(table.kind(column), both, 1);
+                        set += &format!(", {column} = {query}");
+                    }
                 }
                 format!("UPDATE SET {set}")
             }
@@ -114,12 +222,12 @@ impl Generator {
             let known = source.columns.iter().any(|column| column.name == tenant);
             values.push(match self.random.below(3) {
                 0 if known => format!("s.{tenant}"),
-                0 | 1 => format!("'{}'", self.tenant.org()),
+                0 | 1 => self.tenant_value(tenant),
                 _ => "DEFAULT".to_owned(),
             });
         }
         for column in table.free {
-            if *column == "amount" || self.random.chance(60) {
+            if table.needs(column) || self.random.chance(60) {
                 columns.push(column);
                 values.push(self.expression(table.kind(column), scope, 1));
             }

@@ -55,6 +55,19 @@ impl Generator {
         if !self.random.chance(22) {
             return String::new();
         }
+        self.ctes(depth)
+    }
+
+    /// A query with CTEs of its own.
+    fn nested_with(&mut self, kinds: &[Kind], outer: &[Relation], depth: usize) -> String {
+        let known = self.ctes.len();
+        let with = self.ctes(depth);
+        let body = self.plain(kinds, outer, depth);
+        self.ctes.truncate(known);
+        format!("{with}{body}")
+    }
+
+    fn ctes(&mut self, depth: usize) -> String {
         let mut parts = Vec::new();
         for _ in 0..=self.random.below(2) {
             // Sometimes a CTE takes a table's name: it hides the table from then on.
@@ -96,9 +109,10 @@ impl Generator {
 
     /// A query that gives one column of each kind.
     pub(crate) fn subquery(&mut self, kinds: &[Kind], outer: &[Relation], depth: usize) -> String {
-        match self.random.below(8) {
-            0 if depth > 0 => self.set_operation(kinds, outer, depth - 1),
-            1 => self.grouped(kinds, outer, depth.saturating_sub(1)),
+        match self.random.below(16) {
+            0 | 1 if depth > 0 => self.set_operation(kinds, outer, depth - 1),
+            2 if depth > 0 => self.nested_with(kinds, outer, depth - 1),
+            3 | 4 => self.grouped(kinds, outer, depth.saturating_sub(1)),
             _ => self.plain(kinds, outer, depth),
         }
     }
@@ -195,7 +209,10 @@ impl Generator {
                 tail.text += &format!(" FETCH FIRST {count} ROWS WITH TIES");
                 return tail;
             }
-            if self.random.chance(60) {
+            if self.random.chance(10) {
+                let query = self.scalar_subquery(Kind::Int, &[], 0);
+                tail.text += &format!(" LIMIT abs({query})");
+            } else if self.random.chance(60) {
                 tail.text += &format!(" LIMIT {}", self.random.below(9));
             }
             if self.random.chance(30) {
@@ -237,6 +254,10 @@ impl Generator {
 
     /// `*` over a join: columns, their order and their merging must survive.
     fn star(&mut self) -> String {
+        if self.random.chance(6) {
+            let table = self.readable();
+            return format!("TABLE {}", table.name);
+        }
         let from = self.from(&[], 1, 3);
         let filter = self.filter(&from.scope, 2);
         let alias = self.random.pick(&from.scope).alias.clone();

@@ -18,6 +18,8 @@ pub struct Step {
     pub hostile: bool,
     /// What follows, if it is COPY FROM.
     pub copied: Option<Copied>,
+    /// The parameters' values, in the extended protocol.
+    pub values: Vec<Option<String>>,
 }
 
 /// A script in the making.
@@ -26,6 +28,8 @@ pub(super) struct Script {
     pub(super) steps: Vec<Step>,
     /// A transaction block is open.
     pub(super) open: bool,
+    /// It speaks the extended protocol.
+    extended: bool,
     pub(super) cursors: Vec<Cursor>,
     pub(super) prepared: Vec<Prepared>,
     savepoints: Vec<String>,
@@ -35,12 +39,13 @@ pub(super) struct Script {
 }
 
 impl Generator {
-    /// Script number `index` of a seed's sequence.
-    pub fn script(seed: u64, index: u64, tenant: Tenant) -> Vec<Step> {
+    /// Script number `index` of a seed's sequence, for one of the two protocols.
+    pub fn script(seed: u64, index: u64, tenant: Tenant, extended: bool) -> Vec<Step> {
         let mut script = Script {
             generator: Self::new(seed, index, tenant),
             steps: Vec::new(),
             open: false,
+            extended,
             cursors: Vec::new(),
             prepared: Vec::new(),
             savepoints: Vec::new(),
@@ -63,7 +68,7 @@ impl Generator {
 
 impl Script {
     fn next(&mut self) {
-        match self.generator.random.below(24) {
+        match self.generator.random.below(30) {
             0..2 => self.declare(),
             2..6 => self.fetch(),
             6..8 => self.copy_to(),
@@ -73,7 +78,9 @@ impl Script {
             15 => self.prepare(),
             16..18 => self.execute(),
             18..20 => self.transaction(),
-            20 => self.write(),
+            20..23 => self.write(),
+            23..27 if self.extended => self.bound(),
+            27 => self.search_path(),
             _ => {
                 let sql = self.generator.top_select();
                 self.plain(sql);
@@ -93,12 +100,38 @@ impl Script {
             writes,
             hostile: false,
             copied: None,
+            values: Vec::new(),
         });
     }
 
     /// A step that writes to no table that stays.
     pub(super) fn plain(&mut self, sql: String) {
         self.step(sql, false);
+    }
+
+    /// Says whether the last step carries another organisation's value.
+    pub(super) fn mark(&mut self, hostile: bool) {
+        if let Some(step) = self.steps.last_mut() {
+            step.hostile |= hostile;
+        }
+    }
+
+    /// Names find other relations afterwards, or the same in another way.
+    fn search_path(&mut self) {
+        let random = &mut self.generator.random;
+        let path = *random.pick(&[
+            "public",
+            "public, app",
+            "public, pg_catalog",
+            "hidden, public",
+            "'nowhere', public",
+        ]);
+        let local = if self.open && random.chance(50) {
+            "LOCAL "
+        } else {
+            ""
+        };
+        self.plain(format!("SET {local}search_path = {path}"));
     }
 
     fn write(&mut self) {

@@ -26,6 +26,11 @@ impl Table {
         found.expect("the column is in the list").1
     }
 
+    /// Whether a row can't be without it.
+    pub(crate) fn needs(&self, column: &str) -> bool {
+        column == "amount" || column == "at"
+    }
+
     pub(crate) fn scope(&self) -> Vec<Column> {
         self.columns
             .iter()
@@ -74,6 +79,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("pattern", Text),
             ("due", Text),
             ("zone", Text),
+            ("schema_name", Text),
             ("raw_json", Text),
         ],
         bombs: &[
@@ -81,6 +87,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("pattern", Bomb::Pattern),
             ("due", Bomb::Date),
             ("zone", Bomb::Zone),
+            ("schema_name", Bomb::Schema),
             ("raw_json", Bomb::Json),
         ],
         tenant: Some("org_id"),
@@ -231,9 +238,9 @@ pub(crate) const TABLES: &[Table] = &[
         columns: &[("id", Int), ("org_id", Uuid), ("at", Date), ("kind", Text)],
         bombs: &[],
         tenant: Some("org_id"),
-        key: None,
-        free: &["kind"],
-        conflict: None,
+        key: Some("id"),
+        free: &["kind", "at"],
+        conflict: Some("id, at"),
     },
     Table {
         name: "events_2025",
@@ -249,9 +256,9 @@ pub(crate) const TABLES: &[Table] = &[
         columns: &[("id", Int), ("org_id", Uuid), ("at", Date), ("kind", Text)],
         bombs: &[],
         tenant: Some("org_id"),
-        key: None,
-        free: &["kind"],
-        conflict: None,
+        key: Some("id"),
+        free: &["kind", "at"],
+        conflict: Some("id, at"),
     },
     Table {
         name: "\"Order Items\"",

@@ -4,7 +4,7 @@
 use super::from::columns;
 use super::script::Script;
 use super::tables::TABLES;
-use super::{Generator, Kind, Relation};
+use super::{Column, Generator, Kind, Relation};
 
 impl Script {
     pub(super) fn make_temporary(&mut self) {
@@ -111,12 +111,48 @@ impl Script {
             return self.plain(format!("DROP TABLE {name}"));
         }
         let table = self.generator.temporaries[at].clone();
+        if self.generator.random.chance(20) {
+            let sql = self.generator.write_from(&table);
+            return self.step(sql, true);
+        }
         let sql = self.generator.temporary_write(&table);
         self.plain(sql);
     }
 }
 
 impl Generator {
+    /// A scoped table is changed after what a temporary one holds.
+    fn write_from(&mut self, table: &Relation) -> String {
+        let name = &table.alias;
+        let number = |it: &&Column| it.kind == Kind::Int;
+        let key = table.columns.iter().find(number).map(|it| it.name.clone());
+        let Some(key) = key else {
+            return format!("DELETE FROM notes USING {name} WHERE notes.txt = {name}::text");
+        };
+        let scope = [
+            Relation {
+                alias: "n".to_owned(),
+                columns: columns(&["id".into(), "txt".into()], &[Kind::Int, Kind::Text]),
+            },
+            table.clone(),
+        ];
+        let filter = self.condition(&scope, 1);
+        match self.random.below(4) {
+            0 => format!(
+                "INSERT INTO notes (id, txt) SELECT DISTINCT 6000 + {key}, 'from' FROM {name} WHERE {key} IS NOT NULL ON CONFLICT DO NOTHING RETURNING *"
+            ),
+            1 => format!(
+                "UPDATE notes AS n SET txt = 'from' FROM {name} WHERE n.id = {name}.{key} AND {filter} RETURNING n.*"
+            ),
+            2 => format!(
+                "DELETE FROM notes AS n USING {name} WHERE n.id = {name}.{key} AND {filter} RETURNING n.id"
+            ),
+            _ => format!(
+                "MERGE INTO notes AS n USING (SELECT DISTINCT {key} AS id FROM {name} WHERE {key} IS NOT NULL) AS s ON n.id = s.id WHEN MATCHED THEN UPDATE SET txt = 'from' WHEN NOT MATCHED THEN INSERT (id, txt) VALUES (s.id + 6000, 'new')"
+            ),
+        }
+    }
+
     fn temporary_write(&mut self, table: &Relation) -> String {
         let name = &table.alias;
         let scope = std::slice::from_ref(table);

@@ -1,6 +1,6 @@
-//! The views of `fixtures/schema.sql`, as the generator reads them. It writes to none.
+//! The views of `fixtures/schema.sql`, as the generator reads them and writes through them.
 
-use super::Kind::{Int, Text, Uuid};
+use super::Kind::{Date, Int, Status, Text, Uuid};
 use super::tables::Table;
 use super::{Bomb, Kind};
 
@@ -148,3 +148,126 @@ pub(crate) const VIEWS: &[Table] = &[
 
 /// How many of them are.
 pub(crate) const ARMED: usize = 3;
+
+/// A view that rows are changed through.
+const fn written(
+    name: &'static str,
+    columns: &'static [(&'static str, Kind)],
+    tenant: Option<&'static str>,
+    key: Option<&'static str>,
+    free: &'static [&'static str],
+) -> Table {
+    Table {
+        name,
+        columns,
+        bombs: &[],
+        tenant,
+        key,
+        free,
+        conflict: key,
+    }
+}
+
+/// The views that PostgreSQL writes through: with conditions and CHECK OPTION, on views, with other
+/// names, over partitions, tables by their parent, and what is scoped by users.
+pub(crate) const WRITTEN: &[Table] = &[
+    written(
+        "lead_scores",
+        &[
+            ("id", Uuid),
+            ("org_id", Uuid),
+            ("full_name", Text),
+            ("score", Int),
+            ("phone", Text),
+        ],
+        Some("org_id"),
+        Some("id"),
+        &["full_name", "score"],
+    ),
+    written(
+        "checked_leads",
+        &[
+            ("id", Uuid),
+            ("org_id", Uuid),
+            ("full_name", Text),
+            ("score", Int),
+            ("status", Status),
+        ],
+        Some("org_id"),
+        Some("id"),
+        &["full_name", "score", "status"],
+    ),
+    written(
+        "labels",
+        &[
+            ("label", Text),
+            ("key", Uuid),
+            ("org_id", Uuid),
+            ("score", Int),
+        ],
+        Some("org_id"),
+        Some("key"),
+        &["label", "score"],
+    ),
+    written(
+        "renamed",
+        &[("key", Uuid), ("org_id", Uuid), ("label", Text)],
+        Some("org_id"),
+        Some("key"),
+        &["label"],
+    ),
+    written(
+        "coupon_uses",
+        &[("code", Text), ("org_id", Uuid), ("uses", Int)],
+        Some("org_id"),
+        Some("code"),
+        &["uses"],
+    ),
+    written(
+        "event_kinds",
+        &[("id", Int), ("at", Date), ("kind", Text), ("org_id", Uuid)],
+        Some("org_id"),
+        None,
+        &["kind", "at"],
+    ),
+    written(
+        "events_of_2026",
+        &[("id", Int), ("org_id", Uuid), ("at", Date), ("kind", Text)],
+        Some("org_id"),
+        None,
+        &["kind"],
+    ),
+    written(
+        "org_names",
+        &[("name", Text), ("org_id", Uuid)],
+        Some("org_id"),
+        None,
+        &["name"],
+    ),
+    written(
+        "chunk_texts",
+        &[("id", Int), ("document_id", Int), ("content", Text)],
+        None,
+        None,
+        &["content", "document_id"],
+    ),
+    written(
+        "credit_notes",
+        &[("user_id", Uuid), ("credits", Int), ("note", Text)],
+        Some("user_id"),
+        None,
+        &["credits", "note"],
+    ),
+    written(
+        "holiday_names",
+        &[("day", Date), ("name", Text)],
+        None,
+        None,
+        &["name"],
+    ),
+];
+
+/// Whether a name is a view's.
+pub(crate) fn is_view(name: &str) -> bool {
+    VIEWS.iter().chain(WRITTEN).any(|view| view.name == name)
+}

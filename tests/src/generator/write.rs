@@ -1,6 +1,7 @@
-//! INSERT, UPDATE, DELETE, alone and in a CTE.
+//! UPDATE and DELETE; and what writes, alone and in a CTE.
 
 use super::tables::{TABLES, Table};
+use super::views::{WRITTEN, is_view};
 use super::{Generator, Kind, Relation};
 
 impl Generator {
@@ -58,13 +59,19 @@ impl Generator {
 
     /// Two tables are changed by one statement; neither change sees the other.
     fn two_writes(&mut self) -> String {
-        let (one, first) = self.update();
+        let (one, first) = loop {
+            let (text, table) = self.update();
+            if !is_view(table.name) {
+                break (text, table);
+            }
+        };
         let (two, second) = loop {
             let (text, table) = self.delete();
             let related =
                 |table: &Table| ["notes", "events", "knowledge"].map(|it| table.name.contains(it));
             // A child's rows are its parent's, and some keys cascade.
-            if table.name != first.name && related(table) != related(first) {
+            if table.name != first.name && !is_view(table.name) && related(table) != related(first)
+            {
                 break (text, table);
             }
         };
@@ -87,158 +94,16 @@ impl Generator {
         format!("WITH x AS ({one}), y AS ({two}) SELECT (SELECT count(*) FROM x), y.* FROM y")
     }
 
-    /// Into a table that is scoped by its parent, and into partitions.
-    fn insert_elsewhere(&mut self) -> String {
-        let id = 6000 + self.random.below(90);
-        if self.random.chance(50) {
-            let document = 1 + self.random.below(40);
-            let content = self.literal(Kind::Text);
-            let source = if self.random.chance(70) {
-                format!("VALUES ({id}, {document}, {content})")
-            } else {
-                format!(
-                    "SELECT 6100 + d.id, d.id, d.title FROM knowledge_base_documents d WHERE d.id <> {document}"
-                )
-            };
-            return format!(
-                "INSERT INTO knowledge_base_chunks (id, document_id, content) {source} RETURNING id, content"
-            );
-        }
-        let name = *self
-            .random
-            .pick(&["events", "events", "events_2025", "events_2026"]);
-        let year = [2025, 2026, 2026, 2027][self.random.below(4)];
-        let kind = self.literal(Kind::Text);
-        let org = match self.random.below(4) {
-            0 => "DEFAULT".to_owned(),
-            _ => format!("'{}'", self.tenant.org()),
-        };
-        format!(
-            "INSERT INTO {name} (id, org_id, at, kind) VALUES ({id}, {org}, '{year}-03-0{}', {kind}) RETURNING *",
-            1 + self.random.below(9)
-        )
-    }
-
+    /// A table that rows can be changed in, or a view that they are changed through.
     fn target(&mut self) -> &'static Table {
+        if self.random.chance(15) {
+            return self.random.pick(WRITTEN);
+        }
         loop {
             let table = self.random.pick(TABLES);
             if !table.free.is_empty() {
                 return table;
             }
-        }
-    }
-
-    fn insert(&mut self) -> (String, &'static Table) {
-        let targets: Vec<_> = TABLES.iter().filter(|table| table.key.is_some()).collect();
-        let table = *self.random.pick(&targets);
-        let (key, tenant) = (table.key.unwrap(), table.tenant.unwrap());
-        let with_tenant = self.random.chance(60);
-        let mut columns = vec![key];
-        if with_tenant {
-            columns.push(tenant);
-        }
-        columns.extend(
-            table
-                .free
-                .iter()
-                .filter(|column| **column == "amount" || self.random.chance(70)),
-        );
-        let text = if self.random.chance(65) {
-            let mut next = if self.random.chance(30) {
-                1 + self.random.below(60)
-            } else {
-                6000
-            };
-            let rows: Vec<_> = (0..=self.random.below(3))
-                .map(|_| {
-                    next += 1;
-                    let values: Vec<_> = columns
-                        .iter()
-                        .map(|column| self.insert_value(table, column, next))
-                        .collect();
-                    format!("({})", values.join(", "))
-                })
-                .collect();
-            format!("VALUES {}", rows.join(", "))
-        } else {
-            let source = self
-                .random
-                .pick(&["notes", "knowledge_base_documents", "campaigns"]);
-            let source = TABLES.iter().find(|table| table.name == *source).unwrap();
-            let scope = [Relation {
-                alias: "s".to_owned(),
-                columns: source.scope(),
-            }];
-            let values: Vec<_> = columns
-                .iter()
-                .map(|column| {
-                    if *column == key {
-                        format!("s.id + {}", [0, 6000][self.random.below(2)])
-                    } else if *column == tenant {
-                        "s.org_id".to_owned()
-                    } else {
-                        self.expression(table.kind(column), &scope, 1)
-                    }
-                })
-                .collect();
-            let filter = self.condition(&scope, 2);
-            format!(
-                "SELECT {} FROM public.{} s WHERE {filter}",
-                values.join(", "),
-                source.name
-            )
-        };
-        let mut text = format!("INSERT INTO {} ({}) {text}", table.name, columns.join(", "));
-        if let Some(target) = table.conflict
-            && self.random.chance(45)
-        {
-            text += &self.conflict(table, target);
-        }
-        text += &self.returning(table, table.name);
-        (text, table)
-    }
-
-    fn conflict(&mut self, table: &'static Table, target: &str) -> String {
-        if self.random.chance(35) {
-            return format!(" ON CONFLICT ({target}) DO NOTHING");
-        }
-        let column = *self.random.pick(table.free);
-        let scope = [Relation {
-            alias: table.name.to_owned(),
-            columns: table.scope(),
-        }];
-        let value = if self.random.chance(50) {
-            format!("excluded.{column}")
-        } else {
-            self.expression(table.kind(column), &scope, 1)
-        };
-        let filter = if self.random.chance(40) {
-            format!(" WHERE {}", self.condition(&scope, 1))
-        } else {
-            String::new()
-        };
-        format!(" ON CONFLICT ({target}) DO UPDATE SET {column} = {value}{filter}")
-    }
-
-    fn insert_value(&mut self, table: &'static Table, column: &str, next: usize) -> String {
-        if Some(column) == table.key {
-            return next.to_string();
-        }
-        if Some(column) == table.tenant {
-            if self.random.chance(4) {
-                self.hostile = true;
-                return "'b0000000-0000-0000-0000-000000000002'".to_owned();
-            }
-            return match self.random.below(4) {
-                0 => "DEFAULT".to_owned(),
-                1 => format!("'{}'::uuid", self.tenant.org()),
-                _ => format!("'{}'", self.tenant.org()),
-            };
-        }
-        match table.kind(column) {
-            Kind::Int if column == "amount" => self.random.below(50).to_string(),
-            kind if self.random.chance(80) => self.literal(kind),
-            kind => self.expression(kind, &[], 2),
         }
     }
 
@@ -256,25 +121,20 @@ impl Generator {
             set.push(format!("{column} = {value}"));
         }
         if let Some(tenant) = table.tenant
-            && self.random.chance(10)
+            && self.random.chance(12)
         {
-            let own = if self.random.chance(20) {
-                self.hostile = true;
-                "b0000000-0000-0000-0000-000000000002"
-            } else if tenant == "user_id" {
-                self.tenant.user()
-            } else {
-                self.tenant.org()
+            let value = match self.random.below(8) {
+                0 => "DEFAULT".to_owned(),
+                1 => format!("{alias}.{tenant}"),
+                _ => self.tenant_value(tenant),
             };
-            set.push(format!("{tenant} = '{own}'"));
+            set.push(format!("{tenant} = {value}"));
         }
+        let set = self.assigned(set);
         let (from, all) = self.joined_target(&scope, "FROM");
-        let filter = self.condition(&all, 2);
+        let filter = self.target_filter(table, &alias, &all);
         let only = self.only(table);
-        let mut text = format!(
-            "UPDATE {only}{mention} SET {}{from} WHERE {filter}",
-            set.join(", ")
-        );
+        let mut text = format!("UPDATE {only}{mention} SET {set}{from} WHERE {filter}");
         text += &self.returning(table, &alias);
         (text, table)
     }
@@ -287,14 +147,57 @@ impl Generator {
             columns: table.scope(),
         }];
         let (using, all) = self.joined_target(&scope, "USING");
-        let filter = self.condition(&all, 2);
+        let filter = self.target_filter(table, &alias, &all);
         let only = self.only(table);
         let mut text = format!("DELETE FROM {only}{mention}{using} WHERE {filter}");
         text += &self.returning(table, &alias);
         (text, table)
     }
 
+    /// `a = 1, b = 2`, or the same said at once.
+    fn assigned(&mut self, set: Vec<String>) -> String {
+        let pairs: Vec<_> = set.iter().filter_map(|one| one.split_once(" = ")).collect();
+        if pairs.len() < 2 || pairs.len() < set.len() || !self.random.chance(25) {
+            return set.join(", ");
+        }
+        let names: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
+        let values: Vec<_> = pairs.iter().map(|(_, value)| *value).collect();
+        let (names, values) = (names.join(", "), values.join(", "));
+        let default = values.contains("DEFAULT");
+        match self.random.below(3) {
+            0 if !default => format!("({names}) = (SELECT {values})"),
+            1 => format!("({names}) = ROW ({values})"),
+            _ => format!("({names}) = ({values})"),
+        }
+    }
+
+    /// The condition of UPDATE and DELETE: sometimes by the place of rows that a query finds.
+    fn target_filter(&mut self, table: &Table, alias: &str, all: &[Relation]) -> String {
+        let filter = self.condition(all, 2);
+        let alone = ["call_logs", "calls", "shifts", "coupons"].contains(&table.name);
+        if !alone || !self.random.chance(10) {
+            return filter;
+        }
+        let other = self.alias();
+        let scope = [Relation {
+            alias: other.clone(),
+            columns: table.scope(),
+        }];
+        let found = self.condition(&scope, 1);
+        let query = format!(
+            "SELECT {other}.ctid FROM {} {other} WHERE {found}",
+            table.name
+        );
+        match self.random.below(2) {
+            0 => format!("{alias}.ctid IN ({query}) AND {filter}"),
+            _ => format!("{alias}.ctid = ANY (ARRAY({query})) AND {filter}"),
+        }
+    }
+
     fn only(&mut self, table: &Table) -> &'static str {
+        if is_view(table.name) {
+            return "";
+        }
         let often = if table.name == "notes" { 30 } else { 3 };
         if self.random.chance(often) {
             return "ONLY ";
@@ -325,7 +228,7 @@ impl Generator {
         (format!(" {word} public.{} AS {alias}", table.name), all)
     }
 
-    fn returning(&mut self, table: &'static Table, alias: &str) -> String {
+    pub(super) fn returning(&mut self, table: &'static Table, alias: &str) -> String {
         if !self.random.chance(55) {
             return String::new();
         }
@@ -336,10 +239,15 @@ impl Generator {
         if self.random.chance(30) {
             return format!(" RETURNING {alias}.*");
         }
+        if self.major >= 18 && self.random.chance(20) {
+            let column = self.random.pick(table.columns).0;
+            return format!(" RETURNING WITH (OLD AS o, NEW AS n) o.{column}, n.{column}");
+        }
         let kinds = [self.common_kind(), self.common_kind()];
+        let depth = 1 + usize::from(self.random.chance(30));
         let values: Vec<_> = kinds
             .iter()
-            .map(|kind| self.expression(*kind, &scope, 1))
+            .map(|kind| self.expression(*kind, &scope, depth))
             .collect();
         format!(" RETURNING {}", values.join(", "))
     }
