@@ -146,7 +146,8 @@ impl Database {
         });
         follow::spawn(&database);
         let weak = Arc::downgrade(&database);
-        tokio::spawn(watch::watch(weak, at.catalog_interval));
+        let urgent = database.watch.urgent();
+        tokio::spawn(watch::watch(weak, urgent, at.catalog_interval));
         Ok(database)
     }
 
@@ -213,6 +214,12 @@ impl Database {
     /// often does not make it happen often.
     pub fn suspect_change(&self) {
         self.watch.hint();
+    }
+
+    /// Has the catalogue looked at, and waits until what was committed before this moment is known,
+    /// or can't be.
+    pub async fn catch_up(&self, moment: Instant) {
+        self.watch.until_asked_after(moment).await;
     }
 
     /// The engine that another policy gives with the catalogue as it is. Nothing changes yet.

@@ -6,6 +6,7 @@
 //! anything is waited for.
 
 mod buffers;
+mod catch_up;
 mod checkout;
 mod frames;
 mod news;
@@ -30,6 +31,7 @@ use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
 use buffers::READ_BYTES;
+use catch_up::CatchUp;
 pub(crate) use checkout::Way;
 use checkout::{Checkout, arrival};
 use news::{News, Newsfeed};
@@ -87,6 +89,8 @@ enum Event {
     ServerGone,
     /// A server connection has come, or will not.
     Checkout(Result<Lease, ConnectError>),
+    /// The catalogue was read, after DDL of the client's that was committed at this moment.
+    CaughtUp(std::time::Instant),
     /// The token is no longer good.
     Expired,
     /// The session was idle for a while.
@@ -219,6 +223,7 @@ impl Relay {
         let mut newsfeed = Newsfeed::new(drain, self.way.retirements());
         let mut abandon = pin!(tokio::time::sleep(Duration::ZERO));
         let mut checkout: Option<Checkout> = None;
+        let mut catch_up: Option<CatchUp> = None;
         loop {
             match self.work_off() {
                 Ok(()) => {}
@@ -233,6 +238,7 @@ impl Relay {
                     Err(waiting) => checkout = Some(waiting),
                 }
             }
+            catch_up = catch_up.or_else(|| catch_up::begun(&self.session));
             let expires = Instant::from_std(self.session.expires());
             if expiry.deadline() != expires {
                 expired = false;
@@ -245,7 +251,7 @@ impl Relay {
             if handing_over {
                 lull.as_mut().reset(Instant::now() + HANDOVER_IDLE);
             }
-            let unserved = !self.session.is_settled() || self.wanting;
+            let unserved = !self.session.is_settled() || self.wanting || catch_up.is_some();
             if self.half_closed && !unserved && !self.has_output() {
                 return None;
             }
@@ -254,6 +260,7 @@ impl Relay {
                 biased;
                 event = std::future::poll_fn(|cx| self.poll_io(cx)) => event,
                 outcome = arrival(&mut checkout), if checkout.is_some() => Event::Checkout(outcome),
+                moment = catch_up::ended(&mut catch_up), if catch_up.is_some() => Event::CaughtUp(moment),
                 () = &mut expiry, if !expired => Event::Expired,
                 () = &mut lull, if handing_over => Event::Lull,
                 news = newsfeed.next() => Event::Told(news),
@@ -268,6 +275,10 @@ impl Relay {
                 Event::Checkout(outcome) => {
                     checkout = None;
                     self.checked_out(outcome);
+                }
+                Event::CaughtUp(moment) => {
+                    catch_up = None;
+                    self.session.caught_up(moment);
                 }
                 Event::Expired => expired = true,
                 Event::Lull => idled = true,

@@ -210,6 +210,10 @@ pub(crate) struct Session {
     copy: Copy,
     /// DDL went through since the last transaction has ended.
     changes_catalog: bool,
+    /// DDL that was judged, and is to be known to what comes next, went through since then.
+    makes_lasting: bool,
+    /// When such DDL was committed, until the catalogue was read.
+    unread_ddl: Option<Instant>,
     /// Checks the data of the COPY that the server takes data for.
     rows: Guard,
     /// Sync and Query messages sent.
@@ -261,6 +265,8 @@ impl Session {
             skip: Skip::Nothing,
             copy: Copy::No,
             changes_catalog: false,
+            makes_lasting: false,
+            unread_ddl: None,
             rows: Guard::default(),
             transaction: 0,
             expires,

@@ -471,6 +471,32 @@ fn f_break_glass_passes_all_but_the_identity_guards() {
     client.query("SELECT pg_sleep(0)").ok();
     client.query("LISTEN x").ok();
     client.query("NOTIFY x, 'y'").ok();
+    // As asyncpg does before and after it looks types up.
+    let jit = "SELECT current_setting('jit') AS cur, set_config('jit', $1, false) AS new";
+    client.extended(jit, &[Some("off")]).ok();
+    let shown = client.query("SHOW jit").ok();
+    assert_eq!(shown.value().as_deref(), Some("off"));
+    for (sql, reason) in [
+        ("SET client_encoding = 'LATIN1'", "unsupported_construct"),
+        (
+            "SET standard_conforming_strings = off",
+            "unsupported_construct",
+        ),
+        (
+            "SELECT set_config('client_encoding', 'SJIS', false)",
+            "unsupported_construct",
+        ),
+        (
+            "SELECT set_config('jit', set_config('role', 'x', false), false)",
+            "identity_guard",
+        ),
+        (
+            "SELECT 1 WHERE set_config('jit', 'on', false) = 'on'",
+            "identity_guard",
+        ),
+    ] {
+        assert_eq!(client.query(sql).denied(), Some(reason), "{sql}");
+    }
     for sql in [
         format!("SET request.jwt.claims = '{FOREIGN}'"),
         format!("SELECT set_config('request.jwt.claims', '{FOREIGN}', false)"),

@@ -131,6 +131,22 @@ fn g2_cursors_in_a_pipeline() {
 }
 
 #[test]
+fn g2_fetch_of_a_portal_that_reads() {
+    let mut twins = Twins::new();
+    let begun = Frames::new()
+        .query("BEGIN")
+        .parse("s", "SELECT id FROM leads WHERE score > $1 ORDER BY id")
+        .bind("c", "s", &["0"])
+        .execute("c", 2);
+    twins.same(&begun.sync());
+    twins.same(&query("MOVE 3 IN c"));
+    twins.same(&Frames::new().execute("c", 1).sync());
+    twins.same(&Frames::new().run("FETCH 2 FROM c", &[]).sync());
+    twins.same(&query("COMMIT"));
+    twins.same(&query("FETCH 1 FROM c"));
+}
+
+#[test]
 fn g2_fetch_of_a_portal_could_change_settings_unseen() {
     let mut twins = Twins::new();
     let portal = Frames::new()

@@ -133,12 +133,31 @@ pub fn check(policy: &Policy, name: &str, value: Option<&str>) -> Result<Option<
         )
         .hint("The security team can list it under [settings] in policy.toml."));
     }
-    match lower.as_str() {
-        "search_path" => search_path(value).map(|()| Some(Effect::SearchPath)),
-        "client_encoding" => encoding(value).map(|()| None),
-        "standard_conforming_strings" => strings(value).map(|()| None),
-        _ => Ok(None),
+    if lower == "search_path" {
+        return search_path(value).map(|()| Some(Effect::SearchPath));
     }
+    check_reading(name, value).map(|()| None)
+}
+
+/// Judges the value of a setting by which the server reads text, whoever sets it.
+///
+/// # Errors
+/// 0A000 for what the engine does not read in the same way.
+pub fn check_reading(name: &str, value: Option<&str>) -> Result<(), Denial> {
+    match name.to_ascii_lowercase().as_str() {
+        "client_encoding" => encoding(value),
+        "standard_conforming_strings" => strings(value),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the verdict on a change depends on the value; of all others the server alone judges it.
+pub fn is_judged_by_value(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(
+        name.as_str(),
+        "search_path" | "client_encoding" | "standard_conforming_strings"
+    )
 }
 
 /// Temporary schemas are not supported, and pg_catalog stays in front.

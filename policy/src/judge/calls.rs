@@ -13,6 +13,7 @@ use crate::builtin::functions::{self, Class};
 use crate::builtin::settings;
 use crate::catalog::{Function, Oid};
 use crate::deny::{Denial, DenyReason};
+use crate::plan::Effect;
 use crate::rules::{ArgumentType, FunctionRule, QualifiedName};
 
 /// What the rest of the judgement must know of a function.
@@ -207,19 +208,41 @@ impl Judge<'_> {
     }
 
     fn set_config(&mut self, call: &FuncCall) -> Result<(), Denial> {
-        let (Some(name), Some(value)) = (
-            call.args.first().and_then(|arg| self.pinned_text(arg)),
-            call.args.get(1).and_then(|arg| self.pinned_text(arg)),
-        ) else {
-            return Err(Denial::new(
-                DenyReason::IdentityGuard,
-                "set_config needs a literal name and value",
-            )
-            .hint("Use SET, or write the setting's name as a literal."));
+        let name = self.literal_of_setting(call.args.first())?;
+        let value = match settings::is_judged_by_value(&name) {
+            true => Some(self.literal_of_setting(call.args.get(1))?),
+            false => None,
         };
-        let effect = settings::check(&self.bound.policy, &name, Some(&value))?;
+        let effect = settings::check(&self.bound.policy, &name, value.as_deref())?;
         self.findings.effects.extend(effect);
         self.sets(&name);
+        Ok(())
+    }
+
+    /// An argument of set_config that the verdict depends on.
+    fn literal_of_setting(&mut self, argument: Option<&Node>) -> Result<String, Denial> {
+        let literal = argument.and_then(|argument| self.pinned_text(argument));
+        literal.ok_or_else(|| {
+            let text =
+                "set_config needs the setting's name, and a value that matters, as a literal";
+            Denial::new(DenyReason::IdentityGuard, text).hint("Use SET, or write them as literals.")
+        })
+    }
+
+    /// The same for a break-glass role, which may call it in a select list for all but its identity.
+    pub(super) fn sets_unguarded(&mut self, call: &FuncCall) -> Result<(), Denial> {
+        let name = self.literal_of_setting(call.args.first())?;
+        if settings::is_identity(&name) {
+            return Err(settings::identity(&name));
+        }
+        if settings::is_judged_by_value(&name) {
+            let value = self.literal_of_setting(call.args.get(1))?;
+            settings::check_reading(&name, Some(&value))?;
+        }
+        self.sets(&name);
+        if name.eq_ignore_ascii_case("search_path") {
+            self.findings.effects.push(Effect::SearchPath);
+        }
         Ok(())
     }
 

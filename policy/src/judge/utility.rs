@@ -157,6 +157,10 @@ impl Judge<'_> {
             }
             return Err(settings::identity(&set.name));
         }
+        if kind == VariableSetKind::VarSetValue && settings::is_judged_by_value(&set.name) {
+            let value = self.setting_value(&set.args)?;
+            settings::check_reading(&set.name, Some(&value))?;
+        }
         if set.name.eq_ignore_ascii_case("search_path") {
             self.findings.effects.push(Effect::SearchPath);
         }

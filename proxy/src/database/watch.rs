@@ -27,7 +27,8 @@ use super::control::Control;
 use crate::backend::ConnectError;
 use crate::metrics::CatalogCheck;
 
-/// Hints, however many there are, have the server asked no more often than this.
+/// Hints, however many there are, have the server asked no more often than this, unless somebody
+/// waits for the answer.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Asking takes no more than one part in so many of the time.
@@ -40,6 +41,10 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Watch {
     hint: Notify,
+    /// Somebody waits for the answer.
+    urgent: Arc<Notify>,
+    /// When the server was asked the last time, whatever it answered.
+    asked: tokio::sync::watch::Sender<Instant>,
     /// Whether the server could be asked the last time.
     answered: AtomicBool,
     /// How often the server's catalogue was another than before.
@@ -54,6 +59,8 @@ impl Watch {
     pub(super) fn since(asked: Instant) -> Self {
         Self {
             hint: Notify::new(),
+            urgent: Arc::default(),
+            asked: tokio::sync::watch::Sender::new(asked),
             answered: AtomicBool::new(true),
             generation: AtomicU64::new(0),
             opened: asked,
@@ -64,6 +71,20 @@ impl Watch {
     /// Something hints at a change. Costs nothing.
     pub(super) fn hint(&self) {
         self.hint.notify_one();
+    }
+
+    /// Has the server asked at once, and waits until it was asked after this moment.
+    pub(super) async fn until_asked_after(&self, moment: Instant) {
+        let mut asked = self.asked.subscribe();
+        self.hint.notify_one();
+        self.urgent.notify_one();
+        // The sender is ours: it can't be gone.
+        let _ = asked.wait_for(|asked| *asked > moment).await;
+    }
+
+    /// What cuts the pause between two questions short.
+    pub(super) fn urgent(&self) -> Arc<Notify> {
+        Arc::clone(&self.urgent)
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -88,11 +109,11 @@ impl Watch {
     }
 }
 
-/// Watches until the database is gone.
-pub(super) async fn watch(database: Weak<Database>, interval: Duration) {
+/// Watches until the database is gone; `urgent` is that of its [`Watch`].
+pub(super) async fn watch(database: Weak<Database>, urgent: Arc<Notify>, interval: Duration) {
     let mut pause = PAUSE.min(interval);
     loop {
-        tokio::time::sleep(pause).await;
+        let _ = tokio::time::timeout(pause, urgent.notified()).await;
         let Some(database) = database.upgrade() else {
             return;
         };
@@ -140,7 +161,7 @@ impl Watcher {
     /// is counted, and a failure logged.
     pub(super) async fn ask(&mut self, database: &Database) -> Result<(), ConnectError> {
         let asked = Instant::now();
-        match self.check(database).await {
+        let answer = match self.check(database).await {
             Ok(outcome) => {
                 database.watch.confirm(asked);
                 database.metrics.catalog_check(outcome);
@@ -152,7 +173,9 @@ impl Watcher {
                 tracing::error!(database = database.name, %error, "the catalogue can't be read");
                 Err(error)
             }
-        }
+        };
+        database.watch.asked.send_replace(asked);
+        answer
     }
 
     async fn check(&mut self, database: &Database) -> Result<CatalogCheck, ConnectError> {

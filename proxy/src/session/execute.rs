@@ -93,10 +93,11 @@ impl Session {
             return Ok(Taken::Yes);
         };
         let started = Instant::now();
+        let basis = self.judging.basis();
         let plan = self.judging.plan_of(&statement);
         let plan = plan.and_then(|plan| {
             permit(self.known, &plan)?;
-            cursors::check_fetches(&self.names, &plan)?;
+            cursors::check_fetches(&self.names, basis, &plan)?;
             if let Some(given) = &statement.token {
                 self.check_given(given)?;
             }

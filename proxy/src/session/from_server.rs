@@ -1,5 +1,7 @@
 //! Messages of the server.
 
+use std::time::Instant;
+
 use pgwarden_policy::copy::Guard;
 use pgwarden_policy::{Effect, Plan};
 
@@ -168,7 +170,12 @@ impl Session {
         if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
             self.known.lose();
         }
-        self.changes_catalog |= changes_catalog(tag);
+        if changes_catalog(tag) {
+            self.changes_catalog = true;
+            let plan = self.queue.front().and_then(|front| front.plan.as_deref());
+            let enforced = self.judging.access().enforce;
+            self.makes_lasting |= enforced && plan.is_some_and(makes_lasting);
+        }
         if (tag == b"COMMIT" || tag == b"ROLLBACK")
             && let Some(front) = self.queue.front_mut()
         {
@@ -230,6 +237,9 @@ impl Session {
             if std::mem::take(&mut self.changes_catalog) {
                 self.judging.database().suspect_change();
             }
+            if std::mem::take(&mut self.makes_lasting) {
+                self.unread_ddl = Some(Instant::now());
+            }
             self.names.end_transaction(pending.transaction);
             let asks = self.sharing.as_ref().is_some_and(|sharing| sharing.asks);
             if std::mem::take(&mut self.known.in_transaction) || asks {
@@ -282,6 +292,11 @@ fn changes_catalog(tag: &[u8]) -> bool {
     )
 }
 
+/// Whether DDL of a plan makes, changes or drops what does not end with the session.
+fn makes_lasting(plan: &Plan) -> bool {
+    plan.statements > 1 || !plan.effects.contains(&Effect::Temporaries)
+}
+
 /// The last word of a tag such as `INSERT 0 5`.
 fn rows(tag: &[u8]) -> Option<u64> {
     let last = tag.rsplit(|byte| *byte == b' ').next()?;
@@ -293,12 +308,13 @@ fn rows(tag: &[u8]) -> Option<u64> {
 /// the session ends.
 fn parameter_status(body: &[u8]) -> Result<Passed, Stop> {
     let mut parts = body.split(|byte| *byte == 0);
-    let fixed: &[u8] = match parts.next() {
-        Some(b"client_encoding") => b"UTF8",
-        Some(b"standard_conforming_strings") => b"on",
+    let fixed: &[&[u8]] = match parts.next() {
+        // The server keeps the one other name of UTF8 that it does not spell in its own way.
+        Some(b"client_encoding") => &[b"UTF8", b"UNICODE"],
+        Some(b"standard_conforming_strings") => &[b"on"],
         _ => return Ok(Passed::AsIs),
     };
-    if parts.next() == Some(fixed) {
+    if parts.next().is_some_and(|value| fixed.contains(&value)) {
         return Ok(Passed::AsIs);
     }
     tracing::error!("the server's client_encoding or standard_conforming_strings has changed");

@@ -43,11 +43,11 @@ impl Session {
             }
         };
         let text = given.as_ref().map_or(text, |given| given.stand_in());
-        let known = self.known;
+        let (known, basis) = (self.known, self.judging.basis());
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
             permit(known, cleared.plan())?;
-            cursors::check_fetches(&self.names, cleared.plan())?;
+            cursors::check_fetches(&self.names, basis, cleared.plan())?;
             if !names_a_statement(cleared.plan()) {
                 server.query(&cleared);
             }
