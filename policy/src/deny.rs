@@ -417,6 +417,11 @@ impl DenyReason {
         }
     }
 
+    /// The page about it, as a HINT names it: `docs/deny/<code>`, in this repository and its releases.
+    pub fn page(self) -> String {
+        format!("docs/deny/{}", self.code())
+    }
+
     /// The SQLSTATE that goes with the reason unless the denial names another.
     pub fn sqlstate(self) -> &'static str {
         match self {
@@ -494,6 +499,15 @@ impl Denial {
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The HINT field: what to write instead, and the page about the reason.
+    pub fn help(&self) -> String {
+        let page = self.reason.page();
+        match &self.hint {
+            Some(hint) => format!("{hint} See {page}."),
+            None => format!("See {page}."),
+        }
     }
 
     /// The DETAIL field: `reason=<code> table=<schema.table>`.

@@ -13,6 +13,8 @@ use std::process::Command;
 use pgwarden_tests::server::Server;
 use serde_json::Value;
 
+mod sarif;
+
 const SCHEMA: &str = "
     CREATE TABLE organizations (id uuid PRIMARY KEY);
     CREATE TABLE leads (id uuid PRIMARY KEY, org_id uuid NOT NULL REFERENCES organizations ON DELETE CASCADE);
@@ -75,6 +77,7 @@ fn findings_are_shown_in_every_form() {
 
     let sarif = audit(folder, &["--dsn", &dsn, "--format", "sarif"], 1);
     let sarif: Value = serde_json::from_str(&sarif).unwrap();
+    sarif::assert_valid(&sarif);
     let run = &sarif["runs"][0];
     let result = &run["results"][0];
     let rule = &run["tool"]["driver"]["rules"]
@@ -103,6 +106,14 @@ fn findings_are_shown_in_every_form() {
         text.ends_with("0 errors, 0 warnings, 0 notes, 2 accepted\n"),
         "{text}"
     );
+    let accepted = ["--suppressions", "accepted.toml", "--sql", "app.sql"];
+    let arguments = [&["--dsn", &dsn, "--format", "sarif"], &accepted[..]].concat();
+    let log: Value = serde_json::from_str(&audit(folder, &arguments, 1)).unwrap();
+    sarif::assert_valid(&log);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    assert!(results.iter().any(|it| it["suppressions"].is_array()));
+    let place = |it: &Value| it["locations"][0]["physicalLocation"]["region"]["startLine"] == 2;
+    assert!(results.iter().any(place));
 
     std::fs::write(
         folder.join("accepted.toml"),

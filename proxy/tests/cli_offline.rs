@@ -9,6 +9,7 @@
 use place::Place;
 
 mod place;
+mod sarif;
 
 const SCRIPT: &str = "\\set ON_ERROR_STOP on
 -- the organisation's own; nothing to see here
@@ -36,9 +37,11 @@ a.sql:1:1: not_sql
     hint: Write what it sends as SQL, or keep it in a file that is not checked.
 a.sql:6:1: deny, unlisted_relation (42501)
     relation \"public.secrets\" is neither scoped nor listed in the policy
-    hint: List the relation in policy.toml if clients may use it.
+    hint: List the relation in policy.toml if clients may use it. See
+    docs/deny/unlisted_relation.
 a.sql:8:1: deny, syntax_error (42601)
     syntax error at or near \"SELEC\"
+    hint: See docs/deny/syntax_error.
 4 statements in 1 file: 1 pass, 1 rewrite, 2 deny; 1 not SQL
 ";
     assert_eq!(ran.out, expected);
@@ -127,7 +130,8 @@ policy.toml:9: secrets can be read
     got       deny, unlisted_relation (42501)
     because   relation \"public.secrets\" is neither scoped nor listed in the
               policy
-    because   hint: List the relation in policy.toml if clients may use it.
+    because   hint: List the relation in policy.toml if clients may use it. See
+              docs/deny/unlisted_relation.
 
 1 passed, 1 failed
 ";
@@ -165,7 +169,8 @@ fn policy_diff_shows_what_changes_both_ways() {
     FROM secrets
   old: deny, unlisted_relation (42501)
     relation \"public.secrets\" is neither scoped nor listed in the policy
-    hint: List the relation in policy.toml if clients may use it.
+    hint: List the relation in policy.toml if clients may use it. See
+    docs/deny/unlisted_relation.
   new: pass
     public.secrets (read) guarded by global
 <stdin>:4: tightened
@@ -178,9 +183,11 @@ fn policy_diff_shows_what_changes_both_ways() {
     DELETE FROM secrets
   old: deny, unlisted_relation (42501)
     relation \"public.secrets\" is neither scoped nor listed in the policy
-    hint: List the relation in policy.toml if clients may use it.
+    hint: List the relation in policy.toml if clients may use it. See
+    docs/deny/unlisted_relation.
   new: deny, read_only_relation (42501)
     relation \"public.secrets\" may only be read
+    hint: See docs/deny/read_only_relation.
 4 statements: 1 loosened, 1 tightened, 1 altered
 ";
     assert_eq!(ran.out, expected);
@@ -205,6 +212,7 @@ fn check_as_sarif_has_a_rule_and_a_region_for_each_finding() {
     let place = Place::new();
     place.write("a b.sql", SCRIPT);
     let json = check(&place, &["--format", "sarif", "a b.sql"], "", 1).json();
+    sarif::assert_valid(&json);
     assert_eq!(json["version"], "2.1.0");
     let run = &json["runs"][0];
     let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
@@ -226,4 +234,100 @@ fn check_as_sarif_has_a_rule_and_a_region_for_each_finding() {
     assert_eq!(location["artifactLocation"]["uri"], "a%20b.sql");
     assert_eq!(location["region"]["startLine"], 6);
     assert_eq!(location["region"]["endLine"], 7);
+}
+
+#[test]
+fn check_as_sarif_is_valid_whatever_is_found() {
+    let place = Place::new();
+    let sarif = |input: &str, status| {
+        let json = check(&place, &["--format", "sarif"], input, status).json();
+        sarif::assert_valid(&json);
+        json
+    };
+    let nothing = sarif("", 0);
+    assert_eq!(nothing["runs"][0]["results"], serde_json::json!([]));
+    sarif("SELECT name FROM leads", 0);
+    sarif("SELECT '", 1);
+    sarif(
+        "\u{feff}\\i x.sql\r\nSELECT 1;\r\nSELECT * FROM secrets WHERE '\u{1F600}' = $$\n$$\r\n",
+        1,
+    );
+}
+
+#[test]
+fn files_come_as_editors_and_other_systems_write_them() {
+    let place = Place::new();
+    place.write(
+        "marked.sql",
+        "\u{feff}SELECT 1;\r\n-- c\r\nSELECT * FROM secrets;\r\n",
+    );
+    let ran = check(&place, &["--all", "marked.sql"], "", 1);
+    assert!(
+        ran.out
+            .starts_with("marked.sql:1:1: pass\nmarked.sql:3:1: deny"),
+        "{}",
+        ran.out
+    );
+    for text in ["", "\r\n", "-- nothing\n/* at all */;", "\u{feff}"] {
+        let ran = check(&place, &["-"], text, 0);
+        assert!(ran.out.starts_with("0 statements in 1 file"), "{}", ran.out);
+    }
+    std::fs::write(place.folder.path().join("latin1.sql"), b"SELECT '\xe4'").unwrap();
+    let ran = check(&place, &["latin1.sql"], "", 2);
+    assert_eq!(ran.err, "latin1.sql is not UTF-8: byte 9 can't be read\n");
+}
+
+#[test]
+fn check_judges_what_stands_in_a_line_by_itself() {
+    let place = Place::new();
+    let line =
+        "SELECT $$;$$; SELECT $a$\n\\i x $$\n$a$, id FROM leads; SELECT 1 \\gx\nSELECT :var;";
+    let ran = check(&place, &["--all"], line, 1);
+    let heads: Vec<_> = ran
+        .out
+        .lines()
+        .filter(|line| line.starts_with('<'))
+        .collect();
+    let expected = [
+        "<stdin>:1:1: pass",
+        "<stdin>:1:15: rewrite",
+        "<stdin>:3:21: pass",
+        "<stdin>:3:30: not_sql",
+        "<stdin>:4:8: deny, syntax_error (42601)",
+    ];
+    assert_eq!(heads, expected);
+    let long = "SELECT id FROM leads WHERE id = 1;\n".repeat(3000);
+    let ran = check(&place, &[], &long, 0);
+    assert_eq!(
+        ran.out,
+        "3000 statements in 1 file: 0 pass, 3000 rewrite, 0 deny\n"
+    );
+}
+
+#[test]
+fn explain_takes_statements_as_they_come() {
+    let place = Place::new();
+    let verdict = |sql: &str, verdict: &str| {
+        let ran = place.explain(sql, &[]).with_status(0);
+        assert!(
+            ran.out.starts_with(&format!("verdict:     {verdict}\n")),
+            "{}",
+            ran.out
+        );
+    };
+    verdict("", "pass");
+    verdict("-- why\nSELECT name FROM leads", "rewrite");
+    verdict("-- nothing", "pass");
+    verdict("\\i x.sql", "deny");
+    let claims = format!(r#"{{"app_metadata":{{"org_id":"{}"}}}}"#, place::ORG);
+    let arguments = [
+        "explain",
+        "--catalog",
+        "catalog.json",
+        "--claims",
+        &claims,
+        "-",
+    ];
+    let ran = place.run_with(&arguments, "\u{feff}SELECT name\r\nFROM leads\r\n");
+    assert!(ran.with_status(0).out.starts_with("verdict:     rewrite\n"));
 }

@@ -174,6 +174,7 @@ pub fn refused(denial: &Denial) -> Reply {
         (b'C', denial.sqlstate.to_owned()),
         (b'M', denial.message.clone()),
         (b'D', denial.detail()),
+        (b'H', denial.help()),
     ];
     Reply {
         error: Some(ServerError { fields }),

@@ -159,6 +159,11 @@ fn check_denial(reasons: &[String], ours: &Reply) -> Result<(), String> {
     if !["42501", "0A000", "54000", "54001", "08P01"].contains(&code) {
         return Err(format!("denied with SQLSTATE {code}"));
     }
+    let help = format!("See docs/deny/{reason}.");
+    let hint = ours.error.as_ref().map(|error| error.field(b'H'));
+    if !hint.is_some_and(|hint| hint.ends_with(&help)) {
+        return Err(format!("the hint does not name its page: {:?}", ours.error));
+    }
     if reasons.is_empty() || reasons.iter().any(|known| known == reason) {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::DenyReason;
+use super::{Denial, DenyReason};
 
 const SOURCE: &str = include_str!("../deny.rs");
 
@@ -70,8 +70,8 @@ fn comment(variant: &str) -> String {
 
 fn index(pages: &[Page]) -> String {
     let mut text = "# Why a statement was refused\n\n\
-                    A denial's DETAIL holds `reason=<code>`; each code has a page. The pages are made of \
-                    the comments in `policy/src/deny.rs`.\n\n| reason | what |\n|---|---|\n"
+                    A denial's DETAIL holds `reason=<code>`; each code has a page, which its HINT \
+                    names. The pages are made of the comments in `policy/src/deny.rs`.\n\n| reason | what |\n|---|---|\n"
         .to_owned();
     for Page { code, summary, .. } in pages {
         writeln!(text, "| [{code}]({code}.md) | {summary} |").expect("a String holds it");
@@ -97,5 +97,18 @@ fn every_reason_has_a_page_that_is_not_stale() {
         }
         let found = fs::read_to_string(&path).unwrap_or_default();
         assert!(found == text, "{} is stale", path.display());
+    }
+}
+
+#[test]
+fn every_denial_names_its_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for reason in DenyReason::ALL {
+        let denial = Denial::new(*reason, "no");
+        let page = format!("docs/deny/{}", reason.code());
+        assert_eq!(denial.help(), format!("See {page}."));
+        let hinted = denial.hint("Do that.").help();
+        assert_eq!(hinted, format!("Do that. See {page}."));
+        assert!(root.join(format!("{page}.md")).is_file(), "{page}");
     }
 }

@@ -20,6 +20,7 @@ mod text;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The statement; - reads it from standard input
+    #[arg(allow_hyphen_values = true)]
     sql: String,
     /// The token's claims, as JSON
     #[arg(long, value_name = "JSON")]
@@ -308,7 +309,7 @@ impl Denied {
             sqlstate: denial.sqlstate,
             message: denial.message.clone(),
             detail: Some(denial.detail()),
-            hint: denial.hint.as_ref().map(ToString::to_string),
+            hint: Some(denial.help()),
             table: denial.table.clone(),
             position: denial.position,
         }

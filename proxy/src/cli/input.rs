@@ -125,10 +125,9 @@ pub(super) fn file_or_stdin(path: &Path) -> Result<(String, String), Failure> {
         return stdin();
     }
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((name, text)),
-        Err(error) => Err(Failure::usage(format!("{name} can't be read: {error}"))),
-    }
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::usage(format!("{name} can't be read: {error}")))?;
+    Ok((name.clone(), text_of(&name, bytes)?))
 }
 
 fn stdin() -> Result<(String, String), Failure> {
@@ -140,8 +139,20 @@ pub(super) fn text_or_stdin(argument: &str) -> Result<String, Failure> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
-    let mut text = String::new();
-    let read = std::io::stdin().read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut bytes);
     read.map_err(|error| Failure::usage(format!("standard input can't be read: {error}")))?;
-    Ok(text)
+    text_of("standard input", bytes)
+}
+
+/// The text of a file. Some editors begin one with a byte order mark, which psql skips, too.
+fn text_of(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        Failure::usage(format!("{name} is not UTF-8: byte {at} can't be read"))
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }

@@ -101,7 +101,7 @@ impl From<Denial> for Report {
     fn from(denial: Denial) -> Self {
         Self {
             detail: Some(denial.detail()),
-            hint: denial.hint,
+            hint: Some(denial.help().into()),
             position: denial.position,
             ..Self::error(denial.sqlstate, denial.message)
         }
@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(text(b'M').as_deref(), Some("pgwarden: no"));
         let detail = "reason=read_only_relation table=public.plans";
         assert_eq!(text(b'D').as_deref(), Some(detail));
-        assert_eq!(text(b'H').as_deref(), Some("Read it."));
+        let hint = "Read it. See docs/deny/read_only_relation.";
+        assert_eq!(text(b'H').as_deref(), Some(hint));
         assert_eq!(text(b'P').as_deref(), Some("3"));
     }
 

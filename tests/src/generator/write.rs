@@ -239,7 +239,7 @@ impl Generator {
         if self.random.chance(30) {
             return format!(" RETURNING {alias}.*");
         }
-        if self.major >= 18 && self.random.chance(20) {
+        if self.major >= 18 && self.random.chance(3) {
             let column = self.random.pick(table.columns).0;
             return format!(" RETURNING WITH (OLD AS o, NEW AS n) o.{column}, n.{column}");
         }
