@@ -16,6 +16,8 @@ pub(crate) const RESERVED_PREFIX: &str = "pgwarden_";
 
 /// The alias of a query that was wrapped.
 const SOURCE: &str = "pgwarden_source";
+/// The alias of the row that is always there.
+const ROW: &str = "pgwarden_row";
 /// The row and column of [`computed_once`].
 const VALUE: &str = "pgwarden_value";
 const VALUE_COLUMN: &str = "v";
@@ -220,21 +222,27 @@ fn call(name: &str, args: Vec<Node>) -> Node {
 
 /// `(relation JOIN (SELECT) AS pgwarden_<number> ON predicate)`.
 pub(crate) fn guard_join(relation: Node, number: usize, predicate: Node) -> Node {
-    let nothing = plain_select();
-    let empty = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
-        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(nothing))))),
-        alias: Some(Alias {
-            aliasname: format!("{RESERVED_PREFIX}{number}"),
-            colnames: Vec::new(),
-        }),
-        ..RangeSubselect::default()
-    })));
+    let empty = nothing(&format!("{RESERVED_PREFIX}{number}"));
     node(NodeEnum::JoinExpr(Box::new(JoinExpr {
         jointype: JoinType::JoinInner as i32,
         larg: Some(Box::new(relation)),
         rarg: Some(Box::new(empty)),
         quals: Some(Box::new(predicate)),
         ..JoinExpr::default()
+    })))
+}
+
+/// `(SELECT) AS alias`: one row without columns.
+fn nothing(alias: &str) -> Node {
+    node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(
+            plain_select(),
+        ))))),
+        alias: Some(Alias {
+            aliasname: alias.to_owned(),
+            colnames: Vec::new(),
+        }),
+        ..RangeSubselect::default()
     })))
 }
 
@@ -356,6 +364,22 @@ pub(crate) fn wrap_columns(select: &mut SelectStmt, width: usize) {
     }
     let columns = names.iter().map(|name| column(&[SOURCE, name]));
     select.target_list = columns.map(target).collect();
+}
+
+/// As [`wrap_columns`], but `FROM (SELECT) AS pgwarden_row LEFT JOIN (query) … ON true`: a query without
+/// rows gives a row of NULLs, as it does where one row is wanted of it.
+pub(crate) fn one_row(select: &mut SelectStmt, width: usize) {
+    wrap_columns(select, width);
+    let query = select.from_clause.pop().map(Box::new);
+    select
+        .from_clause
+        .push(node(NodeEnum::JoinExpr(Box::new(JoinExpr {
+            jointype: JoinType::JoinLeft as i32,
+            larg: Some(Box::new(nothing(ROW))),
+            rarg: query,
+            quals: Some(Box::new(boolean(true))),
+            ..JoinExpr::default()
+        }))));
 }
 
 /// Turns a query into `SELECT * FROM (query) AS pgwarden_source`, to which a column can be added.

@@ -8,10 +8,10 @@ use pg_query::protobuf::{
 
 use super::names::{self, Env, Item, Scope};
 use super::statement::refused;
-use super::{EntryId, EntryKind, Judge, unsupported};
+use super::{EntryId, EntryKind, Judge, copy_options, unsupported};
 use crate::bind::Guard;
 use crate::catalog::{Relation, RelationKind};
-use crate::copy::{Fill, Format, KeyColumn, Rows, Style};
+use crate::copy::{Fill, KeyColumn, Rows};
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
 use crate::rewrite;
@@ -26,7 +26,7 @@ impl Judge<'_> {
             )
             .hint("Use COPY … FROM STDIN or TO STDOUT."));
         }
-        copy_options(&copy.options)?;
+        copy_options::check(&copy.options)?;
         if !copy.is_from {
             self.read_as_query(copy)?;
         }
@@ -128,7 +128,7 @@ impl Judge<'_> {
         }
         self.findings.rows = Some(Rows {
             table,
-            format: format(&copy.options)?,
+            format: copy_options::format(&copy.options)?,
             columns: written,
             keys: places,
             fills,
@@ -207,71 +207,4 @@ fn column_target(name: &str) -> Node {
         fields: vec![rewrite::string(name)],
         location: -1,
     })))
-}
-
-/// How the rows of a COPY FROM are written. An option that is not known here is refused.
-fn format(options: &[Node]) -> Result<Format, Denial> {
-    let (mut name, mut header) = ("text", false);
-    let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
-    for option in options {
-        let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else {
-            return Err(unsupported("this COPY option"));
-        };
-        let given = option.arg.as_ref().and_then(|arg| arg.node.as_ref());
-        let text = match given {
-            Some(NodeEnum::String(text)) => Some(text.sval.as_str()),
-            _ => None,
-        };
-        match (option.defname.as_str(), text, given) {
-            ("format", Some(text), _) => name = text,
-            ("delimiter", Some(text), _) => delimiter = Some(one_byte(text)?),
-            ("null", Some(text), _) => null = Some(text),
-            ("quote", Some(text), _) => quote = Some(one_byte(text)?),
-            ("escape", Some(text), _) => escape = Some(one_byte(text)?),
-            ("header", Some("true" | "on"), _) | ("header", None, None) => header = true,
-            ("header", Some("false" | "off"), _) => header = false,
-            ("header", None, Some(NodeEnum::Boolean(given))) => header = given.boolval,
-            ("force_not_null", ..) => {}
-            _ => return Err(unsupported("this option of COPY FROM into a scoped table")),
-        }
-    }
-    let csv = name == "csv";
-    let quote = quote.unwrap_or(b'"');
-    if csv && escape.is_some_and(|escape| escape != quote) {
-        return Err(unsupported("COPY FROM with an ESCAPE that is not QUOTE"));
-    }
-    let style = Style {
-        delimiter: delimiter.unwrap_or(if csv { b',' } else { b'\t' }),
-        quote,
-        null: null
-            .unwrap_or(if csv { "" } else { "\\N" })
-            .as_bytes()
-            .into(),
-        header,
-    };
-    match name {
-        "text" => Ok(Format::Text(style)),
-        "csv" => Ok(Format::Csv(style)),
-        "binary" => Ok(Format::Binary),
-        _ => Err(unsupported("this COPY format")),
-    }
-}
-
-fn one_byte(text: &str) -> Result<u8, Denial> {
-    match text.as_bytes() {
-        [byte] => Ok(*byte),
-        _ => Err(unsupported("a COPY delimiter of several bytes")),
-    }
-}
-
-fn copy_options(options: &[Node]) -> Result<(), Denial> {
-    for option in options {
-        let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else {
-            return Err(unsupported("this COPY option"));
-        };
-        if option.defname == "encoding" {
-            return Err(unsupported("COPY with an encoding"));
-        }
-    }
-    Ok(())
 }

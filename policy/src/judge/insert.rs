@@ -285,7 +285,7 @@ impl Judge<'_> {
             items: &items,
             outer: None,
         };
-        self.assignments(&mut conflict.target_list, (target, true), &scope, env)?;
+        self.assignments(&mut conflict.target_list, target, &scope, env)?;
         self.truth(conflict.where_clause.as_mut(), &scope, env)?;
         self.guard_conflict(conflict, target)
     }

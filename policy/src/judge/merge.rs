@@ -20,7 +20,7 @@ use super::from::Level;
 use super::insert::{column_target, list_columns};
 use super::names::{Item, Scope};
 use super::select::Output;
-use super::{EntryId, EntryKind, Env, Judge, unsupported};
+use super::{EntryId, Env, Judge, unsupported};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
@@ -146,9 +146,7 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<(), Denial> {
         match CmdType::try_from(when.command_type) {
-            Ok(CmdType::CmdUpdate) => {
-                self.assignments(&mut when.target_list, (target, true), scope, env)
-            }
+            Ok(CmdType::CmdUpdate) => self.assignments(&mut when.target_list, target, scope, env),
             Ok(CmdType::CmdDelete | CmdType::CmdNothing) => Ok(()),
             Ok(CmdType::CmdInsert) => self.merged_row(when, target, scope, env),
             Ok(
@@ -232,25 +230,6 @@ impl Judge<'_> {
         self.rewritten();
         Ok(())
     }
-
-    /// Whether a column has its value in every row: no outer join makes it NULL.
-    fn is_always_there(&self, given: &Node, scope: &Scope<'_>) -> Result<bool, Denial> {
-        let Some(NodeEnum::ColumnRef(reference)) = given.node.as_ref() else {
-            return Ok(!holds_column(given));
-        };
-        let read = self.resolve(reference, scope)?;
-        let always = read.entries.iter().all(|id| {
-            let kind = self.entry(*id).map(|entry| &entry.kind);
-            matches!(
-                kind,
-                Some(EntryKind::Scoped {
-                    nullable: false,
-                    ..
-                })
-            )
-        });
-        Ok(reference.fields.len() == 2 && always)
-    }
 }
 
 /// The relations of a MERGE, as its parts may name them.
@@ -274,13 +253,4 @@ fn is_false(condition: &Node) -> bool {
         return false;
     };
     matches!(&constant.val, Some(a_const::Val::Boolval(value)) if !value.boolval)
-}
-
-/// Whether casts stand around a column.
-fn holds_column(value: &Node) -> bool {
-    match value.node.as_ref() {
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(holds_column),
-        Some(NodeEnum::ColumnRef(_)) => true,
-        _ => false,
-    }
 }

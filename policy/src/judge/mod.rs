@@ -22,12 +22,14 @@
 //! | I12 view | the guarded query of a view in its place |
 
 mod alternatives;
+mod assignments;
 mod barrier;
 mod calls;
 mod channels;
 mod coercion;
 mod compare;
 mod copy;
+mod copy_options;
 mod cursor;
 mod ddl;
 mod expression;

@@ -1,17 +1,13 @@
 //! UPDATE and DELETE.
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ResTarget, ReturningClause, UpdateStmt};
+use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, UpdateStmt};
 
 use super::barrier::Clause;
-use super::expression::Facts;
 use super::from::Level;
-use super::names::{Item, Scope, Ty};
-use super::operation::Shape;
+use super::names::{Item, Scope};
 use super::select::Output;
-use super::{EntryId, EntryKind, Env, Judge, unsupported, value, via};
-use crate::bind::Key;
-use crate::deny::{Denial, DenyReason};
+use super::{EntryId, EntryKind, Env, Judge, unsupported};
+use crate::deny::Denial;
 use crate::rewrite;
 
 impl Judge<'_> {
@@ -29,9 +25,7 @@ impl Judge<'_> {
             items: &level.items,
             outer: None,
         };
-        // A row that FROM brings twice is written once, with either's values.
-        let once = update.from_clause.is_empty();
-        self.assignments(&mut update.target_list, (target, once), &scope, &inner)?;
+        self.assignments(&mut update.target_list, target, &scope, &inner)?;
         self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
         let output = self.returning(update.returning_clause.as_mut(), &scope, &inner)?;
         self.demand_filters(&level.relations);
@@ -122,204 +116,5 @@ impl Judge<'_> {
             return Err(unsupported("RETURNING WITH (OLD AS, NEW AS)"));
         }
         self.targets(&mut clause.exprs, scope, env)
-    }
-
-    /// SET of an UPDATE or of ON CONFLICT DO UPDATE. Where each row is made `once`, a tenant column
-    /// may be computed: the value is looked at then.
-    pub(super) fn assignments(
-        &mut self,
-        targets: &mut [Node],
-        (target, once): (EntryId, bool),
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<(), Denial> {
-        let (keys, table) = self.keys_of(target);
-        for node in targets {
-            let Some(NodeEnum::ResTarget(assignment)) = node.node.as_mut() else {
-                return Err(unsupported("this kind of SET"));
-            };
-            let key = keys
-                .iter()
-                .find(|key| key.column == assignment.name)
-                .cloned();
-            let reference = key.as_ref().filter(|key| key.via.is_some());
-            let own = key.as_ref().filter(|key| key.via.is_none());
-            let unproven = match own {
-                Some(key) => self.tenant_assignment(assignment, key, &table, scope).err(),
-                None => None,
-            };
-            let computed = once && is_computed(assignment);
-            let check = match unproven {
-                Some(denial) if denial.reason != DenyReason::UnprovenTenantValue || !computed => {
-                    return Err(denial);
-                }
-                unproven => unproven.is_some(),
-            };
-            self.indirection(&mut assignment.indirection, scope, env)?;
-            let facts = self.assigned(assignment, scope, env)?;
-            let whole = assignment.indirection.is_empty();
-            let stored = self.column_type(target, &assignment.name);
-            self.allow_assignment(facts.ty, if whole { stored } else { Ty::Unknown })?;
-            if let Some(key) = reference {
-                self.assigned_reference(assignment, &facts, key, &table)?;
-            }
-            if let (Some(key), Some(value), true) = (own, assignment.val.as_mut(), check) {
-                self.check_written(value, &facts, key, &table)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn assigned(
-        &mut self,
-        assignment: &mut ResTarget,
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        match assignment
-            .val
-            .as_mut()
-            .and_then(|value| value.node.as_mut())
-        {
-            Some(NodeEnum::SetToDefault(_)) => Ok(Facts {
-                ty: Ty::Adaptable,
-                ..Facts::default()
-            }),
-            Some(NodeEnum::MultiAssignRef(multi)) => {
-                // Every column of `(a, b) = …` carries the same source, of which the server reads
-                // the first; all of them are judged, so that all are rewritten alike.
-                match multi.source.as_mut() {
-                    Some(source) if row_with_default(source) => {
-                        self.row_defaults(source, scope, env)
-                    }
-                    Some(source) => {
-                        let (facts, shape) = self.operand(source, scope, env)?;
-                        let at = usize::try_from(multi.colno - 1).unwrap_or(usize::MAX);
-                        let ty = match shape {
-                            Shape::Row(types) => types.get(at).copied().unwrap_or_default(),
-                            Shape::One(_) | Shape::Items(_) | Shape::Array(..) => Ty::Unknown,
-                        };
-                        Ok(Facts { ty, ..facts })
-                    }
-                    None => Err(unsupported("an empty SET")),
-                }
-            }
-            Some(_) => match assignment.val.as_mut() {
-                Some(value) => self.kept(value, scope, env),
-                None => Err(unsupported("an empty SET")),
-            },
-            None => Err(unsupported("an empty SET")),
-        }
-    }
-
-    fn row_defaults(
-        &mut self,
-        source: &mut Node,
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        let Some(NodeEnum::RowExpr(row)) = source.node.as_mut() else {
-            return Ok(Facts::default());
-        };
-        for value in &mut row.args {
-            if !matches!(value.node, Some(NodeEnum::SetToDefault(_))) {
-                self.expression(value, scope, env)?;
-            }
-        }
-        Ok(Facts::default())
-    }
-
-    /// A reference to a parent is checked where it stands alone.
-    fn assigned_reference(
-        &mut self,
-        assignment: &mut ResTarget,
-        facts: &Facts,
-        key: &Key,
-        table: &str,
-    ) -> Result<(), Denial> {
-        let whole = assignment.indirection.is_empty();
-        match assignment.val.as_deref_mut().filter(|_| whole) {
-            Some(value)
-                if !matches!(
-                    value.node,
-                    Some(NodeEnum::MultiAssignRef(_) | NodeEnum::SetToDefault(_))
-                ) =>
-            {
-                self.check_reference(value, facts, key, table)
-            }
-            _ => Err(via::unproven_reference(key, table)),
-        }
-    }
-
-    /// The tenant column may be set only to the session's own value.
-    fn tenant_assignment(
-        &mut self,
-        assignment: &ResTarget,
-        key: &Key,
-        table: &str,
-        scope: &Scope<'_>,
-    ) -> Result<(), Denial> {
-        self.rewritten();
-        if !assignment.indirection.is_empty() {
-            return Err(value::unproven(key, table));
-        }
-        let Some(assigned) = assignment.val.as_deref() else {
-            return Err(value::unproven(key, table));
-        };
-        if let Some(NodeEnum::MultiAssignRef(multi)) = assigned.node.as_ref() {
-            let at = usize::try_from(multi.colno)
-                .ok()
-                .and_then(|n| n.checked_sub(1));
-            let source = multi
-                .source
-                .as_deref()
-                .and_then(|source| source.node.as_ref());
-            return match (source, at) {
-                (Some(NodeEnum::RowExpr(row)), Some(at)) => match row.args.get(at) {
-                    Some(value) => self.tenant_value(value, key, table, scope),
-                    None => Err(value::unproven(key, table)),
-                },
-                _ => Err(value::unproven(key, table)),
-            };
-        }
-        self.tenant_value(assigned, key, table, scope)
-    }
-
-    /// The type of a target's column.
-    pub(super) fn column_type(&self, target: EntryId, name: &str) -> Ty {
-        let mut columns = self.entry(target).into_iter().flat_map(|it| &it.columns);
-        let found = columns.find(|column| column.name == name);
-        found.map_or(Ty::Unknown, |column| column.ty)
-    }
-
-    /// The keys of a scoped target and its name for messages.
-    pub(super) fn keys_of(&self, target: EntryId) -> (Vec<Key>, String) {
-        let Some(entry) = self.entry(target) else {
-            return (Vec::new(), String::new());
-        };
-        match &entry.kind {
-            EntryKind::Scoped { keys, table, .. } => (keys.clone(), table.clone()),
-            _ => (Vec::new(), entry.name.clone()),
-        }
-    }
-}
-
-/// Whether one expression is assigned to the whole column.
-fn is_computed(assignment: &ResTarget) -> bool {
-    let value = assignment.val.as_deref();
-    let parts = matches!(
-        value.and_then(|value| value.node.as_ref()),
-        None | Some(NodeEnum::MultiAssignRef(_) | NodeEnum::SetToDefault(_))
-    );
-    assignment.indirection.is_empty() && !parts
-}
-
-fn row_with_default(source: &Node) -> bool {
-    match source.node.as_ref() {
-        Some(NodeEnum::RowExpr(row)) => row
-            .args
-            .iter()
-            .any(|arg| matches!(arg.node, Some(NodeEnum::SetToDefault(_)))),
-        _ => false,
     }
 }

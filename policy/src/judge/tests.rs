@@ -144,7 +144,7 @@ fn writes_stay_in_the_tenant() {
         ),
         (
             "UPDATE leads SET (note, org_id) = (SELECT 'x', id FROM leads)",
-            "! unproven_tenant_value",
+            "CASE WHEN CASE WHEN pgwarden_source.pgwarden_2 OPERATOR(pg_catalog.=) $1::pg_catalog.uuid",
         ),
         ("UPDATE leads SET org_id = $1", "$2::pg_catalog.uuid"),
         (

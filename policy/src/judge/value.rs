@@ -8,7 +8,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, Node, a_const};
 
 use super::names::{Scope, Ty};
-use super::{Judge, via};
+use super::{EntryKind, Judge, via};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::BindCheck;
@@ -60,6 +60,29 @@ impl Judge<'_> {
             }
             _ => Err(unproven(key, table)),
         }
+    }
+
+    /// Whether a value is no column, or one that is named in full and has its value in every row: no
+    /// outer join makes it NULL.
+    pub(super) fn is_always_there(&self, given: &Node, scope: &Scope<'_>) -> Result<bool, Denial> {
+        let Some(NodeEnum::ColumnRef(reference)) = given.node.as_ref() else {
+            return Ok(!holds_column(given));
+        };
+        let read = self.resolve(reference, scope)?;
+        let always = read.entries.iter().all(|id| {
+            let kind = self.entry(*id).map(|entry| &entry.kind);
+            // What is free has no tenant column, but for `excluded`.
+            matches!(
+                kind,
+                Some(
+                    EntryKind::Scoped {
+                        nullable: false,
+                        ..
+                    } | EntryKind::Free { .. }
+                )
+            )
+        });
+        Ok(reference.fields.len() == 2 && always)
     }
 
     fn literal_matches(&mut self, constant: &AConst, key: &Key) -> bool {
@@ -127,6 +150,15 @@ pub(super) fn compares(ty: Ty, value_type: ValueType) -> bool {
         (Ty::Known(oid), ValueType::Uuid) => oid == 2950,
         (Ty::Known(oid), ValueType::Bigint) => matches!(oid, 20 | 21 | 23),
         (Ty::Known(oid), ValueType::Text) => matches!(oid, 25 | 1043),
+    }
+}
+
+/// Whether casts stand around a column.
+fn holds_column(value: &Node) -> bool {
+    match value.node.as_ref() {
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(holds_column),
+        Some(NodeEnum::ColumnRef(_)) => true,
+        _ => false,
     }
 }
 

@@ -19,8 +19,12 @@ impl<'a> Walk<'a> {
             ((Some(table), None), (Some(there), None)) => {
                 return self.copied_as_it_is((original, table), (rewritten, there));
             }
-            _ => return self.fields(original, rewritten, &[]),
+            _ => {
+                self.options(original, rewritten)?;
+                return self.fields(original, rewritten, &["options"]);
+            }
         };
+        self.options(original, rewritten)?;
         need(
             *original.field("is_from") == Value::Default && original.node("where_clause").is_none(),
             "COPY FROM became a query",
@@ -51,7 +55,27 @@ impl<'a> Walk<'a> {
         self.levels.last_mut().ok_or(Gap("no query"))?.push(source);
         self.filter(None, query.node("where_clause"))?;
         self.all_guarded()?;
-        self.fields(original, rewritten, &["relation", "query", "attlist"])
+        let apart = ["relation", "query", "attlist", "options"];
+        self.fields(original, rewritten, &apart)
+    }
+
+    /// The options are the same. The deparser writes one that is on in one way, however it was written.
+    fn options(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        let (before, after) = (original.list("options"), rewritten.list("options"));
+        need(before.len() == after.len(), "COPY has other options")?;
+        for (before, after) in before.iter().zip(after) {
+            let (Some(option), Some(there)) = (before.as_node(), after.as_node()) else {
+                return Err(Gap("not an option"));
+            };
+            let is_switch = matches!(option.text("defname"), "header" | "freeze");
+            let state = switched_on(option).filter(|_| is_switch);
+            if state.is_some() && state == switched_on(there) {
+                self.fields(option, there, &["arg"])?;
+            } else {
+                self.node(option, there)?;
+            }
+        }
+        Ok(())
     }
 
     /// A table that is not scoped, or rows for a scoped one that are checked as they come.
@@ -62,8 +86,9 @@ impl<'a> Walk<'a> {
     ) -> Step {
         self.pair(table, there);
         let keys = self.relation(table, there)?;
+        self.options(original, rewritten)?;
         if keys.is_empty() {
-            return self.fields(original, rewritten, &["relation"]);
+            return self.fields(original, rewritten, &["relation", "options"]);
         }
         let is_from = *original.field("is_from") == Value::True;
         need(is_from, "a scoped relation is copied out")?;
@@ -112,7 +137,7 @@ impl<'a> Walk<'a> {
             format(original.list("options")).as_ref() == Some(&rows.format),
             "rows are in another format",
         )?;
-        self.fields(original, rewritten, &["relation", "attlist"])
+        self.fields(original, rewritten, &["relation", "attlist", "options"])
     }
 }
 
@@ -173,11 +198,19 @@ fn switched_on(option: &Node) -> Option<bool> {
     match option.node("arg") {
         None => Some(true),
         Some(arg) if arg.kind == "Boolean" => Some(*arg.field("boolval") == Value::True),
-        Some(arg) if arg.kind == "String" => match arg.text("sval") {
-            "true" | "on" => Some(true),
-            "false" | "off" => Some(false),
+        Some(arg) if arg.kind == "Integer" => match arg.int("ival") {
+            0 => Some(false),
+            1 => Some(true),
             _ => None,
         },
+        Some(arg) if arg.kind == "String" => {
+            let word = arg.text("sval").to_ascii_lowercase();
+            match word.as_str() {
+                "true" | "on" => Some(true),
+                "false" | "off" => Some(false),
+                _ => None,
+            }
+        }
         Some(_) => None,
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn guard_join(node: &Node) -> Option<(&Node, &Node)> {
 }
 
 /// `(SELECT) AS pgwarden_<n>`.
-fn is_row_without_columns(node: &Node) -> bool {
+pub(super) fn is_row_without_columns(node: &Node) -> bool {
     let alias = node.node("alias");
     let select = node.node("subquery");
     node.kind == "RangeSubselect"

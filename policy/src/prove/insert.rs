@@ -1,5 +1,6 @@
-//! INSERT, ON CONFLICT and SET: a written key must be the session's own value.
+//! INSERT and ON CONFLICT: a written key must be the session's own value.
 
+use super::assignments::Target;
 use super::{Gap, Step, Walk, forms, gap, need, wrapped};
 use crate::judge::{Decision, Key};
 use crate::tree::{Node, Value};
@@ -301,38 +302,6 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// SET: a key may only be set to the session's own value.
-    pub(super) fn assignments(
-        &mut self,
-        original: &'a [Value],
-        rewritten: &'a [Value],
-        target: Target,
-    ) -> Step {
-        need(original.len() == rewritten.len(), "SET has another length")?;
-        let keys: Vec<&Key> = self.target_keys(target.source);
-        for (before, after) in original.iter().zip(rewritten) {
-            let (Some(before), Some(after)) = (before.as_node(), after.as_node()) else {
-                return gap("not an assignment");
-            };
-            self.pair(before, after);
-            self.fields(before, after, &["val"])?;
-            let key = keys.iter().find(|key| key.column == after.text("name"));
-            match (key, before.node("val"), after.node("val")) {
-                (Some(key), Some(value), Some(value_there)) => {
-                    let was_default = value.kind == "SetToDefault" && key.via.is_none();
-                    if was_default && value_there.kind != "SetToDefault" {
-                        self.fill_one(key, value_there)?;
-                    } else {
-                        let (value, there) = (before.field("val"), after.field("val"));
-                        self.written_value(value, there, key, target.alone)?;
-                    }
-                }
-                (_, before, after) => self.optional(before, after)?,
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn target_keys(&self, source: usize) -> Vec<&'a Key> {
         let source = self.levels.last().and_then(|level| level.get(source));
         source.map_or(Vec::new(), super::Source::all_keys)
@@ -388,15 +357,6 @@ impl<'a> Walk<'a> {
             Some(original) => self.node(original, then),
         }
     }
-}
-
-/// The relation whose columns SET assigns.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    /// Its place among the query's relations.
-    pub(super) source: usize,
-    /// Whether the query has no other, so that a bare column is its own.
-    pub(super) alone: bool,
 }
 
 /// What an INSERT writes: the keys by column, and those that were filled in.

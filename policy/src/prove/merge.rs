@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::insert::{Target, Write};
+use super::assignments::Target;
+use super::insert::Write;
 use super::sources::Place;
 use super::{Gap, Source, Step, Walk, forms, gap, need};
 use crate::tree::{Node, Value};

@@ -8,6 +8,7 @@
 //!
 //! The walk also pairs places of the two texts, for error positions and for the plan's holes.
 
+mod assignments;
 mod copy;
 mod ddl;
 mod filter;
@@ -30,7 +31,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-use self::insert::Target;
+use self::assignments::Target;
 use crate::catalog::Catalog;
 use crate::deny::{Denial, DenyReason};
 use crate::judge::{Decision, Findings, Held, Places, Views};

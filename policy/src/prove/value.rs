@@ -3,7 +3,7 @@
 use super::{Walk, forms};
 use crate::judge::Key;
 use crate::tenant::ScopeValue;
-use crate::tree::{Node, Value};
+use crate::tree::Node;
 
 impl Walk<'_> {
     /// Whether a written value can only be the session's: the hidden parameter, a parameter that is
@@ -20,15 +20,6 @@ impl Walk<'_> {
             "ParamRef" => {
                 let check = (value.int("number"), key.slot);
                 self.index.checks.contains(&check)
-            }
-            // `(a, key) = (…, value)` of a row written out.
-            "MultiAssignRef" => {
-                let row = value.node("source").filter(|row| row.kind == "RowExpr");
-                let at = usize::try_from(value.int("colno"));
-                let at = at.ok().and_then(|number| number.checked_sub(1));
-                let part = row.zip(at).and_then(|(row, at)| row.list("args").get(at));
-                let part = part.and_then(Value::as_node);
-                part.is_some_and(|part| self.is_own_value(part, key, false))
             }
             "AConst" => self.is_own_literal(value, key),
             "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {

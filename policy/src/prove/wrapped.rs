@@ -1,11 +1,12 @@
 //! The forms in which a query's rows are written: wrapped, filled and checked.
 
 use super::Claims;
-use super::forms::{case, is_boolean, names, raises, session_value};
+use super::forms::{case, is_boolean, is_row_without_columns, names, raises, session_value};
 use crate::tenant::ValueType;
 use crate::tree::{Node, Value};
 
 const AEXPR_OP: i64 = 1;
+const JOIN_LEFT: i64 = 2;
 /// The alias of a wrapped query.
 const SOURCE: &str = "pgwarden_source";
 
@@ -74,7 +75,7 @@ impl<'a> Written<'a> {
 
 /// Reads `SELECT *, <fills> FROM (<query>) AS pgwarden_source`.
 pub(super) fn wrapped(node: &Node) -> Option<(&Node, Vec<&Value>)> {
-    let (query, names) = source(node)?;
+    let (query, names) = source(only_item(node)?)?;
     let (star, fills) = node.list("target_list").split_first()?;
     let star = star.as_node()?.node("val")?;
     let [only] = star.list("fields") else {
@@ -90,7 +91,31 @@ pub(super) fn wrapped_columns<'a>(
     node: &'a Node,
     claims: Claims<'_>,
 ) -> Option<(&'a Node, Vec<Written<'a>>)> {
-    let (query, columns) = source(node)?;
+    let (query, columns) = source(only_item(node)?)?;
+    columns_of(node, query, &columns, claims)
+}
+
+/// Reads the same `FROM (SELECT) AS pgwarden_row LEFT JOIN (<query>) AS pgwarden_source (…) ON true`.
+pub(super) fn one_row<'a>(
+    node: &'a Node,
+    claims: Claims<'_>,
+) -> Option<(&'a Node, Vec<Written<'a>>)> {
+    let join = only_item(node)?;
+    let whole = join.kind == "JoinExpr"
+        && join.has_only(&["jointype", "larg", "rarg", "quals"])
+        && join.int("jointype") == JOIN_LEFT
+        && is_row_without_columns(join.node("larg")?)
+        && is_boolean(join.node("quals")?, true);
+    let (query, columns) = source(join.node("rarg").filter(|_| whole)?)?;
+    columns_of(node, query, &columns, claims)
+}
+
+fn columns_of<'a>(
+    node: &'a Node,
+    query: &'a Node,
+    columns: &[&str],
+    claims: Claims<'_>,
+) -> Option<(&'a Node, Vec<Written<'a>>)> {
     let numbered = columns
         .iter()
         .enumerate()
@@ -116,17 +141,18 @@ pub(super) fn wrapped_columns<'a>(
     Some((query, written?))
 }
 
-/// The wrapped query, and its column aliases.
-fn source(node: &Node) -> Option<(&Node, Vec<&str>)> {
-    if !node.has_only(&["target_list", "from_clause", "limit_option", "op"]) {
-        return None;
+/// The only item of a query that has nothing else but a select list.
+fn only_item(node: &Node) -> Option<&Node> {
+    let plain = node.has_only(&["target_list", "from_clause", "limit_option", "op"]);
+    match node.list("from_clause") {
+        [item] if plain => item.as_node(),
+        _ => None,
     }
-    let [source] = node.list("from_clause") else {
-        return None;
-    };
-    let source = source
-        .as_node()
-        .filter(|source| source.kind == "RangeSubselect")?;
+}
+
+/// The wrapped query, and its column aliases.
+fn source(item: &Node) -> Option<(&Node, Vec<&str>)> {
+    let source = Some(item).filter(|item| item.kind == "RangeSubselect")?;
     let alias = source.node("alias")?;
     let ours = source.has_only(&["subquery", "alias"])
         && alias.has_only(&["aliasname", "colnames"])

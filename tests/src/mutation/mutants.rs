@@ -303,6 +303,11 @@ pub const MUTANTS: &[Mutant] = &[
         "CASE WHEN CASE WHEN @X OPERATOR ( pg_catalog . = ) @v THEN true ELSE @Y END THEN @v END",
         "CASE WHEN @X OPERATOR ( pg_catalog . = ) @v THEN @v END",
     ),
+    wrong(
+        "row of nothing not looked at",
+        "pgwarden_row LEFT JOIN",
+        "pgwarden_row JOIN",
+    ),
     // Parents.
     wrong(
         "parent found by another column",
