@@ -119,6 +119,7 @@ fn policy() -> Policy {
             missing_value: MissingValue::Fill,
             ddl: Ddl::Deny,
             explain: false,
+            lock: false,
             error_detail: ErrorDetail::Redact,
             require_rls: RequireRls::Off,
             second_reader: SecondReader::WhenReadable,

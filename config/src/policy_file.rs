@@ -44,7 +44,7 @@ const MISSING_VALUES: &[(&str, MissingValue)] = &[
     ("reject", MissingValue::Reject),
 ];
 const DDL: &[(&str, Ddl)] = &[("deny", Ddl::Deny), ("unscoped", Ddl::Unscoped)];
-const EXPLAIN: &[(&str, bool)] = &[("deny", false), ("allow", true)];
+const ALLOWED: &[(&str, bool)] = &[("deny", false), ("allow", true)];
 const ERROR_DETAILS: &[(&str, ErrorDetail)] = &[
     ("redact", ErrorDetail::Redact),
     ("forward", ErrorDetail::Forward),
@@ -186,6 +186,7 @@ impl Reader {
             missing_value: MissingValue::Fill,
             ddl: Ddl::Deny,
             explain: false,
+            lock: false,
             error_detail: ErrorDetail::Redact,
             require_rls: RequireRls::Off,
             second_reader: SecondReader::WhenReadable,
@@ -212,7 +213,8 @@ impl Reader {
             it.missing_value,
         );
         it.ddl = section.or(report, "ddl", choice(DDL), it.ddl);
-        it.explain = section.or(report, "explain", choice(EXPLAIN), it.explain);
+        it.explain = section.or(report, "explain", choice(ALLOWED), it.explain);
+        it.lock = section.or(report, "lock", choice(ALLOWED), it.lock);
         it.error_detail = section.or(
             report,
             "error_detail",

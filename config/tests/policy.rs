@@ -274,6 +274,14 @@ fn ddl_is_a_matter_of_the_policy_or_a_role() {
 }
 
 #[test]
+fn locks_are_a_matter_of_the_policy_or_a_role() {
+    let given = policy("[defaults]\nlock = 'allow'\n[[role]]\nname = 'app'\nlock = 'deny'\n");
+    assert!(given.defaults.lock);
+    assert_eq!(given.role("app").unwrap().lock, Some(false));
+    assert!(!policy("").defaults.lock);
+}
+
+#[test]
 fn the_policy_or_single_tables_are_observed() {
     assert_eq!(policy("mode = 'observe'").mode, Mode::Observe);
     let loaded = policy("[[table]]\nname = 'a.b'\nmode = 'observe'\n");

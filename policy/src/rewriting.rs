@@ -33,6 +33,8 @@ pub(crate) struct Lookups<'a> {
     pub(crate) facts: &'a crate::SessionFacts,
     /// What the policy says of DDL.
     pub(crate) ddl: Ddl,
+    /// What it says of LOCK.
+    pub(crate) lock: bool,
 }
 
 impl<'a> Lookups<'a> {
@@ -51,6 +53,7 @@ impl<'a> Lookups<'a> {
             temporaries: &self.facts.temporaries,
             enforce: self.facts.enforce,
             ddl: self.facts.ddl.unwrap_or(self.ddl) == Ddl::Unscoped,
+            lock: self.facts.lock.unwrap_or(self.lock),
         }
     }
 }

@@ -120,6 +120,8 @@ pub struct Defaults {
     pub ddl: Ddl,
     /// Whether EXPLAIN is allowed.
     pub explain: bool,
+    /// Whether LOCK TABLE is allowed in modes that hold up other tenants.
+    pub lock: bool,
     /// Constraint errors.
     pub error_detail: ErrorDetail,
     /// Forced RLS beside the proxy.
@@ -248,6 +250,8 @@ pub struct RoleRule {
     pub set_role: Option<String>,
     /// Overrides the default.
     pub ddl: Option<Ddl>,
+    /// Overrides the default.
+    pub lock: Option<bool>,
 }
 
 /// What a `[[test]]` expects.

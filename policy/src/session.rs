@@ -24,6 +24,8 @@ pub struct SessionFacts {
     pub enforce: bool,
     /// What the session's role may do of DDL, where that is not what the policy says for all.
     pub ddl: Option<Ddl>,
+    /// Whether the session's role may lock tables, where that is not what the policy says for all.
+    pub lock: Option<bool>,
     /// Whether other sessions use its server connection between its transactions.
     pub shared: bool,
 }
@@ -35,6 +37,7 @@ impl Default for SessionFacts {
             temporaries: Temporaries::default(),
             enforce: true,
             ddl: None,
+            lock: None,
             shared: false,
         }
     }

@@ -30,6 +30,7 @@ pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
         Some(Ddl::Deny) => 1,
         Some(Ddl::Unscoped) => 2,
     });
+    key.push(request.facts.lock.map_or(2, u8::from));
     write_count(key, request.values.iter().count());
     key.extend(request.values.iter().map(|value| u8::from(value.is_some())));
     write_count(key, request.facts.search_path.len());

@@ -158,6 +158,7 @@ pub(crate) fn policy() -> Policy {
             missing_value: MissingValue::Fill,
             ddl: Ddl::Deny,
             explain: false,
+            lock: false,
             error_detail: ErrorDetail::Redact,
             require_rls: RequireRls::Off,
             second_reader: SecondReader::WhenReadable,

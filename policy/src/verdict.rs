@@ -179,6 +179,7 @@ impl<'a> Judging<'a> {
             values: request.values,
             facts: request.facts,
             ddl: self.policy.defaults.ddl,
+            lock: self.policy.defaults.lock,
         }
     }
 

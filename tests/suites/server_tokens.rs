@@ -142,6 +142,7 @@ fn policy(value_type: ValueType) -> Policy {
             missing_value: MissingValue::Fill,
             ddl: Ddl::Deny,
             explain: false,
+            lock: false,
             error_detail: ErrorDetail::Redact,
             require_rls: RequireRls::Off,
             second_reader: SecondReader::WhenReadable,
@@ -157,6 +158,7 @@ fn policy(value_type: ValueType) -> Policy {
                 enforce: false,
                 set_role: Some("admin".to_owned()),
                 ddl: None,
+                lock: None,
             },
             RoleRule {
                 name: "service_role".to_owned(),
@@ -164,6 +166,7 @@ fn policy(value_type: ValueType) -> Policy {
                 enforce: true,
                 set_role: None,
                 ddl: None,
+                lock: None,
             },
         ],
         tests: Vec::new(),

@@ -7,7 +7,7 @@ use crate::document::{Entry, Node, Origin};
 use crate::reader::{Complaint, Section};
 use crate::values::{choice, word};
 
-use super::{DDL, Reader, names};
+use super::{ALLOWED, DDL, Reader, names};
 
 const TENANTS: &[(&str, RoleTenant)] = &[
     ("pinned", RoleTenant::Pinned),
@@ -123,6 +123,7 @@ impl Reader {
             let enforce = section.or(report, "enforcement", choice(ENFORCEMENTS), true);
             let set_role = section.optional(report, "set_role", names::role);
             let ddl = section.optional(report, "ddl", choice(DDL));
+            let lock = section.optional(report, "lock", choice(ALLOWED));
             section.finish(report);
             let Some((name, origin)) = name else {
                 continue;
@@ -138,6 +139,7 @@ impl Reader {
                 enforce,
                 set_role,
                 ddl,
+                lock,
             });
         }
         roles

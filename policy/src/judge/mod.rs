@@ -40,6 +40,7 @@ mod insert_select;
 mod join;
 mod json;
 mod labels;
+mod lock;
 mod merge;
 mod modify;
 mod names;

@@ -59,10 +59,7 @@ impl Judge<'_> {
             NodeEnum::FetchStmt(fetch) => self.fetch(fetch),
             NodeEnum::ListenStmt(listen) => self.listen(listen),
             NodeEnum::NotifyStmt(notify) => self.notify(notify),
-            // Row level security says nothing of locks, so PostgreSQL would let it pass; but who
-            // may write a row of a shared table must not be able to stop all tenants.
-            NodeEnum::LockStmt(_) => Err(refused("LOCK")
-                .hint("It would hold up all tenants. Use SELECT … FOR UPDATE on the rows.")),
+            NodeEnum::LockStmt(lock) => self.lock(lock),
             NodeEnum::TruncateStmt(truncate) => self.truncate(truncate),
             NodeEnum::DoStmt(_) => Err(refused("DO").hint(
                 "Its code is not judged. The policy can list a procedure under [functions].",

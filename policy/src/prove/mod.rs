@@ -15,6 +15,7 @@ mod filter;
 mod forms;
 mod insert;
 mod insert_select;
+mod lock;
 mod merge;
 mod relation;
 mod sources;
@@ -65,6 +66,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) enforce: bool,
     /// Whether the session may change what is not scoped.
     pub(crate) ddl: bool,
+    /// Whether the session may lock tables in modes that hold up others.
+    pub(crate) lock: bool,
 }
 
 /// What the walk found beside the proof.
@@ -241,6 +244,7 @@ impl<'a> Walk<'a> {
             "DeleteStmt" => self.delete(original, rewritten),
             "MergeStmt" => self.merge(original, rewritten),
             "CopyStmt" => self.copy(original, rewritten),
+            "LockStmt" => self.lock(original, rewritten),
             "PrepareStmt" => {
                 // Nobody binds its parameters under the session's eyes.
                 need(self.index.checks.is_empty(), "PREPARE relies on a Bind")?;

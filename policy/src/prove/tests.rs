@@ -3,6 +3,7 @@
 mod ddl;
 mod held;
 mod insert_select;
+mod lock;
 mod merge;
 mod temporary;
 mod via;
@@ -234,6 +235,7 @@ fn outcome_with(
         temporaries: &Temporaries::default(),
         enforce: true,
         ddl: false,
+        lock: false,
     };
     walk(&before, &after, claims)
 }

@@ -16,6 +16,8 @@ pub struct Access {
     pub enforce: bool,
     /// What the role may do of DDL, where the policy says so of it.
     pub ddl: Option<Ddl>,
+    /// Whether the role may lock tables, where the policy says so of it.
+    pub lock: Option<bool>,
     /// The server role to SET ROLE to.
     pub set_role: Option<String>,
     /// Whether the tenant comes with a token for each transaction. Then the values are nobody's.
@@ -38,7 +40,10 @@ impl Access {
 
     /// Whether another access differs in nothing but its values.
     pub(crate) fn has_role_of(&self, other: &Self) -> bool {
-        self.enforce == other.enforce && self.ddl == other.ddl && self.set_role == other.set_role
+        self.enforce == other.enforce
+            && self.ddl == other.ddl
+            && self.lock == other.lock
+            && self.set_role == other.set_role
     }
 
     /// The tenant as text, for the audit.
@@ -78,6 +83,7 @@ impl Access {
                 values: ScopeValues::new(vec![None; engine.slots().len()]),
                 enforce,
                 ddl: rule.and_then(|rule| rule.ddl),
+                lock: rule.and_then(|rule| rule.lock),
                 set_role: rule.and_then(|rule| rule.set_role.clone()),
                 per_transaction: true,
             });
@@ -97,6 +103,7 @@ impl Access {
             values: ScopeValues::new(values),
             enforce,
             ddl: rule.and_then(|rule| rule.ddl),
+            lock: rule.and_then(|rule| rule.lock),
             set_role: rule.and_then(|rule| rule.set_role.clone()),
             per_transaction: false,
         })

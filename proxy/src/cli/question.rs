@@ -81,6 +81,7 @@ impl<'a> Asker<'a> {
             temporaries: Temporaries::default(),
             enforce: access.as_ref().is_ok_and(|access| access.enforce),
             ddl: access.as_ref().ok().and_then(|access| access.ddl),
+            lock: access.as_ref().ok().and_then(|access| access.lock),
             shared: false,
         };
         Self {

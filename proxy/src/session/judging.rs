@@ -56,6 +56,7 @@ impl Judging {
             temporaries: Temporaries::default(),
             enforce: access.enforce,
             ddl: access.ddl,
+            lock: access.lock,
             shared: database.pool().mode() == PoolMode::Transaction,
         };
         Ok(Self {
@@ -81,6 +82,7 @@ impl Judging {
             self.access = self.tenancy.access(&engine)?;
             self.facts.enforce = self.access.enforce;
             self.facts.ddl = self.access.ddl;
+            self.facts.lock = self.access.lock;
             self.engine = engine;
             self.basis.engine += 1;
         }

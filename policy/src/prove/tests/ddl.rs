@@ -22,6 +22,7 @@ fn outcome(original: &str, rewritten: &str, ddl: bool) -> Result<Paired, Gap> {
         temporaries: &Temporaries::default(),
         enforce: true,
         ddl,
+        lock: false,
     };
     walk(&before, &tree(rewritten), claims)
 }

@@ -35,6 +35,7 @@ fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
         temporaries: &Temporaries::new(own.into()),
         enforce: true,
         ddl: false,
+        lock: false,
     };
     walk(&before, &after, claims)
 }

@@ -89,6 +89,7 @@ pub(super) fn policy(
             missing_value: MissingValue::Fill,
             ddl: Ddl::Deny,
             explain: false,
+            lock: false,
             error_detail: ErrorDetail::Redact,
             require_rls: RequireRls::Off,
             second_reader: SecondReader::WhenReadable,
