@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use pgwarden_policy::script::{self, PartKind};
-use pgwarden_schema::audit::{Options, Report, Script, Suppression, audit};
+use pgwarden_schema::audit::{Level, Options, Report, Script, Suppression, audit};
 use pgwarden_tests::fixture::{self, superuser};
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
@@ -248,9 +248,19 @@ fn application(name: &str) -> String {
 
 #[test]
 fn clean_applications_of_other_make_have_no_findings() {
-    for name in ["clean_accounts", "clean_teams"] {
+    for name in [
+        "clean_accounts",
+        "clean_teams",
+        "clean_tenants",
+        "clean_commands",
+    ] {
         let report = ask(&application(name), &Options::default());
-        assert_eq!(keys(&report), [""; 0], "{name}");
+        let found = report.findings.iter().filter(|it| it.level != Level::Note);
+        assert_eq!(
+            found.map(|it| &it.key).collect::<Vec<_>>(),
+            [""; 0],
+            "{name}"
+        );
         assert!(report.scoped >= 3, "{name}");
     }
 }
@@ -286,4 +296,84 @@ fn the_legacy_schema_is_found_out() {
     let guessed = keys(&ask(&database, &Options::default()));
     let writable = "policy_wrong_claim:public.campaigns.users";
     assert!(guessed.iter().any(|it| it == writable), "{guessed:#?}");
+}
+
+/// Defects in forms that other people write, and what finds them.
+const DEFECTS: &[(&str, &str)] = &[
+    (
+        "policy_ignores_tenant:public.leads.x",
+        "ALTER TABLE organizations DISABLE ROW LEVEL SECURITY;
+         CREATE POLICY x ON leads USING (org_id IN (SELECT id FROM organizations))",
+    ),
+    (
+        "policy_ignores_tenant:public.leads.x",
+        "CREATE POLICY x ON leads USING (org_id = (SELECT auth_org_id()) OR current_user <> 'nobody')",
+    ),
+    (
+        "policy_wrong_claim:public.leads.x",
+        "CREATE POLICY x ON leads USING (org_id = (SELECT auth_org_id()))
+           WITH CHECK (org_id = (SELECT (current_setting('request.jwt.claims')::jsonb -> 'app_metadata' ->> 'team')::uuid))",
+    ),
+    (
+        "policy_wrong_claim:public.leads.x",
+        "CREATE FUNCTION mine() RETURNS uuid LANGUAGE plpgsql STABLE AS $$ BEGIN
+           RETURN current_setting('request.jwt.claims')::jsonb -> 'user_metadata' ->> 'org_id'; END $$;
+         CREATE POLICY x ON leads USING (org_id = (SELECT mine()))",
+    ),
+    (
+        "security_definer_function:public.all_leads()",
+        "CREATE FUNCTION all_leads() RETURNS SETOF leads LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+           AS $$ BEGIN RETURN QUERY EXECUTE 'SELECT * FROM public.leads'; END $$",
+    ),
+    (
+        "rls_disabled:parts.events_1",
+        "CREATE SCHEMA parts; CREATE TABLE events (org_id uuid NOT NULL, n int) PARTITION BY LIST (n);
+         CREATE TABLE parts.events_1 PARTITION OF events FOR VALUES IN (1); GRANT SELECT ON parts.events_1 TO lint_app",
+    ),
+    (
+        "tenant_column_missing:public.notes",
+        "CREATE TABLE notes (id int PRIMARY KEY, lead_id uuid, body text)",
+    ),
+    (
+        "immutability_trigger_missing:public.leads.org_id",
+        "DROP TRIGGER prevent_org_id_change ON leads;
+         CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+         CREATE TRIGGER other BEFORE UPDATE ON leads FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION other()",
+    ),
+];
+
+#[test]
+fn defects_of_other_make_are_found() {
+    let missed = DEFECTS
+        .iter()
+        .enumerate()
+        .filter_map(|(number, (key, sql))| {
+            let database = format!("defect_{number}");
+            copy(&database);
+            run(&mut superuser(server().address(), &database), sql).unwrap();
+            let found = keys(&ask(&database, &options("")));
+            (!found.iter().any(|it| it == key)).then(|| format!("{key} is not in {found:#?}"))
+        });
+    let missed: Vec<String> = missed.collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn what_was_not_looked_at_is_not_fine() {
+    let mut admin = superuser(server().address(), "postgres");
+    fixture::script(&mut admin, "CREATE DATABASE unknown");
+    let mut client = superuser(server().address(), "unknown");
+    run(
+        &mut client,
+        "CREATE TABLE things (id int PRIMARY KEY, owner_code text)",
+    )
+    .unwrap();
+    let report = ask("unknown", &Options::default());
+    assert_eq!(keys(&report), ["tenant_table_missing:org_id"]);
+    let asked = |column: &str| Options {
+        tenant_column: Some(column.to_owned()),
+        ..Options::default()
+    };
+    let scoped = ask("unknown", &asked("owner_code"));
+    assert_eq!(scoped.scoped, 1);
 }

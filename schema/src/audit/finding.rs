@@ -104,6 +104,7 @@ pub(crate) struct Draft {
     why: String,
     fix: Option<String>,
     place: Option<Place>,
+    level: Option<Level>,
 }
 
 impl Draft {
@@ -114,7 +115,14 @@ impl Draft {
             why: why.into(),
             fix: None,
             place: None,
+            level: None,
         }
+    }
+
+    /// Mattering more or less than the lint's other findings.
+    pub(crate) fn level(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
     }
 
     /// With the SQL that mends it.
@@ -132,7 +140,7 @@ impl Draft {
     pub(crate) fn of(self, code: &'static str, level: Level) -> Finding {
         Finding {
             code,
-            level,
+            level: self.level.unwrap_or(level),
             key: format!("{code}:{}", self.object),
             object: self.object,
             why: self.why,

@@ -145,9 +145,15 @@ pub(super) fn links_without_tenant(facts: &Facts) -> impl Iterator<Item = Link<'
     })
 }
 
-/// Why a table without the tenant's column holds rows of tenants, if it seems to and nobody has
-/// said anything about it.
-fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<String> {
+/// Why a table without the tenant's column seems to hold rows of tenants.
+struct Belonging {
+    why: String,
+    /// Whether only its users say so, who are there above tenants: it may be theirs alone.
+    only_users: bool,
+}
+
+/// The reason, if nobody has said anything about the table.
+fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<Belonging> {
     let policy = &facts.scoping.policy;
     let settled = table.partition
         || facts.is_scoped(table.oid)
@@ -161,20 +167,17 @@ fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<String> {
     if settled {
         return None;
     }
+    let tenants_rows = |it: &Relation| facts.is_scoped(it.oid) && !facts.is_tenants(it.oid);
     let parent = table.foreign_keys().find_map(|key| {
-        let parent = facts.relation(key.target)?;
-        let found = facts.is_scoped(parent.oid) && !facts.is_tenants(parent.oid);
-        found.then(|| {
-            format!(
-                "{} refers to {}",
-                key.columns.join(", "),
-                parent.full_name()
-            )
-        })
+        let parent = facts.relation(key.target).filter(|it| tenants_rows(it))?;
+        Some(format!(
+            "{} refers to {}",
+            key.columns.join(", "),
+            parent.full_name()
+        ))
     });
     let named = || {
-        let belongs = |it: &Relation| facts.is_scoped(it.oid) && !facts.is_tenants(it.oid);
-        let found = super::references::named_references(facts, table, belongs);
+        let found = super::references::named_references(facts, table, tenants_rows);
         let it = found.first()?;
         Some(format!(
             "{} seems to refer to {}",
@@ -182,14 +185,33 @@ fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<String> {
             it.parent.full_name()
         ))
     };
-    let user = || {
-        let column = table.column("user_id")?;
-        Some(format!(
-            "{} says that its rows belong to users",
-            column.name
-        ))
+    if let Some(why) = parent.or_else(named) {
+        let only_users = false;
+        return Some(Belonging { why, only_users });
+    }
+    let column = table.column("user_id")?;
+    Some(Belonging {
+        why: format!("{} says that its rows belong to users", column.name),
+        only_users: facts.tenant_columns().any(|it| is_membership(&it)),
+    })
+}
+
+/// Whether a table says which users belong to which tenants.
+fn is_membership(it: &TenantColumn<'_>) -> bool {
+    let pair = |names: &[Option<String>]| {
+        let others = names
+            .iter()
+            .flatten()
+            .filter(|name| **name != it.column.name);
+        let others: Vec<&String> = others.collect();
+        names.len() == 2 && matches!(others.as_slice(), [only] if only.starts_with("user"))
     };
-    parent.or_else(named).or_else(user)
+    let indexes = it
+        .table
+        .indexes
+        .iter()
+        .filter(|index| index.unique && !index.partial);
+    indexes.map(|index| &index.columns).any(|it| pair(it))
 }
 
 /// Whether row level security already keeps the rows apart by something else.

@@ -38,10 +38,27 @@ pub(crate) fn is_writable(path: &[String]) -> bool {
         .any(|it| matches!(it.as_str(), "user_metadata" | "raw_user_meta_data"))
 }
 
+/// Claims that say what somebody may do, wherever they stand.
+const RIGHTS: &[&str] = &[
+    "role",
+    "roles",
+    "permissions",
+    "scope",
+    "scopes",
+    "admin",
+    "is_admin",
+    "plan",
+    "provider",
+    "providers",
+];
+
 /// Whether a path may hold the tenant.
 pub(crate) fn is_signed_tenant(path: &[String]) -> bool {
     let first = path.first().map(String::as_str);
-    first.is_some_and(|it| !PERSON.contains(&it)) && !is_writable(path)
+    let last = path.last().map(String::as_str);
+    first.is_some_and(|it| !PERSON.contains(&it))
+        && last.is_some_and(|it| !RIGHTS.contains(&it))
+        && !is_writable(path)
 }
 
 /// Whether it is a part of the request that the client writes.

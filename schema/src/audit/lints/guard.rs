@@ -85,22 +85,27 @@ impl<'a> Guard<'a> {
     }
 }
 
-/// Whether a trigger is meant to keep the tenant: its function compares the column or puts the old
-/// value back, or is told the column's name.
+/// Whether a trigger is meant to keep the tenant: its function or its condition compares the column, or
+/// the function puts the old value back, is told the column's name, or refuses whatever it is called for.
 fn guards(facts: &Facts, it: &TenantColumn<'_>, trigger: &Trigger) -> bool {
     let Some(function) = facts.function(trigger.function) else {
         return false;
     };
-    let body = sources::body(&function.source);
-    let tokens: Vec<String> = sources::tokens(body)
-        .iter()
-        .map(|it| it.to_lowercase())
-        .collect();
+    let lower = |text: &str| -> Vec<String> {
+        let tokens = sources::tokens(text).into_iter();
+        tokens.map(str::to_lowercase).collect()
+    };
+    let body = lower(sources::body(&function.source));
+    let condition = lower(&trigger.definition);
     let column = it.column.name.to_lowercase();
-    let old = tokens.windows(3).any(|it| {
-        matches!(it, [row, dot, name] if row == "old" && dot == "." && name.trim_matches('"') == column)
-    });
+    let old = |tokens: &[String]| {
+        tokens.windows(3).any(|it| {
+            matches!(it, [row, dot, name] if row == "old" && dot == "." && name.trim_matches('"') == column)
+        })
+    };
     let told = trigger.arguments.split("\\000").any(|it| it == column);
-    let acts = tokens.iter().any(|it| it == "raise" || it == ":=");
-    (old || told) && acts
+    let has = |word: &str| body.iter().any(|it| it == word);
+    let refuses = has("raise") && !has("if") && trigger.columns == [it.column.name.clone()];
+    let acts = has("raise") || has(":=");
+    (old(&body) || old(&condition) || told || refuses) && acts
 }

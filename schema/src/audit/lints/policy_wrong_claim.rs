@@ -29,8 +29,8 @@ fn check(facts: &Facts) -> Vec<Draft> {
 
 pub(super) fn why(facts: &Facts, table: &Relation, policy: &RowPolicy) -> Option<String> {
     let texts = [policy.using.as_deref(), policy.check.as_deref()];
-    let sources = texts.into_iter().flatten().flat_map(|it| facts.sources(it));
-    wrong(facts, table, &sources.collect::<Vec<_>>())
+    let mut texts = texts.into_iter().flatten();
+    texts.find_map(|it| wrong(facts, table, &facts.sources(it)))
 }
 
 fn wrong(facts: &Facts, table: &Relation, sources: &[Source]) -> Option<String> {
@@ -39,13 +39,17 @@ fn wrong(facts: &Facts, table: &Relation, sources: &[Source]) -> Option<String> 
     let expected =
         |path: &Vec<String>| path == &tenant.0 || keys.iter().any(|key| key.claim.0 == *path);
     let wanted = tenant.0.join(".");
+    // Beside the tenant's own claim another signed one is a further condition.
+    let right = sources
+        .iter()
+        .any(|it| matches!(it, Source::Claim(path) if *path == tenant.0));
     sources.iter().find_map(|source| match source {
         Source::Claim(path) if sources::is_writable(path) => Some(format!(
             "it reads {}, which users write themselves, instead of {wanted}",
             path.join(".")
         )),
         Source::Claim(path) if sources::is_signed_tenant(path) && !expected(path) => {
-            let deviates = facts.setting.is_none();
+            let deviates = facts.setting.is_none() && !right;
             deviates.then(|| format!("it reads the claim {}, not {wanted}", path.join(".")))
         }
         Source::Claim(_) => None,

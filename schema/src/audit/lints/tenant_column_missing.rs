@@ -29,8 +29,12 @@ fn check(facts: &Facts) -> Vec<Draft> {
         missing.then(|| draft(facts, table, "the policy scopes it by this column"))
     });
     let unlisted = facts.tables().filter_map(|table| {
-        let why = super::belongs_to_tenants(facts, table)?;
-        Some(draft(facts, table, &why))
+        let belonging = super::belongs_to_tenants(facts, table)?;
+        let draft = draft(facts, table, &belonging.why);
+        Some(match belonging.only_users {
+            true => draft.level(Level::Note),
+            false => draft,
+        })
     });
     listed.chain(unlisted).collect()
 }
