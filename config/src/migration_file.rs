@@ -7,7 +7,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pgwarden_policy::migration::{Migration, Orphans, ParentLink, TableMigration, UserMapping};
+use pgwarden_policy::migration::{
+    Migration, Orphans, ParentLink, TableMigration, Unknown, UserMapping,
+};
 use pgwarden_policy::rules::QualifiedName;
 
 use crate::PolicySource;
@@ -21,6 +23,12 @@ use crate::values::{choice, count, nodes, word, words};
 const ORPHANS: &[(&str, Orphans)] = &[
     ("default", Orphans::Default),
     ("quarantine", Orphans::Quarantine),
+];
+
+const UNKNOWN: &[(&str, Unknown)] = &[
+    ("stop", Unknown::Stop),
+    ("default", Unknown::Rehome(Orphans::Default)),
+    ("quarantine", Unknown::Rehome(Orphans::Quarantine)),
 ];
 
 /// The only version of the format.
@@ -78,7 +86,10 @@ impl Reader {
         self.users(&mut root, &mut migration);
         let report = &mut self.report;
         migration.orphans = root.or(report, "orphans", choice(ORPHANS), migration.orphans);
+        migration.unknown = root.or(report, "unknown", choice(UNKNOWN), migration.unknown);
         migration.batch_rows = root.or(report, "batch_rows", count, migration.batch_rows);
+        let max = migration.rewrite_rows_max;
+        migration.rewrite_rows_max = root.or(report, "rewrite_rows_max", count, max);
         migration.exclude = self.exclude(&mut root);
         migration.tables = self.tables(&mut root);
         self.quarantine_needs_a_tenant(&root, &migration);
@@ -184,6 +195,7 @@ impl Reader {
         let report = &mut self.report;
         let user = section.optional(report, "user", names::column);
         let orphans = section.optional(report, "orphans", choice(ORPHANS));
+        let unknown = section.optional(report, "unknown", choice(UNKNOWN));
         let hold = section.optional(report, "hold", words);
         section.finish(report);
         Some(TableMigration {
@@ -191,6 +203,7 @@ impl Reader {
             user,
             parent,
             orphans,
+            unknown,
             hold,
         })
     }
@@ -209,9 +222,13 @@ impl Reader {
     }
 
     fn quarantine_needs_a_tenant(&mut self, root: &Section<'_>, migration: &Migration) {
-        let wanted = |it: &TableMigration| it.orphans == Some(Orphans::Quarantine);
-        let wanted =
-            migration.orphans == Orphans::Quarantine || migration.tables.iter().any(wanted);
+        let unknown = Unknown::Rehome(Orphans::Quarantine);
+        let wanted = |it: &TableMigration| {
+            it.orphans == Some(Orphans::Quarantine) || it.unknown == Some(unknown)
+        };
+        let wanted = migration.orphans == Orphans::Quarantine
+            || migration.unknown == unknown
+            || migration.tables.iter().any(wanted);
         if wanted && migration.quarantine.is_none() {
             let complaint = Complaint::new("orphans go to a quarantine that has no tenant");
             let complaint = complaint.help("write quarantine = \"<id>\" in [tenants]");

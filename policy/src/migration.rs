@@ -12,6 +12,15 @@ pub enum Orphans {
     Quarantine,
 }
 
+/// What becomes of rows whose tenant does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// The migration stops at them.
+    Stop,
+    /// They get a tenant as rows without one do, and are listed with the one that they named.
+    Rehome(Orphans),
+}
+
 /// The table that says which tenant a user belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserMapping {
@@ -45,6 +54,8 @@ pub struct TableMigration {
     pub parent: Option<ParentLink>,
     /// Overrides the default.
     pub orphans: Option<Orphans>,
+    /// The same.
+    pub unknown: Option<Unknown>,
     /// Triggers that must not fire during its backfill; without it all that the backfill would fire.
     pub hold: Option<Vec<String>>,
 }
@@ -64,8 +75,12 @@ pub struct Migration {
     pub user_column: String,
     /// Rows without anybody.
     pub orphans: Orphans,
+    /// Rows of a tenant that does not exist.
+    pub unknown: Unknown,
     /// Rows of one batch.
     pub batch_rows: usize,
+    /// No table with more rows is rewritten, which nobody can read or write meanwhile.
+    pub rewrite_rows_max: usize,
     /// Tables that stay as they are.
     pub exclude: Vec<QualifiedName>,
     /// Particular tables.
@@ -74,6 +89,9 @@ pub struct Migration {
 
 /// Rows of one batch, unless the file says otherwise.
 const BATCH_ROWS: usize = 5_000;
+
+/// Some seconds.
+const REWRITE_ROWS_MAX: usize = 1_000_000;
 
 impl Default for Migration {
     fn default() -> Self {
@@ -84,7 +102,9 @@ impl Default for Migration {
             users: None,
             user_column: "user_id".to_owned(),
             orphans: Orphans::Default,
+            unknown: Unknown::Stop,
             batch_rows: BATCH_ROWS,
+            rewrite_rows_max: REWRITE_ROWS_MAX,
             exclude: Vec::new(),
             tables: Vec::new(),
         }

@@ -244,3 +244,124 @@ fn teams_without_a_policy() {
     let left: Vec<_> = findings.iter().filter(|it| it.0 != "note").collect();
     assert!(left.is_empty(), "{left:#?}");
 }
+
+#[test]
+fn rows_of_a_tenant_that_does_not_exist_get_another_if_that_is_wanted() {
+    let gone = "INSERT INTO crm.folders (workspace_slug, name) VALUES ('gone', 'x'); \
+                INSERT INTO crm.files (folder_id) SELECT id FROM crm.folders WHERE name = 'x'; \
+                INSERT INTO crm.heap VALUES (7, 'of nobody', 'gone')";
+    let place = Place::new("workspaces");
+    let mut admin = place.admin();
+    script(&mut admin, gone);
+    place.plan("migration");
+    let said = place.run(&["migrate", "apply"], 1);
+    assert!(
+        said.contains("look at: rows of a tenant that does not exist stop it"),
+        "{said}"
+    );
+
+    let place = Place::new("workspaces");
+    let mut admin = place.admin();
+    script(&mut admin, gone);
+    let before = sums(&mut admin, &["workspace_slug"], "true");
+    let mapping = "version = 1\nbatch_rows = 7\nunknown = \"quarantine\"\n[tenants]\nquarantine = \"initech\"\n\
+                   default = \"globex\"\n[[table]]\nname = \"crm.heap\"\nunknown = \"default\"\n";
+    place.write("mapping.toml", mapping);
+    place.plan("migration");
+    place.run(&["migrate", "apply", "--through", "backfill"], 0);
+    // Late ones, too.
+    script(
+        &mut admin,
+        "INSERT INTO crm.folders (workspace_slug, name) VALUES ('late', 'y')",
+    );
+    script(&mut admin, "DELETE FROM crm.folders WHERE name = 'y'");
+    place.run(&["migrate", "apply"], 0);
+    assert_eq!(before, sums(&mut admin, &["workspace_slug"], "true"));
+    let homes = "SELECT string_agg(workspace_slug, ' ') FROM (SELECT workspace_slug FROM crm.folders WHERE name = 'x'
+        UNION ALL SELECT workspace_slug FROM crm.files WHERE folder_id = (SELECT id FROM crm.folders WHERE name = 'x')
+        UNION ALL SELECT workspace_slug FROM crm.heap WHERE a = 7 AND b = 'of nobody') it";
+    assert_eq!(one(&mut admin, homes), "initech initech globex");
+    let listed = "SELECT string_agg(table_name || ' ' || was, ', ') FROM pgwarden_migrate.quarantine WHERE was IS NOT NULL";
+    assert_eq!(one(&mut admin, listed), "crm.folders gone");
+    for phase in ["enforce", "constrain", "backfill"] {
+        place.run(&["migrate", "rollback", "--phase", phase], 0);
+    }
+    let back = "SELECT workspace_slug FROM crm.folders WHERE name = 'x'";
+    assert_eq!(one(&mut admin, back), "gone");
+}
+
+#[test]
+fn a_large_table_is_not_rewritten_unasked() {
+    let place = Place::new("rails");
+    let mapping = place.read("mapping.toml");
+    place.write("mapping.toml", &format!("{mapping}rewrite_rows_max = 10\n"));
+    let plan = [
+        "migrate",
+        "plan",
+        "--policy",
+        "policy.toml",
+        "--mapping",
+        "mapping.toml",
+    ];
+    let said = place.run(&plan, 2);
+    assert!(
+        said.contains("public.audit_events") && said.contains("rewrite_rows_max"),
+        "{said}"
+    );
+    script(&mut place.admin(), "TRUNCATE audit_events");
+    place.run(&plan, 0);
+}
+
+/// What an application asks, and which of it needs an index.
+const ASKED: &str = "SELECT * FROM p_ci_pipelines WHERE status = $1 ORDER BY created_at DESC LIMIT 20;
+SELECT i.id FROM issues i JOIN projects p ON p.id = i.project_id WHERE i.title = 'x' AND p.path = $1 AND p.name > 'a';
+UPDATE issues SET title = '' WHERE title = 'x' AND organization_id = 7;
+SELECT * FROM issues WHERE id = 1 AND title_html = 'x'; SELECT * FROM issues WHERE project_id = 3 ORDER BY iid;
+SELECT * FROM projects WHERE path = 'x'; SELECT * FROM users WHERE lower(username) = 'x' OR email = 'y';
+DELETE FROM web_hook_logs WHERE created_at < now() - interval '90 days'";
+
+#[test]
+fn lookups_of_the_application_get_indexes_with_the_tenant_in_front() {
+    let place = Place::new("forge");
+    let mut admin = place.admin();
+    script(&mut admin, "CREATE INDEX by_status ON notes (system)");
+    place.write("app.sql", ASKED);
+    let plan = [
+        "migrate",
+        "plan",
+        "--policy",
+        "policy.toml",
+        "--mapping",
+        "mapping.toml",
+        "--sql",
+        "app.sql",
+    ];
+    place.run(&plan, 0);
+    place.run(&["migrate", "apply", "--through", "contract"], 0);
+    let made = "SELECT string_agg(indrelid::regclass || ' ' || substring(pg_get_indexdef(indexrelid) FROM '\\(.*\\)'), E'\\n' ORDER BY indrelid::regclass::text, indexrelid)
+        FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE NOT relispartition AND NOT indisunique AND indisvalid
+          AND indrelid::regclass::text IN ('p_ci_pipelines', 'issues', 'projects', 'web_hook_logs', 'users')
+          AND pg_get_indexdef(indexrelid, 1, true) = 'organization_id'";
+    assert_eq!(
+        one(&mut admin, made).lines().collect::<Vec<_>>(),
+        [
+            "issues (organization_id, title)",
+            "p_ci_pipelines (organization_id, status, created_at)",
+            "projects (organization_id, path, name)",
+            "users (organization_id)",
+            "web_hook_logs (organization_id, created_at)",
+        ]
+    );
+    let again = [&plan[..], &["--plan", "again"]].concat();
+    assert!(place.run(&again, 0).contains("nothing to do"));
+    // An index that is used without the tenant is told; the server counts a little later.
+    let told = (0..100).any(|_| {
+        script(&mut admin, "SET enable_seqscan = off; SELECT count(*) FROM notes WHERE NOT system AND system IS NOT NULL");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        place.run(&again, 0).contains("by_status was used")
+    });
+    assert!(told);
+    for phase in ["contract", "enforce", "constrain"] {
+        place.run(&["migrate", "rollback", "--phase", phase], 0);
+    }
+}

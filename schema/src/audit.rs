@@ -8,7 +8,7 @@
 
 mod counts;
 mod expectations;
-mod expression;
+pub(crate) mod expression;
 pub(crate) mod facts;
 mod finding;
 mod guarantees;

@@ -16,6 +16,7 @@ mod model;
 mod names;
 mod partitions;
 mod phase;
+mod queries;
 mod rollback;
 mod run;
 mod script;
@@ -53,6 +54,8 @@ pub struct PlanOptions {
     pub tenant_column: Option<String>,
     /// Where tenants come from.
     pub migration: Migration,
+    /// SQL of the application, whose lookups get indexes.
+    pub scripts: Vec<audit::Script>,
 }
 
 /// What is to be done.
@@ -84,18 +87,22 @@ pub async fn plan(
     let read = async {
         let facts = audit::read_model(client, &asked, &catalog).await?;
         let rows = model::read_rows(client).await?;
+        let used = model::read_used_indexes(client).await?;
         let version = crate::read_version(client).await?;
-        Ok::<_, Error>((facts, rows, version))
+        Ok::<_, Error>((facts, rows, used, version))
     };
     let read = read.await;
     client.batch_execute("ROLLBACK").await?;
-    let (mut facts, rows, version) = read?;
+    let (mut facts, rows, used, version) = read?;
     // The model takes the tenant from the verified claims, whatever policies do until now.
     facts.setting = None;
+    let lookups = queries::lookups(&options.scripts, &facts);
     let model = model::Model::new(&facts, &options.migration, rows, version);
     Ok(model.map(|model| {
+        let model = model.with_lookups(lookups);
         let mut notes = facts.scoping.notes.clone();
         notes.extend(model.notes());
+        notes.extend(model.used_without_tenant(&used));
         Plan {
             files: file::numbered(&steps::all(&model)),
             notes,

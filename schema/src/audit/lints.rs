@@ -3,7 +3,7 @@
 
 use super::facts::{Facts, TenantColumn};
 use super::finding::{Draft, Lint};
-use super::snapshot::{Constraint, Relation, RowPolicy};
+use super::snapshot::{Constraint, Index, Relation, RowPolicy};
 use crate::ident::ident;
 
 mod foreign_key_without_tenant;
@@ -268,6 +268,34 @@ fn tenant_key_sql(facts: &Facts, it: TenantColumn<'_>, old: Option<&str>) -> Opt
          ON DELETE CASCADE NOT VALID;\nALTER TABLE {table} VALIDATE CONSTRAINT {name};",
         tenants.sql, id.sql
     ))
+}
+
+/// Whether an index finds rows of a tenant by these columns: it leads with the tenant and them, or is
+/// unique in some of them.
+pub(crate) fn serves(index: &Index, tenant: &str, columns: &[String]) -> bool {
+    let names: Vec<&str> = index.columns.iter().flatten().map(String::as_str).collect();
+    let plain = index.valid && !index.partial && names.len() == index.columns.len();
+    let unique = || {
+        let known = |it: &&str| *it == tenant || columns.iter().any(|name| name == it);
+        index.unique && names.iter().all(known)
+    };
+    let leading = || {
+        let wanted = [tenant]
+            .into_iter()
+            .chain(columns.iter().map(String::as_str));
+        names.len() > columns.len() && wanted.zip(&names).all(|(wanted, name)| wanted == *name)
+    };
+    plain && (unique() || leading())
+}
+
+/// Whether a column refers to a tenant's row.
+pub(crate) fn links_to_tenants(facts: &Facts, table: &Relation, column: &str) -> bool {
+    let tenants = |oid| facts.is_scoped(oid) && !facts.is_tenants(oid);
+    let mut keys = table.foreign_keys();
+    keys.any(|it| tenants(it.target) && it.columns.iter().any(|name| name == column))
+        || super::references::named_references(facts, table, |it| tenants(it.oid))
+            .iter()
+            .any(|it| it.column.name == column)
 }
 
 /// Whether an index leads with the tenant's column.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::file::UnreadableStep;
 use super::phase::Phase;
+use super::script::Script;
 
 /// Why a migration stops. Whatever it was, running it again goes on where it stopped.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum MigrateError {
         name: String,
         /// What the server said.
         error: tokio_postgres::Error,
+        /// What the file says that people should look at.
+        look_at: Vec<String>,
     },
     /// A file is not a step.
     Unreadable(UnreadableStep),
@@ -63,9 +66,16 @@ impl fmt::Display for MigrateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => server(f, error),
-            Self::Step { name, error } => {
+            Self::Step {
+                name,
+                error,
+                look_at,
+            } => {
                 write!(f, "{name}: ")?;
-                server(f, error)
+                server(f, error)?;
+                look_at
+                    .iter()
+                    .try_for_each(|it| write!(f, "\nlook at: {it}"))
             }
             Self::Unreadable(it) => write!(f, "{it}"),
             Self::Busy => write!(f, "another migration of this database is running"),
@@ -122,11 +132,12 @@ impl From<tokio_postgres::Error> for MigrateError {
 
 impl MigrateError {
     /// Says at which step it was.
-    pub(super) fn at(self, name: &str) -> Self {
+    pub(super) fn at(self, script: &Script) -> Self {
         match self {
             Self::Server(error) => Self::Step {
-                name: name.to_owned(),
+                name: script.name.clone(),
                 error,
+                look_at: script.look_at.clone(),
             },
             other => other,
         }

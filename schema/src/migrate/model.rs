@@ -12,11 +12,13 @@ use tokio_postgres::Client;
 
 use crate::Error;
 use crate::audit::facts::{Facts, sql_type};
+use crate::audit::lints::links_to_tenants;
 use crate::audit::scoping::type_of;
 use crate::audit::snapshot::Relation;
 use crate::ident::ident;
 
 use super::names::{joined, literal};
+use super::queries::Lookup;
 use super::session_function::SessionTenant;
 use super::sources::Origin;
 use super::targets::{self, Target};
@@ -64,6 +66,8 @@ pub(super) struct Model<'a> {
     pub(super) targets: Vec<Target<'a>>,
     pub(super) batch_rows: usize,
     pub(super) server_version: u32,
+    /// What the application looks rows up by.
+    pub(super) lookups: Vec<Lookup>,
     notes: Vec<String>,
 }
 
@@ -86,8 +90,38 @@ impl<'a> Model<'a> {
             targets,
             batch_rows: migration.batch_rows,
             server_version,
+            lookups: Vec::new(),
             notes,
         })
+    }
+
+    pub(super) fn with_lookups(self, lookups: Vec<Lookup>) -> Self {
+        Self { lookups, ..self }
+    }
+
+    /// Indexes that are used and leave the tenant out: with it in front they may serve better, which
+    /// only those can say who know the queries.
+    pub(super) fn used_without_tenant(&self, used: &HashMap<(Oid, String), i64>) -> Vec<String> {
+        let all = self.targets.iter().flat_map(|target| {
+            let indexes = target.table.indexes.iter();
+            let plain = indexes.filter(|it| it.valid && !it.unique && !it.partial);
+            plain.filter_map(move |index| {
+                let times = used.get(&(target.table.oid, index.name.clone()))?;
+                let names: Vec<&String> = index.columns.iter().flatten().collect();
+                let first = names.first()?;
+                let whole = names.len() == index.columns.len();
+                let apart = names.contains(&&target.column)
+                    || links_to_tenants(self.facts, target.table, first);
+                (whole && !apart).then(|| {
+                    let names = names.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
+                    format!(
+                        "{} was used {times} times: ({}, {names}) may serve tenants better (--sql plans such indexes)",
+                        index.sql, target.column
+                    )
+                })
+            })
+        });
+        all.collect()
     }
 
     /// What the plan leaves to people.
@@ -251,10 +285,23 @@ fn value(
     }
 }
 
-/// How many rows tables have, as the planner estimates.
+/// How often indexes were used, where they were, by table and name.
+pub(super) async fn read_used_indexes(
+    client: &Client,
+) -> Result<HashMap<(Oid, String), i64>, Error> {
+    let text = "SELECT relid, indexrelname::text, idx_scan FROM pg_catalog.pg_stat_user_indexes WHERE idx_scan > 0";
+    let rows = client.query(text, &[]).await?;
+    rows.iter()
+        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)))
+        .collect()
+}
+
+/// How many rows tables have, as the planner estimates; of those that it has never looked at, by their
+/// size.
 pub(super) async fn read_rows(client: &Client) -> Result<HashMap<Oid, i64>, Error> {
-    let text = "SELECT oid, greatest(reltuples, 0)::int8 FROM pg_catalog.pg_class
-                WHERE relkind IN ('r', 'p')";
+    let text = "SELECT oid, CASE WHEN reltuples > 0 OR relkind = 'p' THEN greatest(reltuples, 0)
+                  ELSE pg_catalog.pg_relation_size(oid) / 100 END::int8
+                FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p')";
     let rows = client.query(text, &[]).await?;
     rows.iter()
         .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))

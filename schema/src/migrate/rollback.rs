@@ -53,7 +53,7 @@ pub async fn rollback(
                 })
                 .await
         });
-        undone.await.map_err(|error| error.at(&script.name))?;
+        undone.await.map_err(|error| error.at(script))?;
         watcher(Event::Done);
     }
     Ok(())

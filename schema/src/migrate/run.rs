@@ -114,7 +114,7 @@ pub async fn apply(
         });
         let runner = Runner { client, options };
         let ran = runner.run(script, record, watcher).await;
-        ran.map_err(|error| error.at(&script.name))?;
+        ran.map_err(|error| error.at(script))?;
         watcher(Event::Done);
     }
     Ok(())

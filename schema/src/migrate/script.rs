@@ -13,6 +13,8 @@ pub(super) struct Script {
     pub(super) title: String,
     pub(super) phase: Phase,
     pub(super) run: Run,
+    /// What people should look at.
+    pub(super) look_at: Vec<String>,
     pub(super) up: String,
     pub(super) verify: Vec<String>,
     pub(super) down: String,
@@ -39,6 +41,7 @@ struct Header {
     table: Option<String>,
     batch: Option<usize>,
     hold: Vec<String>,
+    look_at: Vec<String>,
 }
 
 /// Reads all files, in the order of their names.
@@ -114,6 +117,7 @@ fn script(file: &StepFile) -> Result<Script, UnreadableStep> {
             .ok_or_else(|| failed(1, "the phase is missing"))?,
         run: header.run().map_err(|why| failed(1, why))?,
         title: header.title.unwrap_or_default(),
+        look_at: header.look_at,
         up,
         verify: queries.map(str::to_owned).collect(),
         down,
@@ -152,6 +156,7 @@ impl Header {
                 self.batch = Some(rows.ok_or("not a number of rows")?);
             }
             "hold" => self.hold.push(value.to_owned()),
+            "look at" => self.look_at.push(value.to_owned()),
             // What only people read.
             _ => {}
         }

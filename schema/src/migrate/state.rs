@@ -25,7 +25,8 @@ const CREATE: &str = "
     CREATE TABLE IF NOT EXISTS pgwarden_migrate.quarantine (
       table_name text NOT NULL,
       row_key text[] NOT NULL,
-      listed_at timestamptz NOT NULL DEFAULT clock_timestamp())";
+      listed_at timestamptz NOT NULL DEFAULT clock_timestamp());
+    ALTER TABLE pgwarden_migrate.quarantine ADD COLUMN IF NOT EXISTS was text";
 
 /// What is recorded of a step.
 #[derive(Debug, Clone)]

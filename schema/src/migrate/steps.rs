@@ -2,11 +2,13 @@
 
 use super::file::Step;
 use super::model::Model;
+use super::targets::Target;
 
 mod adoption;
 mod backfill;
 mod column;
 mod column_type;
+mod composite;
 mod constraints;
 mod fill_removal;
 mod guard_trigger;
@@ -25,36 +27,26 @@ pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     steps.extend(tenants::step(model));
     steps.extend(session_tenant::step(model));
-    let per_table = [
-        column_type::step,
-        column::step,
-        backfill::step,
-        constraints::step,
-        backfill::late_step,
-        validation::step,
-        adoption::step,
-        not_null::step,
-    ];
-    for step in per_table {
-        steps.extend(model.targets.iter().filter_map(|it| step(model, it)));
-    }
-    let indexes = model.targets.iter();
-    steps.extend(indexes.flat_map(|it| index::steps(model, it)));
+    let each = |of: fn(&Model<'_>, &Target<'_>) -> Option<Step>| {
+        let targets = model.targets.iter();
+        targets.filter_map(move |it| of(model, it))
+    };
+    steps.extend(each(column_type::step));
+    steps.extend(each(column::step));
+    let targets = || model.targets.iter();
+    steps.extend(targets().flat_map(|it| backfill::steps(model, it)));
+    steps.extend(each(constraints::step));
+    steps.extend(targets().flat_map(|it| backfill::late_steps(model, it)));
+    steps.extend(each(validation::step));
+    steps.extend(each(adoption::step));
+    steps.extend(each(not_null::step));
+    steps.extend(targets().flat_map(|it| index::steps(model, it)));
+    steps.extend(targets().flat_map(|it| composite::steps(model, it)));
     steps.extend(parent_key::steps(model));
-    steps.extend(
-        model
-            .targets
-            .iter()
-            .filter_map(|it| guard_trigger::step(model, it)),
-    );
+    steps.extend(each(guard_trigger::step));
     steps.extend(row_security::steps(model));
     steps.extend(views::steps(model));
-    steps.extend(
-        model
-            .targets
-            .iter()
-            .filter_map(|it| fill_removal::step(model, it)),
-    );
+    steps.extend(each(fill_removal::step));
     steps
 }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use pgwarden_policy::catalog::Oid;
 use pgwarden_policy::engine::BindingProblem;
-use pgwarden_policy::migration::{Migration, Orphans, TableMigration};
+use pgwarden_policy::migration::{Migration, Orphans, TableMigration, Unknown};
 use pgwarden_policy::rules::{QualifiedName, Scope};
 
 use crate::audit::facts::Facts;
@@ -21,6 +21,8 @@ use super::model::Tenants;
 use super::partitions::{self, Partition};
 use super::sources::{Origin, Origins};
 
+mod checks;
+
 /// A table that gets a tenant.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
@@ -31,6 +33,8 @@ pub(super) struct Target<'a> {
     pub(super) sql: String,
     pub(super) existing: Option<&'a Column>,
     pub(super) origins: Origins,
+    /// The same for rows whose tenant does not exist, where they get another.
+    pub(super) rehomed: Option<Origins>,
     /// Triggers to hold off, as SQL.
     pub(super) hold: Vec<String>,
     /// Whether the table inherits from another target, and the column with it.
@@ -141,33 +145,6 @@ impl<'a> Finder<'a, '_> {
             }
         }
         Some(table)
-    }
-
-    fn names_must_exist(&mut self) {
-        for name in &self.migration.exclude {
-            self.with_columns(name, &[]);
-        }
-        if let Some(users) = &self.migration.users {
-            self.with_columns(&users.table, &[&users.user, &users.tenant]);
-        }
-        for entry in &self.migration.tables {
-            let own = [
-                entry.user.as_deref(),
-                entry.parent.as_ref().map(|it| it.column.as_str()),
-            ];
-            let own: Vec<&str> = own.into_iter().flatten().collect();
-            let table = self.with_columns(&entry.name, &own);
-            if let Some(parent) = &entry.parent {
-                self.with_columns(&parent.table, &[&parent.key]);
-            }
-            for name in entry.hold.iter().flatten() {
-                if let Some(table) = table
-                    && !table.triggers.iter().any(|it| it.name == *name)
-                {
-                    self.problem(&entry.name, format!("the table has no trigger {name}"));
-                }
-            }
-        }
     }
 
     fn entry(&self, table: &Relation) -> Option<&TableMigration> {
@@ -341,6 +318,7 @@ impl<'a> Finder<'a, '_> {
         let wanted = self.facts.scoping.policy.tenant.value_type;
         let retyped = existing.is_some_and(|it| type_of(it.type_oid) != Some(wanted));
         let origins = self.origins(table, before);
+        let rehomed = existing.and_then(|it| self.rehomed(table, it, &origins));
         if existing.is_none() && origins.ways.is_empty() && origins.nobodys.is_none() {
             let message = "nothing says whose its rows are: give it a parent or a user, name a default tenant, \
                            exclude it, or list it as global in the policy";
@@ -353,15 +331,20 @@ impl<'a> Finder<'a, '_> {
         }
         let leaves = partitions.iter().filter(|it| it.is_leaf());
         let below: i64 = leaves.map(|it| it.rows).sum();
+        let estimate = rows.get(&table.oid).copied().unwrap_or(0).max(below);
+        if retyped {
+            self.rewrite_must_be_short(table, &column, estimate);
+        }
         Some(Target {
             sql: ident(&column),
             column,
             existing,
             origins,
+            rehomed,
             hold: self.held(table),
             inherits: table.parents.iter().any(|it| self.columns.contains_key(it)),
             retyped,
-            rows: rows.get(&table.oid).copied().unwrap_or(0).max(below),
+            rows: estimate,
             partitions,
             table,
         })
@@ -382,34 +365,6 @@ impl<'a> Finder<'a, '_> {
         };
         let triggers = table.triggers.iter().filter(fires);
         triggers.map(|it| it.sql.clone()).collect()
-    }
-
-    /// A name in the policy that lacks its quotes would become a second column.
-    fn case_must_match(&mut self, table: &Relation, column: &str) {
-        let mut columns = table.columns.iter();
-        let other = columns.find(|it| it.name != column && it.name.eq_ignore_ascii_case(column));
-        if let Some(other) = other
-            && table.column(column).is_none()
-        {
-            let message = format!(
-                "the tenant's column {column} is not there, but {} is: write it with its quotes",
-                other.sql
-            );
-            self.problem(table.full_name(), message);
-        }
-    }
-
-    /// A plan is read line by line: a name with a line break could say what nobody reviews.
-    fn names_must_be_plain(&mut self, table: &Relation) {
-        let columns = table.columns.iter().map(|it| &it.name);
-        let constraints = table.constraints.iter().map(|it| &it.name);
-        let triggers = table.triggers.iter().map(|it| &it.name);
-        let own = [&table.schema, &table.name].into_iter();
-        let mut names = own.chain(columns).chain(constraints).chain(triggers);
-        if names.any(|it| it.contains(char::is_control)) {
-            let message = "a name in it holds control characters; rename it, or exclude the table";
-            self.problem(table.full_name().escape_debug(), message);
-        }
     }
 
     fn origins(&mut self, table: &'a Relation, before: &HashSet<Oid>) -> Origins {
@@ -466,15 +421,45 @@ impl<'a> Finder<'a, '_> {
                 false => ways.push(way),
             }
         }
-        let nobodys = match orphans {
-            Orphans::Default => self.tenants.default.clone(),
-            Orphans::Quarantine => self.tenants.quarantine.clone(),
-        };
         Origins {
             ways,
             orphans,
-            nobodys,
+            nobodys: self.nobodys(orphans),
             type_name: self.tenants.key_type.clone(),
         }
+    }
+
+    /// The tenant of rows of nobody.
+    fn nobodys(&self, orphans: Orphans) -> Option<String> {
+        match orphans {
+            Orphans::Default => self.tenants.default.clone(),
+            Orphans::Quarantine => self.tenants.quarantine.clone(),
+        }
+    }
+
+    /// Where rows get a tenant from that name one which does not exist. None can, behind a key.
+    fn rehomed(&mut self, table: &Relation, column: &Column, origins: &Origins) -> Option<Origins> {
+        let entry = self.entry(table).and_then(|it| it.unknown);
+        let Unknown::Rehome(orphans) = entry.unwrap_or(self.migration.unknown) else {
+            return None;
+        };
+        let tenants = self.tenants.table?;
+        let mut keys = table
+            .foreign_keys()
+            .filter(|it| it.validated && it.target == tenants.oid);
+        if keys.any(|it| it.columns == [column.name.clone()]) {
+            return None;
+        }
+        let nobodys = self.nobodys(orphans);
+        if nobodys.is_none() {
+            let message = "rows of a tenant that does not exist go to the default tenant, but there is none: \
+                           name it in [tenants]";
+            self.problem(table.full_name(), message);
+        }
+        Some(Origins {
+            orphans,
+            nobodys,
+            ..origins.clone()
+        })
     }
 }

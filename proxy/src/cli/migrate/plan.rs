@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use pgwarden_config::load_migration;
+use pgwarden_schema::audit::Script;
 use pgwarden_schema::migrate::{PlanOptions, plan};
 
 use super::{Failure, folder, input, output};
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// Where rows get their tenant from: users' tenants, parents, exceptions
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// Files of the application's SQL: what it looks rows up by gets indexes with the tenant in front
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    sql: Vec<PathBuf>,
     /// The folder for the files
     #[arg(long, value_name = "FOLDER", default_value = "migration")]
     plan: PathBuf,
@@ -38,7 +42,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .as_deref()
         .map(load_migration)
         .transpose()?;
+    let scripts = match arguments.sql.as_slice() {
+        [] => Vec::new(),
+        files => input::files_or_stdin(files)?,
+    };
+    let scripts = scripts.into_iter();
     let options = PlanOptions {
+        scripts: scripts.map(|(name, text)| Script { name, text }).collect(),
         policy: policy.map(|loaded| Arc::clone(&loaded.policy)),
         tenant_column: arguments.tenant_column.clone(),
         migration: mapping

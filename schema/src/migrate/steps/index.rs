@@ -27,7 +27,8 @@ pub(super) struct Wanted {
 
 pub(super) fn steps(model: &Model<'_>, target: &Target<'_>) -> Vec<Step> {
     let column = model.facts.tenant_column(target.table);
-    if column.is_some_and(|it| has_tenant_index(&it)) {
+    let composite = !super::composite::wanted(model, target).is_empty();
+    if composite || column.is_some_and(|it| has_tenant_index(&it)) {
         return Vec::new();
     }
     let name = joined(&[&target.table.name, &target.column, "idx"]);

@@ -49,7 +49,12 @@ pub(super) fn step(model: &Model<'_>, target: &Target<'_>) -> Option<Step> {
         rows: target.rows,
         rate: super::READ_RATE,
         reversible: "nothing to undo".to_owned(),
-        look_at: Vec::new(),
+        look_at: match (target.existing, &target.rehomed) {
+            (Some(_), None) => vec![
+                "rows of a tenant that does not exist stop it; unknown in the mapping gives them another".to_owned(),
+            ],
+            _ => Vec::new(),
+        },
         up: lines.join("\n"),
         verify: vec![orphans],
         down: String::new(),
