@@ -363,3 +363,35 @@ fn an_api_that_refuses_is_not_asked_again_and_again() {
     );
     assert!(err.contains("not sent without TLS"), "{err}");
 }
+
+#[test]
+fn the_key_goes_to_an_api_only_whose_certificate_is_known() {
+    let (api, certificate) = Api::start_encrypted(60, KEY);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), certificate).unwrap();
+    let url = api.url();
+    let asked = [
+        "--default",
+        A,
+        "--overwrite",
+        "--apply",
+        "--rate",
+        "1000",
+        "--gotrue",
+    ];
+    let known = [&asked[..], &[&url, "--ca-file", "ca.pem"]].concat();
+    let (report, _) = run(folder.path(), &known, 0);
+    assert_eq!(counts(&report), [60, 59, 0, 0, 0, 0, 0]);
+    // Not the machine's, or not of that name: no request is made.
+    let api = Api::start_encrypted(60, KEY).0;
+    let (own, other) = (api.url(), url.replace("localhost", "127.0.0.1"));
+    for (url, rest) in [
+        (&own, &[][..]),
+        (&own, &["--ca-file", "ca.pem"]),
+        (&other, &["--ca-file", "ca.pem"]),
+    ] {
+        let (_, err) = run(folder.path(), &[&asked[..], &[url], rest].concat(), 3);
+        assert!(err.contains("certificate"), "{err}");
+    }
+    assert_eq!(api.changes(), 0);
+}

@@ -16,6 +16,9 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The most that it gives at once, whatever it is asked for.
 const PAGE_MAX: usize = 40;
@@ -35,12 +38,33 @@ struct State {
 pub(crate) struct Api {
     state: Arc<State>,
     port: u16,
+    scheme: &'static str,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Api {
     /// With so many users: the second is of another organisation, the third of the right one.
     pub(crate) fn start(users: usize, key: &str) -> Self {
+        Self::start_with(users, key, None)
+    }
+
+    /// The same over TLS, and its certificate, which is for localhost.
+    pub(crate) fn start_encrypted(users: usize, key: &str) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let own = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(own))
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        (
+            Self::start_with(users, key, Some(acceptor)),
+            made.cert.pem(),
+        )
+    }
+
+    fn start_with(users: usize, key: &str, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let id = |number: usize| format!("00000000-0000-0000-0000-{number:012}");
         let mut all = BTreeMap::new();
         for number in 1..=users {
@@ -65,16 +89,22 @@ impl Api {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
-        runtime.spawn(serve(listener, Arc::clone(&state)));
+        runtime.spawn(serve(listener, Arc::clone(&state), tls));
         Self {
             state,
             port,
+            scheme,
             _runtime: runtime,
         }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/auth/v1", self.port)
+        let host = if self.scheme == "https" {
+            "localhost"
+        } else {
+            "127.0.0.1"
+        };
+        format!("{}://{host}:{}/auth/v1", self.scheme, self.port)
     }
 
     pub(crate) fn users(&self) -> Vec<Value> {
@@ -100,14 +130,25 @@ impl Api {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn serve(listener: TcpListener, state: Arc<State>, tls: Option<TlsAcceptor>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let state = Arc::clone(&state);
+        let tls = tls.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, Arc::clone(&state)));
-            let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            let _ = served.await;
+            let http = http1::Builder::new();
+            match tls {
+                None => {
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                }
+                // Who does not trust the certificate goes away.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                    }
+                }
+            }
         });
     }
 }
@@ -149,6 +190,8 @@ async fn answer(
     Ok(carry_out(request, &state).await)
 }
 
+const LONG_AGO: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
 enum Fault {
     Before(Response<Full<Bytes>>),
     Silence,
@@ -159,9 +202,16 @@ fn fault(number: usize) -> Option<Fault> {
         it if it % 97 == 50 => Some(Fault::Silence),
         it if it % 17 == 5 => {
             let mut response = response(429, "slow down");
-            response
-                .headers_mut()
-                .insert("retry-after", "0".parse().unwrap());
+            response.headers_mut().insert(
+                "retry-after",
+                if number.is_multiple_of(2) {
+                    "0"
+                } else {
+                    LONG_AGO
+                }
+                .parse()
+                .unwrap(),
+            );
             Some(Fault::Before(response))
         }
         it if it % 23 == 7 => Some(Fault::Before(response(500, "out of order"))),

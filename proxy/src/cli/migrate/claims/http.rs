@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -71,6 +71,14 @@ pub(super) struct Answer {
     /// `X-Total-Count`.
     pub(super) total: Option<i64>,
     retry_after: Option<Duration>,
+}
+
+/// Why an errand could not be run.
+enum Trouble {
+    /// It may be gone the next time.
+    Passing(String),
+    /// It stays: a certificate that is not trusted, a request that can't be made.
+    Lasting(String),
 }
 
 /// Runs errands on one connection, which is opened anew when it breaks.
@@ -156,17 +164,17 @@ impl Site {
         })
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Trouble> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await;
-        let tcp = tcp.map_err(|error| error.to_string())?;
+        let tcp = tcp.map_err(passing)?;
         match &self.tls {
             None => shake_hands(TokioIo::new(tcp)).await,
             Some(config) => {
                 let name = ServerName::try_from(self.host.clone());
-                let name = name.map_err(|error| error.to_string())?;
+                let name = name.map_err(|error| Trouble::Lasting(error.to_string()))?;
                 let connector = TlsConnector::from(Arc::clone(config));
                 let stream = connector.connect(name, tcp).await;
-                shake_hands(TokioIo::new(stream.map_err(|error| error.to_string())?)).await
+                shake_hands(TokioIo::new(stream.map_err(|error| untrusted(&error))?)).await
             }
         }
     }
@@ -206,12 +214,16 @@ impl Runner {
             let tried = tried.unwrap_or_else(|_| {
                 // Its answer, should it come, would be taken for that of the next request.
                 self.sender = None;
-                Err("it took too long".to_owned())
+                Err(Trouble::Passing("it took too long".to_owned()))
             });
-            let rest = match &tried {
-                Ok(answer) if !answer.may_pass() => return tried,
-                Ok(answer) => answer.retry_after.map(|it| it.min(RETRY_AFTER_MAX)),
-                Err(_) => None,
+            let (tried, rest) = match tried {
+                Ok(answer) if !answer.may_pass() => return Ok(answer),
+                Ok(answer) => {
+                    let rest = answer.retry_after.map(|it| it.min(RETRY_AFTER_MAX));
+                    (Ok(answer), rest)
+                }
+                Err(Trouble::Lasting(why)) => return Err(why),
+                Err(Trouble::Passing(why)) => (Err(why), None),
             };
             if attempt == ATTEMPTS {
                 return tried;
@@ -229,37 +241,46 @@ impl Runner {
         tokio::time::sleep(turn - now).await;
     }
 
-    async fn attempt(&mut self, errand: &Errand) -> Result<Answer, String> {
-        let request = self.site.request(errand)?;
+    async fn attempt(&mut self, errand: &Errand) -> Result<Answer, Trouble> {
+        let request = self.site.request(errand).map_err(Trouble::Lasting)?;
         let mut sender = match self.sender.take() {
             Some(sender) if !sender.is_closed() => sender,
             Some(_) | None => self.site.connect().await?,
         };
-        sender.ready().await.map_err(|error| error.to_string())?;
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|error| error.to_string())?;
+        sender.ready().await.map_err(passing)?;
+        let response = sender.send_request(request).await.map_err(passing)?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, BODY_BYTES).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        let body = body.map_err(passing)?.to_bytes();
         self.sender = Some(sender);
         Ok(Answer {
             status: parts.status.as_u16(),
             body,
             total: header(&parts.headers, "x-total-count").and_then(|it| it.parse().ok()),
             retry_after: header(&parts.headers, RETRY_AFTER.as_str())
-                .and_then(|it| it.parse().ok())
-                .map(Duration::from_secs),
+                .and_then(|it| retry_after(it, SystemTime::now())),
         })
     }
 }
 
-async fn shake_hands<T>(io: T) -> Result<SendRequest<Full<Bytes>>, String>
+fn passing(error: impl ToString) -> Trouble {
+    Trouble::Passing(error.to_string())
+}
+
+/// A certificate that is not trusted now won't be in a moment.
+fn untrusted(error: &std::io::Error) -> Trouble {
+    let tls = error.get_ref().and_then(|it| it.downcast_ref());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(_)) => Trouble::Lasting(error.to_string()),
+        _ => passing(error),
+    }
+}
+
+async fn shake_hands<T>(io: T) -> Result<SendRequest<Full<Bytes>>, Trouble>
 where
     T: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
-    let (sender, connection) = http1::handshake(io)
-        .await
-        .map_err(|error| error.to_string())?;
+    let (sender, connection) = http1::handshake(io).await.map_err(passing)?;
     tokio::spawn(async move {
         // It ends with the sender, which sees its errors, too.
         let _ = connection.await;
@@ -287,6 +308,16 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// How long a site wants to be left alone: seconds, or a date.
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    // A date that is over asks for nothing more.
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
 /// Between half and the whole, so that several runs don't come back at once.
 fn jittered(pause: Duration) -> Duration {
     let byte = random::bytes(1).ok().and_then(|it| it.first().copied());
@@ -295,7 +326,22 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::Site;
+    use std::time::{Duration, SystemTime};
+
+    use super::{Site, retry_after};
+
+    #[test]
+    fn a_site_says_when_by_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let seconds = |text| retry_after(text, now).map(|it| it.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
+        assert_eq!(seconds("Sunday, 06-Nov-94 08:50:37 GMT"), Some(60));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:07 GMT"), Some(0));
+        for text in ["", "soon", "-1", "Sun, 06 Nov 1994"] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_key_is_sent_over_tls_or_to_this_machine() {
