@@ -331,9 +331,12 @@ impl Relay {
         loop {
             let from_server = self.work_off_server()?;
             if from_server && let Some(lease) = &mut self.server {
-                self.session.settle(lease.outbox());
+                self.session.settle_if_kept(lease.outbox());
             }
             let from_client = self.work_off_client()?;
+            if let Some(lease) = &mut self.server {
+                self.session.end_ahead(lease.outbox());
+            }
             if !from_server && !from_client {
                 return Ok(());
             }

@@ -15,6 +15,7 @@
 //! - `queue` and `names` are exactly what the server will answer and have, so an error inside a
 //!   pipeline leaves both sides with the same idea of every name.
 
+mod ahead;
 mod bind;
 mod claims;
 mod cursors;

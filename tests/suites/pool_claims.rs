@@ -8,9 +8,14 @@
     clippy::indexing_slicing
 )]
 
-use pgwarden_tests::fixture::{ROLE, Tenant};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgwarden_tests::fixture::{ROLE, Tenant, server, superuser};
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::proxy;
+use pgwarden_tests::wire::{
+    Client, Reply, bind_body, cancel, execute_body, frame, parse_body, tags,
+};
 use serde_json::json;
 
 /// A policy under which the tokens of auditors run as another server role.
@@ -40,5 +45,264 @@ fn h_a_role_does_not_stay_for_the_next_session() {
         assert_eq!(value(&mut plain, role), ROLE);
         assert_eq!(value(&mut auditor, "SELECT 1"), "1");
         assert_eq!(value(&mut plain, role), ROLE);
+    }
+}
+
+const CLAIMED: &str = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
+
+/// What a tenant asks after another has had the only server connection.
+fn alternating() -> (Pooled, Client, Client) {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    // Each knows its path then, and the connection is b's.
+    assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+    assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+    (pooled, a, b)
+}
+
+fn first_value(reply: &Reply) -> String {
+    assert_eq!(reply.code(), "", "{reply:?}");
+    reply.value().expect("a value")
+}
+
+#[test]
+fn h_claims_are_not_those_before_a_failed_statement() {
+    let (_pooled, mut a, mut b) = alternating();
+    for sql in [
+        "SELECT 1/0",
+        "SELECT nobody",
+        "SELEC",
+        "INSERT INTO leads SELECT 1/0",
+        "TABLE pg_authid",
+    ] {
+        for extended in [false, true] {
+            let reply = match extended {
+                true => a.extended(sql, &[]),
+                false => a.query(sql),
+            };
+            assert_ne!(reply.code(), "", "{sql}");
+            assert_eq!(value(&mut a, CLAIMED), Tenant::A.user(), "{sql}");
+            assert_eq!(value(&mut b, CLAIMED), Tenant::B.user(), "{sql}");
+            assert_eq!(
+                first_value(&a.extended(CLAIMED, &[])),
+                Tenant::A.user(),
+                "{sql}"
+            );
+            assert_eq!(
+                first_value(&b.extended(CLAIMED, &[])),
+                Tenant::B.user(),
+                "{sql}"
+            );
+        }
+    }
+}
+
+#[test]
+fn h_what_is_sent_behind_a_failing_statement_waits_for_its_claims() {
+    let (_pooled, mut a, mut b) = alternating();
+    let query = |sql: &str| frame(b'Q', format!("{sql}\0").as_bytes());
+    let extended = |sql: &str| {
+        [
+            frame(b'P', &parse_body("", sql, &[])),
+            frame(b'B', &bind_body("", "", &[], &[], &[])),
+            frame(b'E', &execute_body("", 0)),
+            frame(b'S', b""),
+        ]
+        .concat()
+    };
+    for (first, second) in [(false, false), (false, true), (true, false), (true, true)] {
+        let form = |it, sql| if it { extended(sql) } else { query(sql) };
+        for fails in [
+            "SELECT 1/0",
+            "SELECT 1",
+            "TABLE pg_authid",
+            "BEGIN; ROLLBACK",
+            "COMMIT",
+        ] {
+            assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+            a.send_bytes(
+                &[
+                    form(first, fails),
+                    form(second, CLAIMED),
+                    form(second, CLAIMED),
+                ]
+                .concat(),
+            );
+            let _ = a.reply();
+            assert_eq!(first_value(&a.reply()), Tenant::A.user(), "{fails}");
+            assert_eq!(first_value(&a.reply()), Tenant::A.user(), "{fails}");
+        }
+    }
+}
+
+#[test]
+fn h_a_transaction_ends_what_was_set_in_it() {
+    let (_pooled, mut a, mut b) = alternating();
+    let parts = |sqls: &[&str]| {
+        let mut bytes = Vec::new();
+        for sql in sqls {
+            bytes.extend(frame(b'P', &parse_body("", sql, &[])));
+            bytes.extend(frame(b'B', &bind_body("", "", &[], &[], &[])));
+            bytes.extend(frame(b'E', &execute_body("", 0)));
+        }
+        bytes.extend(frame(b'S', b""));
+        bytes
+    };
+    let rows = |client: &mut Client| {
+        let messages = client.messages();
+        let rows = messages.iter().filter(|it| it.tag == b'D');
+        rows.map(|it| String::from_utf8_lossy(&it.body[6..]).into_owned())
+            .collect::<Vec<_>>()
+    };
+    for (pipeline, shown) in [
+        (vec![CLAIMED, "ROLLBACK", CLAIMED], 2),
+        (vec![CLAIMED, "COMMIT", CLAIMED], 2),
+        (vec![CLAIMED, "BEGIN", CLAIMED, "ROLLBACK", CLAIMED], 3),
+        (vec!["BEGIN", CLAIMED, "ROLLBACK", CLAIMED], 2),
+        (vec![CLAIMED, "SELECT 1/0", CLAIMED], 1),
+    ] {
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        a.send_bytes(&parts(&pipeline));
+        assert_eq!(rows(&mut a), vec![Tenant::A.user(); shown], "{pipeline:?}");
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user(), "{pipeline:?}");
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user(), "{pipeline:?}");
+    }
+    for end in ["COMMIT", "ROLLBACK"] {
+        a.query("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY").ok();
+        assert_eq!(value(&mut a, "SHOW transaction_isolation"), "serializable");
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+        a.query(end).ok();
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        b.query("BEGIN").ok();
+        assert_eq!(b.query("SELECT 1/0").code(), "22012");
+        b.query(end).ok();
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+    }
+}
+
+/// The messages that answer a Query, without what names a process.
+fn answers(client: &mut Client, sql: &str) -> Vec<(u8, Vec<u8>)> {
+    client.send_query(sql);
+    let messages = client.messages();
+    messages.into_iter().map(|it| (it.tag, it.body)).collect()
+}
+
+#[test]
+fn a_query_is_answered_as_the_server_answers_a_query() {
+    let (pooled, mut a, mut b) = alternating();
+    let mut direct = superuser(server().address(), &pooled.arena().plain());
+    for sql in [
+        "SELECT 1",
+        "SELECT 1 AS a, 'b'::text, NULL, now() - now(), ARRAY[1, 2], '\\x01'::bytea -- comment",
+        "/* before */ SELECT 1;",
+        "SELECT",
+        "SELECT 1 WHERE false",
+        "VALUES (1, 'a'), (2, NULL)",
+        "SELECT generate_series(1, 300), repeat('x', 100)",
+        "WITH a AS (SELECT 1 AS n) SELECT n FROM a",
+        "SELECT 1/0",
+        "SELECT 1 + 'a'",
+        "SELECT $1",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; SELECT 1/0",
+        "",
+        ";",
+        "SHOW transaction_isolation",
+        "BEGIN; SELECT 1; COMMIT",
+        "DISCARD ALL",
+        "DEALLOCATE ALL",
+    ] {
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        let wanted = answers(&mut direct, sql);
+        assert_eq!(answers(&mut a, sql), wanted, "{sql}");
+    }
+    for sql in [
+        "INSERT INTO leads (full_name) VALUES ('new')",
+        "UPDATE leads SET full_name = 'other' WHERE full_name = 'new' RETURNING full_name",
+        "DELETE FROM leads WHERE full_name = 'other'",
+    ] {
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        let reply = a.query(sql).ok();
+        assert!(
+            reply.results[0].tag.as_ref().unwrap().ends_with('1'),
+            "{reply:?}"
+        );
+    }
+    pooled.arena().restore();
+}
+
+#[test]
+fn a_query_drops_the_unnamed_statement() {
+    let (_pooled, mut a, mut b) = alternating();
+    a.send(b'P', &parse_body("", "SELECT 1", &[]));
+    a.send(b'S', b"");
+    assert_eq!(tags(&a.messages()), "1Z");
+    assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+    assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+    a.send(b'B', &bind_body("", "", &[], &[], &[]));
+    a.send(b'S', b"");
+    let messages = a.messages();
+    assert_eq!(messages[0].error().code(), "26000");
+}
+
+#[test]
+fn h_a_cancel_may_hit_the_claims_and_ends_no_session() {
+    let (pooled, mut a, mut b) = alternating();
+    let over = AtomicBool::new(false);
+    let (key, address) = (a.key.clone(), pooled.address());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                cancel(address, &key);
+            }
+        });
+        for round in 0..300 {
+            let reply = match round % 3 {
+                0 => a.query(CLAIMED),
+                1 => a.extended(CLAIMED, &[]),
+                _ => {
+                    let begun = a.query("BEGIN");
+                    assert!(["", "57014"].contains(&begun.code()), "{begun:?}");
+                    let reply = a.query(CLAIMED);
+                    let ended = a.query("ROLLBACK");
+                    assert!(["", "57014"].contains(&ended.code()), "{ended:?}");
+                    reply
+                }
+            };
+            match reply.code() {
+                "" => assert_eq!(first_value(&reply), Tenant::A.user()),
+                code => assert_eq!(code, "57014", "{reply:?}"),
+            }
+            while let status = a.query("ROLLBACK").status
+                && status != b'I'
+            {
+                assert_ne!(status, 0, "the session has ended");
+            }
+            assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
+}
+
+#[test]
+fn h_settings_in_common_stay_and_others_do_not() {
+    let pooled = Pooled::new(1);
+    let one = |tenant| pooled.session_of(&proxy::token(tenant), &[("application_name", "one")]);
+    let mut a = one(Tenant::A);
+    let mut b = one(Tenant::B);
+    let mut other = pooled.session(Tenant::B);
+    let named = "SELECT current_setting('application_name') || (current_setting('request.jwt.claims')::json ->> 'sub')";
+    for _ in 0..3 {
+        assert_eq!(value(&mut a, named), format!("one{}", Tenant::A.user()));
+        assert_eq!(value(&mut b, named), format!("one{}", Tenant::B.user()));
+        assert_eq!(value(&mut a, named), format!("one{}", Tenant::A.user()));
+        assert_eq!(value(&mut other, named), Tenant::B.user());
+        b.query("SET application_name = 'two'").ok();
+        assert_eq!(value(&mut a, named), format!("one{}", Tenant::A.user()));
+        assert_eq!(value(&mut b, named), format!("two{}", Tenant::B.user()));
+        b.query("RESET application_name").ok();
     }
 }

@@ -75,6 +75,27 @@ impl Outbox {
         self.put_parse(name, text, types);
     }
 
+    /// A Bind of our own statement of this name to a portal of the same name, with texts.
+    pub fn own_bind<'v>(&mut self, name: &'static str, values: impl Iterator<Item = &'v str>) {
+        self.frame(b'B', |bytes| {
+            put_string(bytes, name);
+            put_string(bytes, name);
+            bytes.put_u16(0);
+            let count = bytes.len();
+            bytes.put_u16(0);
+            let mut counted: u16 = 0;
+            for value in values {
+                bytes.put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+                bytes.put_slice(value.as_bytes());
+                counted = counted.saturating_add(1);
+            }
+            if let Some(field) = bytes.get_mut(count..count + 2) {
+                field.copy_from_slice(&counted.to_be_bytes());
+            }
+            bytes.put_u16(0);
+        });
+    }
+
     /// A CopyData with checked data.
     pub fn copy_data(&mut self, data: &Checked<'_>) {
         self.frame(b'd', |bytes| bytes.put_slice(data.bytes()));

@@ -58,6 +58,8 @@ pub(crate) struct Carried {
     /// Settings, or traces of statements, may be left on it: it must be swept before another setup
     /// is put in force.
     pub(crate) unswept: bool,
+    /// The setup whose settings were put in force on it and are there still, if any were.
+    pub(crate) in_place: Option<Arc<Setup>>,
     /// A role was put in force on it since it was swept: it stays until another is, or a sweep.
     pub(crate) roled: bool,
     /// Its prepared statements.

@@ -45,6 +45,9 @@ impl Session {
             self.refuse(report, Expect::Bind, None, server);
             return Ok(Taken::Yes);
         };
+        if self.must_wait_for_claims(&statement.plan, server) {
+            return Ok(Taken::Later);
+        }
         let checked = self.check_bind(&statement, bind, spans);
         let checked = checked.and_then(|hidden| {
             self.ensure_prepared(&statement, server)?;

@@ -7,6 +7,7 @@
 
 use pgwarden_schema::temporary;
 
+use super::ahead::Ahead;
 use super::judging::Judging;
 use super::queue::{Expect, Pending};
 use super::{Session, Stop};
@@ -27,6 +28,39 @@ const SET_CLAIMS_AND_ROLE: &str = "SELECT pg_catalog.array_to_json(CASE WHEN \
 
 const TEXT: u32 = 25;
 
+/// The same as a prepared statement, which stays on a server connection of transaction mode.
+pub(super) struct Kept {
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
+    pub(super) types: &'static [u32],
+}
+
+/// The one that sets the role, too, or not.
+pub(super) fn kept(with_role: bool) -> Kept {
+    match with_role {
+        true => Kept {
+            name: "pgwarden_claims_and_role",
+            text: SET_CLAIMS_AND_ROLE,
+            types: &[TEXT; 2],
+        },
+        false => Kept {
+            name: "pgwarden_kept_claims",
+            text: SET_CLAIMS,
+            types: &[TEXT],
+        },
+    }
+}
+
+impl Kept {
+    /// Runs it in a portal of its name, which is closed.
+    pub(super) fn run<'v>(&self, values: impl Iterator<Item = &'v str>, server: &mut Outbox) {
+        server.own_bind(self.name, values);
+        let name = self.name.as_bytes();
+        server.forward_parts(Forward::Execute, &[name, &[0; 5]]);
+        server.forward_parts(Forward::Close, &[b"P", name, &[0]]);
+    }
+}
+
 /// What is known of the server connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
@@ -40,6 +74,8 @@ pub(super) struct Known {
     pub(super) on_standby: bool,
     /// The tenant may be another in the next transaction.
     pub(super) floats: bool,
+    /// The claims are part of the client's transaction, and nothing in it has failed.
+    pub(super) ahead: Ahead,
 }
 
 impl Known {
@@ -54,12 +90,14 @@ impl Known {
     /// The catalogue has changed: the facts must be asked for again, although nothing of the
     /// session has changed them.
     pub(super) fn distrust(&mut self) {
+        self.ahead = Ahead::No;
         self.confirms = self.settled;
         self.settled = false;
     }
 
     /// Claims or facts may be others now.
     pub(super) fn lose(&mut self) {
+        self.ahead = Ahead::No;
         self.confirms = false;
         self.settled = false;
     }
@@ -111,9 +149,19 @@ impl Session {
     pub(super) fn take_facts(&mut self, row: &[u8]) -> Result<(), Stop> {
         let path = search_path(row).ok_or_else(Stop::desynchronised)?;
         self.judging.set_search_path(&path);
-        if let Some(sharing) = &mut self.sharing {
+        let Some(sharing) = &mut self.sharing else {
+            return Ok(());
+        };
+        if *sharing.search_path != *path {
+            if self.known.ahead != Ahead::No {
+                // Somebody has made or dropped a schema since it was asked for.
+                self.judging.database().suspect_change();
+            }
             sharing.search_path = path.into();
         }
+        // What a transaction has set may be gone with it.
+        let lasts = !self.known.in_transaction || self.known.ahead != Ahead::No;
+        sharing.path_asked = lasts.then(|| self.judging.generation());
         Ok(())
     }
 

@@ -63,6 +63,9 @@ impl Session {
                     return Ok(Taken::Yes);
                 }
             }
+            if self.must_wait_for_claims(&statement.plan, server) {
+                return Ok(Taken::Later);
+            }
             if let Err(denial) = self.ensure_prepared(statement, server) {
                 self.deny(denial, expect, None, server);
                 return Ok(Taken::Yes);
@@ -92,6 +95,9 @@ impl Session {
             self.refuse(no_portal(name), Expect::Execute, None, server);
             return Ok(Taken::Yes);
         };
+        if self.must_wait_for_claims(&statement.plan, server) {
+            return Ok(Taken::Later);
+        }
         let started = Instant::now();
         let basis = self.judging.basis();
         let plan = self.judging.plan_of(&statement);

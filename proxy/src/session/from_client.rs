@@ -136,7 +136,8 @@ impl Session {
         self.queue.push(Pending {
             unsettles: unsettles(self.known, &plan)
                 || token.is_some()
-                || (self.sharing.is_some() && all),
+                || (self.sharing.is_some() && all)
+                || expect == Expect::Spread,
             plan: Some(plan),
             token,
             change,

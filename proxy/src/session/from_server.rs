@@ -5,6 +5,7 @@ use std::time::Instant;
 use pgwarden_policy::copy::Guard;
 use pgwarden_policy::{Effect, Plan};
 
+use super::ahead::Ahead;
 use super::queue::{Expect, Pending};
 use super::{Copy, Passed, Session, Skip, Stop};
 use crate::wire::{Report, answer};
@@ -27,7 +28,7 @@ impl Session {
             })
         };
         match tag {
-            b't' | b'E' | b'N' | b'Z' | b'C' | b'S' | b'G' => true,
+            b't' | b'E' | b'N' | b'Z' | b'C' | b'S' | b'G' | b'1' | b'2' | b'n' => true,
             _ => own(),
         }
     }
@@ -57,11 +58,14 @@ impl Session {
             return self.own_reply(tag, expect, body);
         }
         match (tag, expect) {
+            (b'D', Expect::Spread) => Ok(Passed::AsIs),
+            (b'T', Expect::Spread) => Ok(Passed::AsIs),
+            (b'1' | b'2' | b'n', Expect::Spread) => Ok(Passed::Done),
             (b'D' | b'd' | b'c', Expect::Query | Expect::Execute) => Ok(Passed::AsIs),
             (b'T' | b'I' | b'H', Expect::Query) => Ok(Passed::AsIs),
             (b'H', Expect::Execute) => Ok(Passed::AsIs),
             (b'G', Expect::Query | Expect::Execute) => self.copy_in(body),
-            (b'C', Expect::Query | Expect::Execute) => self.complete(expect, body),
+            (b'C', Expect::Query | Expect::Spread | Expect::Execute) => self.complete(expect, body),
             (b'1', Expect::Parse)
             | (b'2', Expect::Bind)
             | (b'3', Expect::Close)
@@ -94,7 +98,9 @@ impl Session {
                 self.finish();
                 Ok(Passed::Done)
             }
-            (b'Z', Expect::Query | Expect::Sync | Expect::Deallocate) => self.ready(body),
+            (b'Z', Expect::Query | Expect::Spread | Expect::Sync | Expect::Deallocate) => {
+                self.ready(body)
+            }
             _ => Err(Stop::desynchronised()),
         }
     }
@@ -114,7 +120,7 @@ impl Session {
                 return Ok(Passed::Done);
             }
             (b'C', Expect::OwnTemporaries) => {}
-            (b'3', Expect::OwnClose) => {}
+            (b'3', Expect::OwnClose) | (b'1', Expect::OwnPrepare) => {}
             (b'D', Expect::OwnSettings) => {
                 self.take_settings(body)?;
                 return Ok(Passed::Done);
@@ -228,9 +234,14 @@ impl Session {
     /// ReadyForQuery.
     fn ready(&mut self, body: &[u8]) -> Result<Passed, Stop> {
         self.status = status(body)?;
-        let Some(pending) = self.queue.pop() else {
+        let Some(mut pending) = self.queue.pop() else {
             return Err(Stop::desynchronised());
         };
+        if std::mem::take(&mut self.known.ahead) == Ahead::Followed {
+            // Nothing has failed: the claims are in force, as far as the transaction is not open.
+            pending.unsettles = false;
+            self.known.in_transaction = self.status != b'I';
+        }
         self.finished(&pending);
         if self.status == b'I' {
             self.end_tenant();
@@ -264,7 +275,7 @@ impl Session {
             if let Some(front) = front {
                 self.finished(&front);
             }
-        } else if expect == Some(Expect::Query) {
+        } else if matches!(expect, Some(Expect::Query | Expect::Spread)) {
             // What the client still sends for the COPY is left to be ignored.
             self.copy = Copy::No;
             let front = self.queue.front_mut();

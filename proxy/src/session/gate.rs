@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use pgwarden_policy::{Denial, DenyReason, Effect, Plan, StatementKind};
 
+use super::ahead::Ahead;
 use super::claims::Known;
 use super::judging::Facts;
 use super::names::Statement;
@@ -49,6 +50,11 @@ impl Session {
         self.refresh_setup();
         if self.known.settled && !self.queue.unsettles() {
             self.nudged = false;
+            return Ok(Gate::Open);
+        }
+        if self.can_go_ahead() {
+            self.nudged = false;
+            self.send_ahead(server);
             return Ok(Gate::Open);
         }
         if !self.queue.is_empty() {
@@ -109,6 +115,14 @@ impl Session {
             self.ask_facts(server);
         }
     }
+
+    /// The same for a session that keeps its server connection. The next to have the connection may
+    /// be another.
+    pub(crate) fn settle_if_kept(&mut self, server: &mut Outbox) {
+        if !self.known.settled && !self.can_detach() {
+            self.settle(server);
+        }
+    }
 }
 
 /// What may not run in the session's state.
@@ -131,7 +145,7 @@ pub(super) fn permit(known: Known, plan: &Plan) -> Result<(), Denial> {
     let text = match plan.kind {
         StatementKind::Transaction | StatementKind::Empty => return Ok(()),
         // COMMIT or ROLLBACK in the middle would bring other settings back.
-        StatementKind::Several if known.in_transaction => {
+        StatementKind::Several if known.in_transaction && known.ahead != Ahead::Alone => {
             "several statements at once are not supported after SET search_path in a transaction"
         }
         _ if !known.settled => {

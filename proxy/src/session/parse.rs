@@ -6,6 +6,7 @@ use std::time::Instant;
 use pgwarden_policy::plan::RelationUse;
 use pgwarden_policy::{Denial, DenyReason, Plan, Protocol, StatementKind, Verdict};
 
+use super::ahead::{Ahead, may_follow};
 use super::gate::{Gate, permit};
 use super::names::{Change, Statement};
 use super::prepared::{self};
@@ -82,6 +83,9 @@ impl Session {
             let plan = cleared.plan();
             permit(known, plan)?;
             one_statement(plan)?;
+            if known.ahead == Ahead::Alone && !may_follow(plan) {
+                return Ok(None);
+            }
             let mut expect = Expect::Parse;
             let mut server_name = own_name;
             if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
@@ -101,14 +105,21 @@ impl Session {
                 server.parse(&server_name, &cleared, types);
             }
             let rewritten = (cleared.text() != text).then(|| cleared.text().into());
-            Ok((Arc::clone(plan), rewritten, server_name, expect))
+            Ok(Some((Arc::clone(plan), rewritten, server_name, expect)))
         });
         self.proxy
             .metrics()
             .judge_seconds
             .observe(started.elapsed());
         let (plan, rewritten, server_name, expect) = match judged {
-            Ok(judged) => judged,
+            Ok(Some(judged)) => judged,
+            Ok(None) => {
+                if let Some(dropped) = dropped {
+                    self.names.undo(dropped);
+                }
+                self.end_ahead(server);
+                return Ok(Taken::Later);
+            }
             Err(denial) => {
                 self.deny(denial, Expect::Parse, dropped, server);
                 return Ok(Taken::Yes);
@@ -123,6 +134,7 @@ impl Session {
             basis,
             token: given,
         });
+        self.followed();
         let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
         self.pipeline_open = true;
         let prepares = self.sharing.is_some() && expect == Expect::Parse;

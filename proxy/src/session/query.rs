@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use pgwarden_policy::{Effect, Plan, Protocol, StatementKind};
 
+use super::ahead::{Ahead, may_follow};
 use super::cursors;
 use super::gate::{Gate, permit};
 use super::given::Given;
@@ -28,49 +29,76 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         }
-        let started = Instant::now();
-        // Every Query drops the unnamed statement, also one that fails.
-        let change = self.names.set_statement(b"", None);
         let Ok(text) = std::str::from_utf8(text) else {
+            let change = self.names.set_statement(b"", None);
             self.refuse(not_utf8(), Expect::Query, Some(change), server);
             return Ok(Taken::Yes);
         };
-        let given = match self.given(text) {
-            Ok(given) => given,
-            Err(denial) => {
-                self.deny(denial, Expect::Query, Some(change), server);
-                return Ok(Taken::Yes);
+        match self.given(text) {
+            Ok(given) => {
+                let text = given.as_ref().map_or(text, |given| given.stand_in());
+                Ok(self.judge_query(text, given.clone(), server))
             }
-        };
-        let text = given.as_ref().map_or(text, |given| given.stand_in());
+            Err(denial) => {
+                let change = self.names.set_statement(b"", None);
+                self.deny(denial, Expect::Query, Some(change), server);
+                Ok(Taken::Yes)
+            }
+        }
+    }
+
+    fn judge_query(&mut self, text: &str, given: Option<Arc<Given>>, server: &mut Outbox) -> Taken {
+        let started = Instant::now();
+        // Every Query drops the unnamed statement, also one that fails.
+        let change = self.names.set_statement(b"", None);
         let (known, basis) = (self.known, self.judging.basis());
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
-            permit(known, cleared.plan())?;
-            cursors::check_fetches(&self.names, basis, cleared.plan())?;
-            if !names_a_statement(cleared.plan()) {
+            let plan = cleared.plan();
+            permit(known, plan)?;
+            cursors::check_fetches(&self.names, basis, plan)?;
+            // A parameter is an error in a Query, and none in a Parse.
+            let follows =
+                known.ahead == Ahead::Alone && may_follow(plan) && !cleared.text().contains('$');
+            if follows {
+                Self::spread(&cleared, server);
+            } else if known.ahead == Ahead::No && !names_a_statement(plan) {
                 server.query(&cleared);
             }
-            keep_text(&mut self.last_query, self.transaction, text, cleared.plan());
-            Ok(Arc::clone(cleared.plan()))
+            keep_text(&mut self.last_query, self.transaction, text, plan);
+            Ok((Arc::clone(plan), follows))
         });
         self.proxy
             .metrics()
             .judge_seconds
             .observe(started.elapsed());
         match judged {
-            Ok(plan) if names_a_statement(&plan) => {
-                return Ok(self.query_by_name(text, &plan, change, started, server));
+            Ok((plan, true)) => {
+                self.followed();
+                self.queried(Expect::Spread, plan, given, change, started);
             }
-            Ok(plan) => self.queried(plan, given, change, started),
+            Ok((plan, false)) if known.ahead != Ahead::No => {
+                self.names.undo(change);
+                self.end_ahead(server);
+                // To begin a transaction takes no claims; all else waits for them.
+                if plan.kind == StatementKind::Transaction && self.queue.all(Expect::is_own) {
+                    return self.judge_query(text, given, server);
+                }
+                return Taken::Later;
+            }
+            Ok((plan, false)) if names_a_statement(&plan) => {
+                return self.query_by_name(text, &plan, change, started, server);
+            }
+            Ok((plan, false)) => self.queried(Expect::Query, plan, given, change, started),
             Err(denial) => self.deny(denial, Expect::Query, Some(change), server),
         }
-        Ok(Taken::Yes)
+        Taken::Yes
     }
 
     /// The Query is on its way.
     pub(super) fn queried(
         &mut self,
+        expect: Expect,
         plan: Arc<Plan>,
         given: Option<Arc<Given>>,
         mut change: Change,
@@ -87,7 +115,7 @@ impl Session {
         }
         self.transaction += 1;
         self.pipeline_open = false;
-        self.push_given(Expect::Query, plan, given, Some(change), started);
+        self.push_given(expect, plan, given, Some(change), started);
     }
 }
 

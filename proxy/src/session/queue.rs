@@ -16,6 +16,8 @@ use crate::wire::Report;
 pub(super) enum Expect {
     /// Query: everything up to ReadyForQuery.
     Query,
+    /// A Query that was sent as messages of the extended protocol, up to ReadyForQuery.
+    Spread,
     /// Parse.
     Parse,
     /// Bind.
@@ -47,6 +49,8 @@ pub(super) enum Expect {
     Own,
     /// Our question for temporary relations, up to CommandComplete.
     OwnTemporaries,
+    /// A Parse of our own statement.
+    OwnPrepare,
     /// A Close of our own.
     OwnClose,
     /// A Sync of our own.
@@ -74,9 +78,11 @@ impl Expect {
             | Self::DeallocateExecute
             | Self::Close => true,
             Self::Query
+            | Self::Spread
             | Self::Sync
             | Self::Deallocate
             | Self::Own
+            | Self::OwnPrepare
             | Self::OwnTemporaries
             | Self::OwnClose
             | Self::OwnSync
@@ -91,6 +97,7 @@ impl Expect {
         matches!(
             self,
             Self::Own
+                | Self::OwnPrepare
                 | Self::OwnTemporaries
                 | Self::OwnClose
                 | Self::OwnSync
@@ -169,6 +176,11 @@ impl Queue {
     /// Whether a message is outstanding that may change what verdicts depend on.
     pub(super) fn unsettles(&self) -> bool {
         self.unsettling > 0
+    }
+
+    /// What all outstanding messages are, in order.
+    pub(super) fn expects(&self) -> impl Iterator<Item = Expect> {
+        self.pending.iter().map(|pending| pending.expect)
     }
 
     /// Whether all outstanding messages are of a kind.

@@ -86,6 +86,7 @@ impl Session {
             }
             return;
         }
+        self.end_ahead(server);
         send_refused(expect, server);
         if expect.is_extended() {
             self.pipeline_open = true;
@@ -145,6 +146,8 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         Expect::Execute => server.forward(Forward::Execute, &[&nobody[..], &[0; 4]].concat()),
         // A Close is never refused, and the others are simple queries.
         Expect::Query
+        | Expect::Spread
+        | Expect::OwnPrepare
         | Expect::Close
         | Expect::Evict
         | Expect::Sync

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use pgwarden_policy::rules::ErrorDetail;
 use pgwarden_policy::{Denial, DenyReason, Protocol, Verdict};
 
+use super::ahead::Ahead;
 use super::names::Names;
 use super::queue::Expect;
 use super::refusing::{IN_FAILED_TRANSACTION, RefusedAs};
@@ -44,6 +45,10 @@ impl Session {
         }
         // It is not in force.
         front.token = None;
+        if self.known.ahead == Ahead::Followed {
+            // The claims are taken back with the transaction.
+            self.known.lose();
+        }
         let sqlstate = report::field(body, b'C').unwrap_or_default();
         if front.started.is_some() {
             front.sqlstate = Some(sqlstate.into());
@@ -141,7 +146,8 @@ impl Session {
         }
         // Only the text of the last Query is kept.
         let (number, text) = &self.last_query;
-        if front.expect != Expect::Query || *number != front.transaction {
+        let is_query = matches!(front.expect, Expect::Query | Expect::Spread);
+        if !is_query || *number != front.transaction {
             return None;
         }
         judging.map_position(text, Protocol::Simple, &[], position)

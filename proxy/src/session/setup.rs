@@ -6,6 +6,7 @@
 //! the batch was answered.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::queue::{Expect, Pending};
 use super::sharing::Told;
@@ -52,6 +53,7 @@ impl Session {
             if !restores && std::mem::take(&mut sharing.unswept) {
                 server.own_query(SWEEP);
                 sharing.roled = false;
+                sharing.in_place = None;
                 self.transaction += 1;
                 self.queue.push(Pending {
                     transaction: self.transaction,
@@ -63,7 +65,7 @@ impl Session {
                 let settings: HashMap<_, _> = sharing.setup.settings.iter().cloned().collect();
                 let settings = serde_json::to_string(&settings).unwrap_or_default();
                 claims::own_statement(server, REPLAY, &[&settings]);
-                sharing.unswept = true;
+                sharing.in_place = Some(Arc::clone(&sharing.setup));
                 sharing.muted |= !restores;
                 self.owe(Expect::OwnReplay);
             }
@@ -91,6 +93,7 @@ impl Session {
         let cancelled = report::field(body, b'C') == Some(b"57014");
         let swept = self.queue.front().map(|front| front.expect) != Some(Expect::OwnQuery);
         let swaps = self.can_swap();
+        let only_claims = self.only_claims_are_owed();
         match &mut self.sharing {
             Some(sharing) if cancelled && swept && sharing.asks && sharing.cancelled < RETRIES => {
                 sharing.cancelled += 1;
@@ -104,6 +107,7 @@ impl Session {
                 Ok(Passed::Done)
             }
             Some(_) if cancelled && swaps => Err(Stop::Lost),
+            Some(_) if cancelled && only_claims => self.fail_ahead(body),
             _ => Err(self.claims_failed(body)),
         }
     }

@@ -26,6 +26,10 @@ pub(super) struct Sharing {
     pub(super) setup: Arc<Setup>,
     /// The effective `search_path` under the setup.
     pub(super) search_path: Arc<[String]>,
+    /// The state of the catalogue that it was asked for in, if it was.
+    pub(super) path_asked: Option<u64>,
+    /// The setup whose settings are in force on the connection, if any were put there.
+    pub(super) in_place: Option<Arc<Setup>>,
     /// Whether there is a server connection.
     pub(super) attached: bool,
     /// The setup was put in force on the connection, as far as statements since have left it there.
@@ -81,6 +85,8 @@ impl Sharing {
             restores: false,
             setup,
             search_path: Arc::default(),
+            path_asked: None,
+            in_place: None,
             attached: false,
             placed: false,
             unswept: false,
@@ -176,6 +182,8 @@ impl Sharing {
         if self.setup.settings != settings {
             let role = self.setup.role.as_deref();
             self.setup = Setup::new(&self.setup.claims, role, settings);
+            // Sessions that change settings leave the connection to be swept.
+            self.in_place = None;
         }
         self.touched.clear();
         self.asks = false;
@@ -212,17 +220,21 @@ impl Session {
         sharing.roled = carried.roled;
         // Who has no role of its own must not run under another's.
         let foreign_role = carried.roled && sharing.setup.role.is_none();
-        sharing.unswept = carried.unswept || foreign_role;
+        sharing.in_place = carried.in_place.take();
+        let same = |it: &Arc<Setup>| it.settings == sharing.setup.settings;
+        let same = sharing.in_place.as_ref().map(same);
+        sharing.unswept = carried.unswept || foreign_role || same == Some(false);
         sharing.restores = false;
         sharing.prepared = std::mem::take(&mut carried.prepared);
         self.known.lose();
         // What it carries was asked for before the catalogue has changed, or it was not.
         self.known.settled = carried.carries(&sharing.setup)
             && carried.generation == self.judging.database().generation();
-        sharing.placed = self.known.settled;
+        sharing.placed = self.known.settled || (same == Some(true) && !sharing.unswept);
         self.known.in_transaction = false;
         if self.known.settled {
             sharing.search_path = Arc::clone(&carried.search_path);
+            sharing.path_asked = Some(carried.generation);
             self.judging.set_search_path(&carried.search_path);
         }
     }
@@ -252,6 +264,7 @@ impl Session {
         carried.generation = self.judging.generation();
         carried.unswept = sharing.unswept;
         carried.roled = sharing.roled;
+        carried.in_place = sharing.in_place.take();
         carried.prepared = std::mem::take(&mut sharing.prepared);
         self.known.lose();
     }
