@@ -139,9 +139,8 @@ impl Generator {
         if generator.random.chance(1) {
             generator.hostile = true;
             sql = generator.stolen();
-        }
-        // Estimates tell of foreign rows: it must be refused.
-        if generator.random.chance(1) {
+        } else if generator.random.chance(1) {
+            // Estimates tell of foreign rows: it must be refused.
             generator.hostile = true;
             sql = format!("EXPLAIN {sql}");
         }

@@ -154,8 +154,8 @@ fn clients_follow_the_primary_when_it_moves() {
     });
     // There is no standby any more.
     until("the end", || !serves(&reading, second));
-    let mut refused = || reader.query("SELECT 1").code() == "08006";
-    until("the end of its connections", || refused());
+    let refused = || reader.query("SELECT 1").code() == "08006";
+    until("the end of its connections", refused);
 
     // The first comes back and knows nothing of its successor: nobody writes to it.
     world.server().start_again();

@@ -121,9 +121,9 @@ impl Generator {
             set.push(format!("{column} = {value}"));
         }
         if let Some(tenant) = table.tenant
-            && self.random.chance(12)
+            && self.random.chance(8)
         {
-            let value = match self.random.below(8) {
+            let value = match self.random.below(12) {
                 0 => "DEFAULT".to_owned(),
                 1 => format!("{alias}.{tenant}"),
                 _ => self.tenant_value(tenant),
