@@ -365,3 +365,33 @@ fn lookups_of_the_application_get_indexes_with_the_tenant_in_front() {
         place.run(&["migrate", "rollback", "--phase", phase], 0);
     }
 }
+
+#[test]
+fn users_of_one_tenant_each_say_whose_a_row_is() {
+    let place = Place::new("workspaces");
+    let mut admin = place.admin();
+    script(
+        &mut admin,
+        "CREATE TABLE crm.members (workspace_slug varchar(40) NOT NULL REFERENCES \"Core\".\"Workspaces\", user_no int NOT NULL, PRIMARY KEY (workspace_slug, user_no));
+         INSERT INTO crm.members VALUES ('acme', 1), ('globex', 2), ('globex', 3);
+         CREATE TABLE crm.tokens (id int PRIMARY KEY, user_id int NOT NULL); INSERT INTO crm.tokens VALUES (1, 1), (2, 3)",
+    );
+    let said = place.plan("migration");
+    assert!(said.contains("is taken from crm.members"), "{said}");
+    place.run(&["migrate", "apply"], 0);
+    let homes = "SELECT string_agg(workspace_slug, ' ' ORDER BY id) FROM crm.tokens";
+    assert_eq!(one(&mut admin, homes), "acme globex");
+    // One of several tenants: users are above them, and nobody says whose the table is.
+    let place = Place::new("workspaces");
+    script(
+        &mut place.admin(),
+        "CREATE TABLE crm.members (workspace_slug varchar(40) NOT NULL REFERENCES \"Core\".\"Workspaces\", user_no int NOT NULL, PRIMARY KEY (workspace_slug, user_no));
+         INSERT INTO crm.members VALUES ('acme', 1), ('globex', 1);
+         CREATE TABLE crm.tokens (id int PRIMARY KEY, user_id int NOT NULL)",
+    );
+    let said = place.run(&["migrate", "plan", "--policy", "policy.toml"], 2);
+    assert!(
+        said.contains("crm.tokens: nothing says whose its rows are"),
+        "{said}"
+    );
+}

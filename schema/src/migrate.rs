@@ -12,6 +12,7 @@ mod batches;
 mod error;
 mod file;
 mod index;
+mod members;
 mod model;
 mod names;
 mod partitions;
@@ -88,19 +89,24 @@ pub async fn plan(
         let facts = audit::read_model(client, &asked, &catalog).await?;
         let rows = model::read_rows(client).await?;
         let used = model::read_used_indexes(client).await?;
+        let members = members::find(client, &facts, &options.migration).await?;
         let version = crate::read_version(client).await?;
-        Ok::<_, Error>((facts, rows, used, version))
+        Ok::<_, Error>((facts, rows, used, members, version))
     };
     let read = read.await;
     client.batch_execute("ROLLBACK").await?;
-    let (mut facts, rows, used, version) = read?;
+    let (mut facts, rows, used, members, version) = read?;
     // The model takes the tenant from the verified claims, whatever policies do until now.
     facts.setting = None;
     let lookups = queries::lookups(&options.scripts, &facts);
-    let model = model::Model::new(&facts, &options.migration, rows, version);
+    let (users, note) = members.unzip();
+    let mut migration = options.migration.clone();
+    migration.users = migration.users.or(users);
+    let model = model::Model::new(&facts, &migration, rows, version);
     Ok(model.map(|model| {
         let model = model.with_lookups(lookups);
         let mut notes = facts.scoping.notes.clone();
+        notes.extend(note);
         notes.extend(model.notes());
         notes.extend(model.used_without_tenant(&used));
         Plan {

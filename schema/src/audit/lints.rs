@@ -192,26 +192,31 @@ fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<Belonging> {
     let column = table.column("user_id")?;
     Some(Belonging {
         why: format!("{} says that its rows belong to users", column.name),
-        only_users: facts.tenant_columns().any(|it| is_membership(&it)),
+        only_users: facts
+            .tenant_columns()
+            .any(|it| member_column(&it).is_some()),
     })
 }
 
-/// Whether a table says which users belong to which tenants.
-fn is_membership(it: &TenantColumn<'_>) -> bool {
-    let pair = |names: &[Option<String>]| {
-        let others = names
-            .iter()
-            .flatten()
-            .filter(|name| **name != it.column.name);
-        let others: Vec<&String> = others.collect();
-        names.len() == 2 && matches!(others.as_slice(), [only] if only.starts_with("user"))
-    };
+/// The users' column of a table that says which users belong to which tenants.
+pub(crate) fn member_column(it: &TenantColumn<'_>) -> Option<String> {
     let indexes = it
         .table
         .indexes
         .iter()
         .filter(|index| index.unique && !index.partial);
-    indexes.map(|index| &index.columns).any(|it| pair(it))
+    let mut pairs = indexes.filter(|index| index.columns.len() == 2);
+    pairs.find_map(|index| {
+        let others = index
+            .columns
+            .iter()
+            .flatten()
+            .filter(|name| **name != it.column.name);
+        match others.collect::<Vec<_>>().as_slice() {
+            [only] if only.starts_with("user") => Some((*only).clone()),
+            _ => None,
+        }
+    })
 }
 
 /// Whether row level security already keeps the rows apart by something else.
