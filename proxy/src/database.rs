@@ -216,6 +216,21 @@ impl Database {
         self.watch.hint();
     }
 
+    /// DDL of a client was committed. Gives when, for [`Database::catch_up`].
+    pub fn note_ddl(&self) -> Instant {
+        self.watch.note_ddl()
+    }
+
+    /// How much DDL of clients was committed.
+    pub fn ddl_count(&self) -> u64 {
+        self.watch.ddl_count()
+    }
+
+    /// When DDL of a client was committed that the catalogue does not show yet.
+    pub fn unread_ddl(&self) -> Option<Instant> {
+        self.watch.unread_ddl()
+    }
+
     /// Has the catalogue looked at, and waits until what was committed before this moment is known,
     /// or can't be.
     pub async fn catch_up(&self, moment: Instant) {

@@ -40,6 +40,7 @@ mod shared;
 mod sharing;
 mod startup;
 mod tenancy;
+mod unread;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -64,6 +65,7 @@ use judging::Judging;
 use names::Names;
 use queue::Queue;
 use sharing::Sharing;
+use unread::Unread;
 
 /// Serves one client until it leaves.
 pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
@@ -211,10 +213,9 @@ pub(crate) struct Session {
     copy: Copy,
     /// DDL went through since the last transaction has ended.
     changes_catalog: bool,
-    /// DDL that was judged, and is to be known to what comes next, went through since then.
+    /// Such DDL made what does not end with the session.
     makes_lasting: bool,
-    /// When such DDL was committed, until the catalogue was read.
-    unread_ddl: Option<Instant>,
+    unread: Unread,
     /// Checks the data of the COPY that the server takes data for.
     rows: Guard,
     /// Sync and Query messages sent.
@@ -267,7 +268,7 @@ impl Session {
             copy: Copy::No,
             changes_catalog: false,
             makes_lasting: false,
-            unread_ddl: None,
+            unread: Unread::default(),
             rows: Guard::default(),
             transaction: 0,
             expires,

@@ -75,3 +75,31 @@ fn tables_of_no_tenant_are_made_changed_and_dropped() {
         &format!("REVOKE CREATE ON SCHEMA app FROM {ROLE}"),
     );
 }
+
+#[test]
+fn what_one_connection_makes_another_knows() {
+    let arena = Arena::take();
+    let mut admin = superuser(server().address(), &arena.plain());
+    script(&mut admin, &format!("GRANT CREATE ON SCHEMA app TO {ROLE}"));
+    let lines = ["ddl = \"unscoped\"", "unlisted = \"write\""].map(str::to_owned);
+    let address = address_with(&lines);
+    let [mut one, mut other] = [0; 2].map(|_| session_at(address, &arena.plain(), Tenant::A));
+    for send in PROTOCOLS {
+        for (ty, value) in [("int", "7"), ("text", "seven"), ("date", "2026-07-07")] {
+            send(&mut one, &format!("CREATE TABLE app.lots (v {ty})")).ok();
+            // In transaction mode the server has prepared it for the table that was there before.
+            other
+                .extended("INSERT INTO app.lots VALUES ($1)", &[Some(value)])
+                .ok();
+            let found = send(&mut other, "SELECT v FROM app.lots").ok();
+            assert_eq!(found.value().as_deref(), Some(value));
+            send(&mut one, "DROP TABLE app.lots").ok();
+        }
+        let unknown = send(&mut other, "SELECT v FROM app.nobody_has_made_it");
+        assert_eq!(unknown.denied(), Some("unknown_relation"));
+    }
+    script(
+        &mut admin,
+        &format!("REVOKE CREATE ON SCHEMA app FROM {ROLE}"),
+    );
+}

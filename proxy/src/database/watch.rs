@@ -16,7 +16,7 @@
 //! was changed meanwhile is known before the first statement.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pgwarden_schema::Fingerprint;
@@ -45,6 +45,10 @@ pub(super) struct Watch {
     urgent: Arc<Notify>,
     /// When the server was asked the last time, whatever it answered.
     asked: tokio::sync::watch::Sender<Instant>,
+    /// How often DDL went through the proxy.
+    ddl_count: AtomicU64,
+    /// When the last was committed.
+    ddl: Mutex<Option<Instant>>,
     /// Whether the server could be asked the last time.
     answered: AtomicBool,
     /// How often the server's catalogue was another than before.
@@ -61,6 +65,8 @@ impl Watch {
             hint: Notify::new(),
             urgent: Arc::default(),
             asked: tokio::sync::watch::Sender::new(asked),
+            ddl_count: AtomicU64::new(0),
+            ddl: Mutex::default(),
             answered: AtomicBool::new(true),
             generation: AtomicU64::new(0),
             opened: asked,
@@ -71,6 +77,24 @@ impl Watch {
     /// Something hints at a change. Costs nothing.
     pub(super) fn hint(&self) {
         self.hint.notify_one();
+    }
+
+    /// DDL was committed that is not known yet. Gives when.
+    pub(super) fn note_ddl(&self) -> Instant {
+        let now = Instant::now();
+        *self.ddl.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.ddl_count.fetch_add(1, Ordering::AcqRel);
+        now
+    }
+
+    pub(super) fn ddl_count(&self) -> u64 {
+        self.ddl_count.load(Ordering::Acquire)
+    }
+
+    /// When the last DDL was committed, if the server was not asked since.
+    pub(super) fn unread_ddl(&self) -> Option<Instant> {
+        let committed = *self.ddl.lock().unwrap_or_else(PoisonError::into_inner);
+        committed.filter(|committed| *self.asked.borrow() <= *committed)
     }
 
     /// Has the server asked at once, and waits until it was asked after this moment.

@@ -95,8 +95,9 @@ impl Prepared {
     }
 }
 
-/// The name of a statement, which nobody outside can find another statement for; `whose` is set for
-/// one that is not to be shared.
+/// The name of a statement, which nobody outside can find another statement for; `catalog` counts the
+/// states of the catalogue and the DDL that went through, which the server's parameter types may
+/// be of before; `whose` is set for one that is not to be shared.
 ///
 /// Who prepares it after DDL gets another than who did before: what the latter may not see (`cached
 /// plan must not change result type`) is right for the former.
@@ -104,14 +105,14 @@ pub(crate) fn name_of(
     text: &str,
     types: &[u32],
     search_path: &[String],
-    generation: u64,
+    catalog: (u64, u64),
     whose: Option<(u64, u64)>,
 ) -> Box<str> {
     static KEYS: LazyLock<[RandomState; 2]> =
         LazyLock::new(|| [RandomState::new(), RandomState::new()]);
     let [first, second] = KEYS
         .each_ref()
-        .map(|keys| keys.hash_one((text, types, search_path, generation, whose)));
+        .map(|keys| keys.hash_one((text, types, search_path, catalog, whose)));
     format!("pgwarden_{first:016x}{second:016x}").into_boxed_str()
 }
 
@@ -122,12 +123,13 @@ mod tests {
     #[test]
     fn a_name_is_what_the_statement_is() {
         let path = vec!["public".to_owned()];
-        let name = name_of("SELECT $1", &[25], &path, 1, None);
-        assert_eq!(name, name_of("SELECT $1", &[25], &path, 1, None));
-        assert_ne!(name, name_of("SELECT $1", &[23], &path, 1, None));
-        assert_ne!(name, name_of("SELECT $2", &[25], &path, 1, None));
-        assert_ne!(name, name_of("SELECT $1", &[25], &[], 1, None));
-        assert_ne!(name, name_of("SELECT $1", &[25], &path, 2, None));
+        let name = name_of("SELECT $1", &[25], &path, (1, 0), None);
+        assert_eq!(name, name_of("SELECT $1", &[25], &path, (1, 0), None));
+        assert_ne!(name, name_of("SELECT $1", &[23], &path, (1, 0), None));
+        assert_ne!(name, name_of("SELECT $2", &[25], &path, (1, 0), None));
+        assert_ne!(name, name_of("SELECT $1", &[25], &[], (1, 0), None));
+        assert_ne!(name, name_of("SELECT $1", &[25], &path, (2, 0), None));
+        assert_ne!(name, name_of("SELECT $1", &[25], &path, (1, 1), None));
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Messages of the server.
 
-use std::time::Instant;
-
 use pgwarden_policy::copy::Guard;
 use pgwarden_policy::{Effect, Plan};
 
 use super::ahead::Ahead;
 use super::queue::{Expect, Pending};
+use super::unread::makes_lasting;
 use super::{Copy, Passed, Session, Skip, Stop};
 use crate::wire::{Report, answer};
 
@@ -179,8 +178,7 @@ impl Session {
         if changes_catalog(tag) {
             self.changes_catalog = true;
             let plan = self.queue.front().and_then(|front| front.plan.as_deref());
-            let enforced = self.judging.access().enforce;
-            self.makes_lasting |= enforced && plan.is_some_and(makes_lasting);
+            self.makes_lasting |= plan.is_some_and(makes_lasting);
         }
         if (tag == b"COMMIT" || tag == b"ROLLBACK")
             && let Some(front) = self.queue.front_mut()
@@ -246,10 +244,7 @@ impl Session {
         if self.status == b'I' {
             self.end_tenant();
             if std::mem::take(&mut self.changes_catalog) {
-                self.judging.database().suspect_change();
-            }
-            if std::mem::take(&mut self.makes_lasting) {
-                self.unread_ddl = Some(Instant::now());
+                self.ddl_has_ended();
             }
             self.names.end_transaction(pending.transaction);
             let asks = self.sharing.as_ref().is_some_and(|sharing| sharing.asks);
@@ -301,11 +296,6 @@ fn changes_catalog(tag: &[u8]) -> bool {
         word,
         b"CREATE" | b"ALTER" | b"DROP" | b"GRANT" | b"REVOKE" | b"CALL" | b"DO" | b"IMPORT"
     )
-}
-
-/// Whether DDL of a plan makes, changes or drops what does not end with the session.
-fn makes_lasting(plan: &Plan) -> bool {
-    plan.statements > 1 || !plan.effects.contains(&Effect::Temporaries)
 }
 
 /// The last word of a tag such as `INSERT 0 5`.

@@ -12,7 +12,6 @@ use super::judging::Facts;
 use super::names::Statement;
 use super::{Session, Stop};
 use crate::backend::{Forward, Outbox};
-use crate::database::Database;
 use crate::wire::Report;
 
 /// Whether a message that runs, binds or prepares something may go on.
@@ -31,7 +30,7 @@ impl Session {
                 "pgwarden: the token has expired",
             )));
         }
-        if self.unread_ddl.is_some() {
+        if self.unread.is_some() {
             return Ok(Gate::Later);
         }
         match self.judging.refresh() {
@@ -79,19 +78,6 @@ impl Session {
         }
         self.ask_facts(server);
         Ok(Gate::Later)
-    }
-
-    /// When the session's own DDL was committed that no catalogue shows yet, and where it is read.
-    pub(crate) fn unread_ddl(&self) -> Option<(Instant, Arc<Database>)> {
-        let committed = self.unread_ddl?;
-        Some((committed, Arc::clone(self.judging.database())))
-    }
-
-    /// The catalogue shows what was committed up to this moment, or will not soon.
-    pub(crate) fn caught_up(&mut self, moment: Instant) {
-        if self.unread_ddl == Some(moment) {
-            self.unread_ddl = None;
-        }
     }
 
     /// Whether a statement only ends a transaction that has failed. In one, nothing can be asked,

@@ -76,7 +76,10 @@ impl Session {
         let whose = (self.who.session, basis.path);
         let failed = self.status == b'E';
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
-        let generation = self.judging.generation();
+        let catalog = (
+            self.judging.generation(),
+            self.judging.database().ddl_count(),
+        );
         let started = Instant::now();
         let judged = self.judging.judge(text, Protocol::Extended, types);
         let judged = judged.and_then(|cleared| {
@@ -90,7 +93,7 @@ impl Session {
             let mut server_name = own_name;
             if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
                 let whose = own_tables(plan, whose);
-                server_name = pool::name_of(cleared.text(), types, path, generation, whose);
+                server_name = pool::name_of(cleared.text(), types, path, catalog, whose);
                 let prepared = &mut sharing.prepared;
                 if failed && plan.kind != StatementKind::Transaction {
                     // It is refused as it is due, and nothing may say that it went well.
@@ -114,6 +117,13 @@ impl Session {
         let (plan, rewritten, server_name, expect) = match judged {
             Ok(Some(judged)) => judged,
             Ok(None) => {
+                if let Some(dropped) = dropped {
+                    self.names.undo(dropped);
+                }
+                self.end_ahead(server);
+                return Ok(Taken::Later);
+            }
+            Err(denial) if self.may_be_unread(&denial) => {
                 if let Some(dropped) = dropped {
                     self.names.undo(dropped);
                 }

@@ -90,6 +90,11 @@ impl Session {
                 return self.query_by_name(text, &plan, change, started, server);
             }
             Ok((plan, false)) => self.queried(Expect::Query, plan, given, change, started),
+            Err(denial) if self.may_be_unread(&denial) => {
+                self.names.undo(change);
+                self.end_ahead(server);
+                return Taken::Later;
+            }
             Err(denial) => self.deny(denial, Expect::Query, Some(change), server),
         }
         Taken::Yes
