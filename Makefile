@@ -1,6 +1,6 @@
 # The commands of every day. Each installs what it needs (scripts/setup.sh).
 
-.PHONY: help setup build demo test test-18 oracle regress soak fuzz lint bench
+.PHONY: help setup build demo test test-18 oracle regress soak client-suites fuzz lint bench
 
 help:                   ## What there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1\t/' | expand -t 10
@@ -30,6 +30,9 @@ regress: setup          ## PostgreSQL's own regression SQL, statement by stateme
 
 soak: setup             ## Many clients, faults all the time, TIME seconds (600)
 	PGWARDEN_SOAK_SECONDS=$(or $(TIME),600) cargo test -p pgwarden-tests --test soak -- --nocapture
+
+client-suites: build    ## Upstream suites of asyncpg, psycopg2 and SQLAlchemy, beside PostgreSQL alone (SUITES, TARGETS)
+	tests/drivers/upstream/run.py $(if $(SUITES),--suites $(SUITES)) $(if $(TARGETS),--targets $(TARGETS))
 
 fuzz: setup             ## The fuzz targets, TIME seconds each (300)
 	@scripts/fuzz.sh $(TIME)
