@@ -86,6 +86,21 @@ pub enum Effect {
     Prepare(String),
     /// EXECUTE: what the name stands for is run.
     Execute(String),
+    /// DECLARE: from now on the name stands for a cursor. Of the relation `schema.table`, if one is
+    /// told, its rows are the session's own, and locked until the transaction ends.
+    Declare {
+        /// The cursor's name.
+        cursor: String,
+        /// The relation.
+        locks: Option<String>,
+    },
+    /// UPDATE or DELETE of the row that a cursor stands at, which nothing else guards.
+    CurrentOf {
+        /// The cursor's name.
+        cursor: String,
+        /// The relation, as `schema.table`.
+        relation: String,
+    },
     /// DECLARE … WITH HOLD: the cursor outlives its transaction.
     Hold(String),
     /// FETCH or MOVE: what the name stands for goes on.

@@ -18,6 +18,7 @@
 mod ahead;
 mod bind;
 mod claims;
+mod current_of;
 mod cursors;
 mod execute;
 mod from_client;
@@ -61,6 +62,7 @@ use crate::wire::Report;
 use crate::wire::client::Spans;
 
 use claims::Known;
+use current_of::Cursors;
 use judging::Judging;
 use names::Names;
 use queue::Queue;
@@ -197,6 +199,7 @@ pub(crate) struct Session {
     who: Arc<audit::Session>,
     judging: Judging,
     names: Names,
+    cursors: Cursors,
     queue: Queue,
     known: Known,
     /// There may be temporary relations: the server is to be asked for them.
@@ -257,6 +260,7 @@ impl Session {
             who,
             judging,
             names: Names::default(),
+            cursors: Cursors::default(),
             queue: Queue::default(),
             known,
             temporaries: false,

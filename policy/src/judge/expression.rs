@@ -280,9 +280,7 @@ impl Judge<'_> {
             }
             NodeEnum::MergeSupportFunc(_) if self.merging => Ok(Facts::constant(Ty::Known(25))),
             NodeEnum::SetToDefault(_) => Err(unsupported("DEFAULT in this place")),
-            // The grammar has no room for a predicate beside it.
-            NodeEnum::CurrentOfExpr(_) => Err(unsupported("WHERE CURRENT OF")
-                .hint("Read the key with the cursor, and name the row by it.")),
+            NodeEnum::CurrentOfExpr(_) => Err(unsupported("CURRENT OF in this place")),
             other => self.json(other, scope, env),
         }
     }

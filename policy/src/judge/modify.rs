@@ -26,11 +26,21 @@ impl Judge<'_> {
             outer: None,
         };
         self.assignments(&mut update.target_list, target, &scope, &inner)?;
-        self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
+        let current = self.current_of(
+            update.where_clause.as_deref(),
+            update.relation.as_ref(),
+            target,
+            &level,
+        )?;
+        if !current {
+            self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
+        }
         let output = self.returning(update.returning_clause.as_mut(), &scope, &inner)?;
         self.demand_filters(&level.relations);
         self.fence(&mut update.from_clause, &level);
-        self.guard_where(&mut update.where_clause, &level)?;
+        if !current {
+            self.guard_where(&mut update.where_clause, &level)?;
+        }
         self.fence_ctes(with.as_mut(), &inner);
         update.with_clause = with;
         Ok(Output {
@@ -48,17 +58,27 @@ impl Judge<'_> {
     ) -> Result<Output, Denial> {
         let mut with = delete.with_clause.take();
         let inner = self.with(with.as_mut(), None, env)?;
-        let (_, level) =
+        let (target, level) =
             self.write_level(delete.relation.as_mut(), &mut delete.using_clause, &inner)?;
         let scope = Scope {
             items: &level.items,
             outer: None,
         };
-        self.quals(&mut delete.where_clause, &scope, &inner, Clause::Where)?;
+        let current = self.current_of(
+            delete.where_clause.as_deref(),
+            delete.relation.as_ref(),
+            target,
+            &level,
+        )?;
+        if !current {
+            self.quals(&mut delete.where_clause, &scope, &inner, Clause::Where)?;
+        }
         let output = self.returning(delete.returning_clause.as_mut(), &scope, &inner)?;
         self.demand_filters(&level.relations);
         self.fence(&mut delete.using_clause, &level);
-        self.guard_where(&mut delete.where_clause, &level)?;
+        if !current {
+            self.guard_where(&mut delete.where_clause, &level)?;
+        }
         self.fence_ctes(with.as_mut(), &inner);
         delete.with_clause = with;
         Ok(Output {

@@ -407,6 +407,14 @@ fn cursors_hold_the_sessions_value() {
         ("CLOSE pgwarden_claims", "! unsupported_construct"),
         (
             "UPDATE leads SET id = $1 WHERE CURRENT OF c",
+            "UPDATE public.leads SET id = $1 WHERE CURRENT OF c",
+        ),
+        (
+            "UPDATE leads SET id = p.id FROM plans p WHERE CURRENT OF c",
+            "! unsupported_construct",
+        ),
+        (
+            "PREPARE p AS DELETE FROM leads WHERE CURRENT OF c",
             "! unsupported_construct",
         ),
     ]);

@@ -10,6 +10,7 @@
 
 mod assignments;
 mod copy;
+mod cursor;
 mod ddl;
 mod filter;
 mod forms;
@@ -129,11 +130,13 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         at_target: false,
         in_conflict: false,
         seen: HashSet::new(),
+        cursors: 0,
         seen_views: HashSet::new(),
         paired: Paired::default(),
     };
     walk.node(original, rewritten)?;
     walk.all_seen()?;
+    walk.all_declared()?;
     Ok(walk.paired)
 }
 
@@ -203,6 +206,8 @@ struct Walk<'a> {
     in_conflict: bool,
     /// The barriers and fences that were claimed and seen.
     seen: HashSet<i32>,
+    /// The cursors that were claimed to lock their rows and seen.
+    cursors: usize,
     /// The views that were claimed to be fences and seen.
     seen_views: HashSet<i32>,
     paired: Paired,
@@ -245,6 +250,7 @@ impl<'a> Walk<'a> {
             "MergeStmt" => self.merge(original, rewritten),
             "CopyStmt" => self.copy(original, rewritten),
             "LockStmt" => self.lock(original, rewritten),
+            "DeclareCursorStmt" => self.declared(original, rewritten),
             "PrepareStmt" => {
                 // Nobody binds its parameters under the session's eyes.
                 need(self.index.checks.is_empty(), "PREPARE relies on a Bind")?;
@@ -346,10 +352,7 @@ impl<'a> Walk<'a> {
             walk.levels.push(Vec::new());
             walk.target(original, rewritten)?;
             walk.from(original.list("from_clause"), rewritten.list("from_clause"))?;
-            walk.filter(
-                original.node("where_clause"),
-                rewritten.node("where_clause"),
-            )?;
+            walk.written_rows_of(original, rewritten)?;
             walk.assignments(
                 original.list("target_list"),
                 rewritten.list("target_list"),
@@ -381,10 +384,7 @@ impl<'a> Walk<'a> {
                 original.list("using_clause"),
                 rewritten.list("using_clause"),
             )?;
-            walk.filter(
-                original.node("where_clause"),
-                rewritten.node("where_clause"),
-            )?;
+            walk.written_rows_of(original, rewritten)?;
             walk.fields(
                 original,
                 rewritten,

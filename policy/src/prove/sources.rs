@@ -37,6 +37,11 @@ impl<'a> Source<'a> {
         self.guarded.iter().all(|guarded| *guarded)
     }
 
+    /// The only row that is written is one of the session's own.
+    pub(super) fn guarded_by_cursor(&mut self) {
+        self.guarded.fill(true);
+    }
+
     /// The keys.
     pub(super) fn all_keys(&self) -> Vec<&'a Key> {
         self.keys.iter().map(|(key, _)| *key).collect()

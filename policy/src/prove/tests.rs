@@ -1,5 +1,6 @@
 //! The proof against rewritten statements that are broken on purpose.
 
+mod cursor;
 mod ddl;
 mod held;
 mod insert_select;

@@ -344,6 +344,17 @@ fn effect(effect: &Effect) -> String {
         Effect::Deallocate(name) => format!("the prepared statement {name:?} is gone"),
         Effect::Prepare(name) => format!("{name:?} stands for this statement"),
         Effect::Execute(name) => format!("what {name:?} stands for is run"),
+        Effect::Declare {
+            cursor,
+            locks: None,
+        } => format!("{cursor:?} is a cursor"),
+        Effect::Declare {
+            cursor,
+            locks: Some(relation),
+        } => format!("{cursor:?} is a cursor that locks rows of {relation}"),
+        Effect::CurrentOf { cursor, relation } => {
+            format!("it is refused unless the cursor {cursor:?} locks the rows of {relation}")
+        }
         Effect::Hold(name) => format!("the cursor {name:?} outlives its transaction"),
         Effect::Fetch(name) => format!("the cursor {name:?} goes on"),
         Effect::Close(name) => format!("the cursor {name:?} is gone"),

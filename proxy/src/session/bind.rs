@@ -61,6 +61,7 @@ impl Session {
             }
         }
         self.note_use(&statement.plan);
+        self.cursors.forget_portal(bind.portal);
         let change = self
             .names
             .open_portal(bind.portal, statement, self.transaction + 1);

@@ -104,6 +104,7 @@ impl Session {
         let plan = plan.and_then(|plan| {
             permit(self.known, &plan)?;
             cursors::check_fetches(&self.names, basis, &plan)?;
+            self.cursors.check(&plan, basis)?;
             if let Some(given) = &statement.token {
                 self.check_given(given)?;
             }
@@ -142,6 +143,7 @@ impl Session {
         let change = match client::target(body)? {
             Target::Portal(name) => {
                 server.forward(Forward::Close, body);
+                self.cursors.forget_portal(name);
                 self.names.close_portal(name)
             }
             Target::Statement(name) => {

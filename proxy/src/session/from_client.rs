@@ -128,6 +128,7 @@ impl Session {
     ) {
         let started = self.count(&plan).then_some(started);
         self.note_use(&plan);
+        self.cursors.follow(&plan, self.judging.basis());
         let all = plan.effects.contains(&Effect::DeallocateAll);
         self.temporaries |= self.may_make_temporaries(&plan);
         if let Some(sharing) = &mut self.sharing {

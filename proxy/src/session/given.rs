@@ -91,6 +91,7 @@ impl Session {
 
     /// The transaction has ended: what was given for it is gone.
     pub(super) fn end_tenant(&mut self) {
+        self.cursors.clear();
         if self.judging.end_transaction() {
             self.identity_changed();
         }

@@ -57,6 +57,7 @@ impl Session {
             let plan = cleared.plan();
             permit(known, plan)?;
             cursors::check_fetches(&self.names, basis, plan)?;
+            self.cursors.check(plan, basis)?;
             // A parameter is an error in a Query, and none in a Parse.
             let follows =
                 known.ahead == Ahead::Alone && may_follow(plan) && !cleared.text().contains('$');

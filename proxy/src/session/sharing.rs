@@ -138,6 +138,8 @@ impl Sharing {
                 Effect::Unlisten => self.asks |= self.listens,
                 Effect::DeallocateAll
                 | Effect::RollbackTo
+                | Effect::Declare { .. }
+                | Effect::CurrentOf { .. }
                 | Effect::Deallocate(_)
                 | Effect::Prepare(_)
                 | Effect::Execute(_)

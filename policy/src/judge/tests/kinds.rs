@@ -20,12 +20,12 @@ const KINDS: &[(&str, &str, &str)] = &[
     (
         "UpdateStmt",
         "UPDATE leads SET id = 'x' WHERE CURRENT OF c",
-        "! unsupported_construct",
+        "UPDATE public.leads SET id = 'x' WHERE CURRENT OF c",
     ),
     (
         "DeleteStmt",
         "DELETE FROM leads WHERE CURRENT OF c",
-        "! unsupported_construct",
+        "DELETE FROM public.leads WHERE CURRENT OF c",
     ),
     ("SelectStmt", "SELECT lo_get(1)", "! function_denied"),
     ("SelectStmt", "SELECT lo_import('x')", "! function_denied"),
