@@ -61,10 +61,11 @@ impl Judge<'_> {
             Ok(Given { key, at, table })
         });
         let given = places.collect::<Result<Vec<Given<'_>>, Denial>>()?;
-        if given
-            .iter()
-            .any(|given| self.gives_other_rows(select, given.at))
-        {
+        let wraps = given.iter().any(|given| {
+            let refers = given.key.via.is_some() && !is_list(select);
+            refers || self.gives_other_rows(select, given.at)
+        });
+        if wraps {
             self.given_by_wrapped(select, output, &given)?;
         } else {
             for given in &given {
@@ -126,9 +127,6 @@ impl Judge<'_> {
         output: &Output,
         given: &[Given<'_>],
     ) -> Result<(), Denial> {
-        if let Some(given) = given.iter().find(|given| given.key.via.is_some()) {
-            return Err(via::unproven_reference(given.key, given.table));
-        }
         // Behind a subquery's border a literal has the type text, whatever column it goes to; a set
         // operation has given it one before.
         let untyped = output.columns.iter().any(|it| it.ty == Ty::Adaptable);
@@ -139,12 +137,29 @@ impl Judge<'_> {
         rewrite::wrap_columns(select, output.columns.len());
         for given in given {
             let column = output.columns.get(given.at);
-            if column.is_none_or(|column| column.ty == Ty::Adaptable) {
-                return Err(given.unproven());
+            let column = column.filter(|column| column.ty != Ty::Adaptable);
+            let ty = column.ok_or_else(|| given.unproven())?.ty;
+            match given.key.via {
+                Some(_) => self.check_reference_item(select, ty, given)?,
+                None => self.check_item(select, given)?,
             }
-            self.check_item(select, given)?;
         }
         Ok(())
+    }
+
+    fn check_reference_item(
+        &mut self,
+        select: &mut SelectStmt,
+        ty: Ty,
+        given: &Given<'_>,
+    ) -> Result<(), Denial> {
+        let facts = Facts {
+            ty,
+            ..Facts::default()
+        };
+        let value = item(select, given.at).and_then(|target| target.val.as_deref_mut());
+        let value = value.ok_or_else(|| given.unproven())?;
+        self.check_reference(value, &facts, given.key, given.table)
     }
 
     fn given_tenant(
@@ -184,29 +199,21 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// A reference to a parent is checked in the list of a plain SELECT.
+    /// A reference to a parent is checked in the list of a plain SELECT; of any other query it is
+    /// what comes out that is checked.
     fn given_reference(
         &mut self,
         select: &mut SelectStmt,
         output: &Output,
         given: &Given<'_>,
     ) -> Result<(), Denial> {
-        // DISTINCT needs what ORDER BY names in the list as it was.
-        let simple = is_plain(select) && !has_star(select) && select.distinct_clause.is_empty();
-        let column = output.columns.get(given.at).filter(|_| simple);
+        let column = output.columns.get(given.at);
         let target = item(select, given.at);
         let (Some(column), Some(target)) = (column, target) else {
-            return Err(via::unproven_reference(given.key, given.table));
+            return Err(given.unproven());
         };
         keep_name(target);
-        let facts = Facts {
-            ty: column.ty,
-            ..Facts::default()
-        };
-        match target.val.as_deref_mut() {
-            Some(value) => self.check_reference(value, &facts, given.key, given.table),
-            None => Err(via::unproven_reference(given.key, given.table)),
-        }
+        self.check_reference_item(select, column.ty, given)
     }
 
     /// Every arm of a UNION is looked at when it runs: what one arm shows says nothing of another.
@@ -292,8 +299,17 @@ impl Judge<'_> {
 
 impl Given<'_> {
     fn unproven(&self) -> Denial {
-        value::unproven(self.key, self.table)
+        match self.key.via {
+            Some(_) => via::unproven_reference(self.key, self.table),
+            None => value::unproven(self.key, self.table),
+        }
     }
+}
+
+/// Whether each item of the select list is a column of what is written. DISTINCT needs what ORDER BY
+/// names in the list as it was.
+fn is_list(select: &SelectStmt) -> bool {
+    is_plain(select) && !has_star(select) && select.distinct_clause.is_empty()
 }
 
 fn is_plain(select: &SelectStmt) -> bool {

@@ -64,6 +64,21 @@ impl Shape {
     }
 }
 
+/// The type of a calculation with integers, which is that of the widest.
+fn calculated(kind: AExprKind, expr: &AExpr, types: &[Ty]) -> Option<Ty> {
+    const INTEGERS: [Oid; 3] = [21, 23, 20];
+    let (_, name) = operator_name(&expr.name).ok()?;
+    let calculates = kind == AExprKind::AexprOp && matches!(name, "+" | "-" | "*" | "/" | "%");
+    let width = |ty: &Ty| match ty {
+        Ty::Known(oid) => INTEGERS.iter().position(|it| it == oid),
+        Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
+    };
+    let widths: Option<Vec<usize>> = types.iter().map(width).collect();
+    let widest = widths?.into_iter().max()?;
+    let ty = INTEGERS.get(widest).copied().map(Ty::Known);
+    ty.filter(|_| calculates)
+}
+
 impl Judge<'_> {
     pub(super) fn operation(
         &mut self,
@@ -97,7 +112,7 @@ impl Judge<'_> {
         let ty = if own && compares && kind != AExprKind::AexprNullif {
             Ty::Known(16)
         } else if own {
-            self.computed_type(&types)
+            calculated(kind, expr, &types).unwrap_or_else(|| self.computed_type(&types))
         } else {
             Ty::Unknown
         };

@@ -51,11 +51,13 @@ impl<'a> Walk<'a> {
         self.fill_each(write.fills, &fills.ok_or(Gap("not a fill"))?)?;
         for (at, output) in own.iter().enumerate() {
             let key = write.keys.iter().find(|(column, _)| *column == at);
+            if let Some((_, key)) = key.filter(|(_, key)| key.via.is_some()) {
+                let value = output.fill().and_then(Value::as_node);
+                let value = value.ok_or(Gap("a reference is not looked up"))?;
+                self.referring_column(value, at, key)?;
+                continue;
+            }
             let expected = key.map(|(_, key)| (key.slot, key.value_type));
-            need(
-                key.is_none_or(|(_, key)| key.via.is_none()),
-                "a wrapped query writes a reference",
-            )?;
             need(output.is_column(at, expected), "a column is not its own")?;
         }
         let keys_are_there = write.keys.iter().all(|(at, key)| {

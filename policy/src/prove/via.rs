@@ -2,7 +2,7 @@
 //! reference. Both are read field by field; what they must say is what the key says.
 
 use super::forms::{self, Predicate};
-use super::{Claims, Gap, Step, Walk, need};
+use super::{Claims, Gap, Step, Walk, need, wrapped};
 use crate::judge::{Key, Parent, Via};
 use crate::tenant::ValueType;
 use crate::tree::{Node, Value};
@@ -153,6 +153,19 @@ impl<'a> Walk<'a> {
     /// A written reference: `(SELECT CASE WHEN <the value leads to the session's> THEN <the value>
     /// ELSE <raises> END FROM (SELECT <the client's expression>::<type> OFFSET 0) AS …)`.
     pub(super) fn reference(&mut self, original: &'a Node, written: &'a Node, key: &Key) -> Step {
+        let inside = self.referred(written, key)?;
+        self.node(original, inside)
+    }
+
+    /// The same of the column in place `at` of a wrapped query.
+    pub(super) fn referring_column(&self, written: &'a Node, at: usize, key: &Key) -> Step {
+        let inside = self.referred(written, key)?;
+        let its_own = wrapped::column(inside) == Some(at + 1);
+        need(its_own, "a reference is another column")
+    }
+
+    /// What the client computed for a reference that is looked up.
+    fn referred(&self, written: &'a Node, key: &Key) -> Result<&'a Node, Gap> {
         let via = key.via.as_deref().ok_or(Gap("not a reference"))?;
         let (value, result) = computed_once(written).ok_or(Gap("a reference is not checked"))?;
         let inside = cast(value, via.column_type).ok_or(Gap("a reference has another type"))?;
@@ -170,7 +183,7 @@ impl<'a> Walk<'a> {
             raises.is_some_and(forms::raises),
             "a foreign reference passes",
         )?;
-        self.node(original, inside)
+        Ok(inside)
     }
 }
 

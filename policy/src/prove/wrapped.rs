@@ -51,7 +51,7 @@ pub(super) enum Written<'a> {
     Column(usize),
     /// Its column of this number, checked.
     Checked(usize, (usize, ValueType)),
-    /// A value of our own.
+    /// A value of our own, or a column that is looked up.
     Fill(&'a Value),
 }
 
@@ -168,7 +168,7 @@ fn value(target: &Value) -> Option<&Value> {
 }
 
 /// The number in `pgwarden_source.pgwarden_<number>`.
-fn column(node: &Node) -> Option<usize> {
+pub(super) fn column(node: &Node) -> Option<usize> {
     let names = names(node.list("fields")).filter(|_| node.kind == "ColumnRef")?;
     match names.as_slice() {
         [SOURCE, name] => number(name),
