@@ -94,6 +94,8 @@ fn what_one_connection_makes_another_knows() {
             let found = send(&mut other, "SELECT v FROM app.lots").ok();
             assert_eq!(found.value().as_deref(), Some(value));
             send(&mut one, "DROP TABLE app.lots").ok();
+            // The other knows that the name is free.
+            std::mem::swap(&mut one, &mut other);
         }
         let unknown = send(&mut other, "SELECT v FROM app.nobody_has_made_it");
         assert_eq!(unknown.denied(), Some("unknown_relation"));

@@ -298,7 +298,7 @@ impl Judging {
 }
 
 /// Whether a denial is about something that the catalogue does not hold, or no more.
-pub(super) fn is_of_unknown(reason: DenyReason) -> bool {
+fn is_of_unknown(reason: DenyReason) -> bool {
     matches!(
         reason,
         DenyReason::UnknownRelation

@@ -123,7 +123,7 @@ impl Session {
                 self.end_ahead(server);
                 return Ok(Taken::Later);
             }
-            Err(denial) if self.may_be_unread(&denial) => {
+            Err(_) if self.may_be_unread() => {
                 if let Some(dropped) = dropped {
                     self.names.undo(dropped);
                 }

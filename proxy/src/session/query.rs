@@ -91,7 +91,7 @@ impl Session {
                 return self.query_by_name(text, &plan, change, started, server);
             }
             Ok((plan, false)) => self.queried(Expect::Query, plan, given, change, started),
-            Err(denial) if self.may_be_unread(&denial) => {
+            Err(_) if self.may_be_unread() => {
                 self.names.undo(change);
                 self.end_ahead(server);
                 return Taken::Later;

@@ -2,16 +2,15 @@
 //!
 //! After its own DDL a session's next statement waits until the catalogue was read: what was made is known
 //! to it, as it would be to the server. DDL of others through this proxy, on another connection of the
-//! same application perhaps, is waited for by a statement only that would be denied because it
-//! names what nobody knows.
+//! same application perhaps, is waited for only by a statement that would be denied: it may name what
+//! nobody knows yet, or make what is gone.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgwarden_policy::{Denial, Effect, Plan};
+use pgwarden_policy::{Effect, Plan};
 
 use super::Session;
-use super::judging::is_of_unknown;
 use crate::database::Database;
 
 /// What a session knows of such DDL.
@@ -44,11 +43,8 @@ impl Session {
         }
     }
 
-    /// Whether what a denial says is unknown may be known when the catalogue is read; it is waited for.
-    pub(super) fn may_be_unread(&mut self, denial: &Denial) -> bool {
-        if !is_of_unknown(denial.reason) {
-            return false;
-        }
+    /// Whether a statement that would be denied may not be when the catalogue is read; it is waited for.
+    pub(super) fn may_be_unread(&mut self) -> bool {
         let unread = self.judging.database().unread_ddl();
         let waits = unread.is_some() && unread > self.unread.awaited;
         if waits {
