@@ -2,7 +2,7 @@
 //!
 //! [`depth`] reads from the tokens how deep the tree can become: brackets and CASE nest, and
 //! operators, keywords, set operations and joins build chains that lean to one side. AND and OR
-//! chains and lists are flat. It may be too high by some, but not too low by more than a factor
+//! chains, lists and the branches of a CASE are flat. It may be too high by some, but not too low by more than a factor
 //! that the stack has room for.
 
 use std::sync::{Mutex, PoisonError};
@@ -188,6 +188,7 @@ pub(crate) fn depth(tokens: &[ScanToken]) -> usize {
                 }
             }
             Kind::Separator => level.expression = 0,
+            Kind::Branch if level.opener == Opener::Case => level.expression = 0,
             Kind::Statement => {
                 *level = Level {
                     opener: Opener::Bracket,
@@ -198,7 +199,7 @@ pub(crate) fn depth(tokens: &[ScanToken]) -> usize {
                 level.relations += 1;
                 level.expression = 0;
             }
-            Kind::Chain => level.expression += 1,
+            Kind::Branch | Kind::Chain => level.expression += 1,
             Kind::Flat => {}
         }
         deepest = deepest.max(levels.last().map_or(0, Level::depth));
@@ -224,6 +225,8 @@ enum Kind {
     CloseCase,
     /// Begins the next item of a flat list.
     Separator,
+    /// Begins the next part of a CASE.
+    Branch,
     /// Begins the next statement.
     Statement,
     Relations,
@@ -241,6 +244,7 @@ fn kind(token: &ScanToken) -> Kind {
         Token::Case => Kind::Open(Opener::Case),
         Token::EndP => Kind::CloseCase,
         Token::Ascii44 | Token::And | Token::Or => Kind::Separator,
+        Token::When | Token::Then | Token::Else => Kind::Branch,
         Token::Ascii59 => Kind::Statement,
         Token::Union | Token::Intersect | Token::Except | Token::Join => Kind::Relations,
         Token::Ident
@@ -273,6 +277,8 @@ mod tests {
         assert!(of(&format!("SELECT * FROM t WHERE a IN ({list})")) < 20);
         let or = vec!["a = 1 AND b = 2"; 5_000].join(" OR ");
         assert!(of(&format!("SELECT * FROM t WHERE {or}")) < 20);
+        let branches = vec!["WHEN a = 1 AND b - 2 > 3 THEN c || 'x'"; 5_000].join(" ");
+        assert!(of(&format!("SELECT CASE {branches} ELSE 1 + 1 END FROM t")) < 20);
         let rows = vec!["(1, 'x', now() + interval '1 day')"; 5_000].join(", ");
         assert!(of(&format!("INSERT INTO t VALUES {rows}")) < 20);
     }
@@ -285,6 +291,8 @@ mod tests {
             ("- ", ""),
             ("CASE WHEN a AND b THEN ", " END"),
             ("CASE WHEN t.end AND b THEN ", " END"),
+            ("CASE WHEN a THEN 1 ELSE ", " END"),
+            ("CASE WHEN ", " THEN 1 END"),
             ("CASE WHEN t. /* */ end AND b THEN ", " END"),
             ("ARRAY[", "]"),
             ("(SELECT ", ")"),

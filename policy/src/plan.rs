@@ -4,6 +4,11 @@ use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 
+mod text;
+
+pub(crate) use text::relation_parts;
+pub use text::{Sequences, TextCheck, TextPart};
+
 /// What happens to a statement that is not denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -156,12 +161,18 @@ pub struct Plan {
     pub hidden: Vec<usize>,
     /// Checks at Bind.
     pub checks: Vec<BindCheck>,
+    /// Parameters whose text decides, checked at Bind, too.
+    pub texts: Vec<TextCheck>,
     /// Effects on the session.
     pub effects: Vec<Effect>,
     /// The relations, each once.
     pub relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
     pub calls_users: bool,
+    /// Whether it takes a number from a sequence by name.
+    pub draws: bool,
+    /// Whether it asks for what the server connection took from a sequence last.
+    pub last_value: bool,
     /// Whether it is one query that a standby answers as the primary does: it writes and locks
     /// nothing, changes nothing of the session, and calls nothing volatile.
     pub reads_only: bool,
@@ -250,26 +261,38 @@ impl Plan {
                 | StatementKind::Transaction
                 | StatementKind::Setting
         );
-        !reads || self.calls_users
+        !reads || self.calls_users || self.draws
+    }
+
+    /// Whether it may take numbers from sequences: by name, by a column's default, or out of sight.
+    pub fn may_draw(&self) -> bool {
+        self.draws || self.writes() || self.calls_users
     }
 
     /// About how many bytes it takes beside itself.
     pub(crate) fn heap_bytes(&self) -> usize {
         let names = |relation: &RelationUse| relation.name.len() + relation.guard.len();
+        let sequences = |check: &TextCheck| match &check.says {
+            TextPart::Sequence(known) => known.heap_bytes(),
+            TextPart::Setting | TextPart::SettingValue(_) => 0,
+        };
         size_of_val(&*self.types)
             + size_of_val(&*self.hidden)
             + size_of_val(&*self.checks)
+            + size_of_val(&*self.texts)
+            + self.texts.iter().map(sequences).sum::<usize>()
             + size_of_val(&*self.effects)
             + size_of_val(&*self.relations)
             + self.relations.iter().map(names).sum::<usize>()
     }
 
     /// Checks a Bind: as many values as the client's text has parameters, and the session's own
-    /// value where a scoped column takes one. A surplus value would otherwise take the place of
-    /// the hidden ones.
+    /// value where a scoped column takes one, and no text that a literal could not have. A
+    /// surplus value would otherwise take the place of the hidden ones.
     ///
     /// # Errors
-    /// 08P01 for another number of values, 42501 for a value that is not the session's.
+    /// 08P01 for another number of values, 42501 for a value that is not the session's, and for
+    /// a text what is said of the literal.
     pub fn check_bind(
         &self,
         parameters: &dyn BindParameters,
@@ -286,10 +309,15 @@ impl Plan {
             ));
         }
         let mine = |check: &BindCheck| self.binds_own_value(*check, parameters, values);
-        match self.checks.iter().find(|check| !mine(check)) {
-            None => Ok(()),
-            Some(check) => Err(foreign_value(check.parameter)),
+        if let Some(check) = self.checks.iter().find(|check| !mine(check)) {
+            return Err(foreign_value(check.parameter));
         }
+        for check in &self.texts {
+            let index = usize::from(check.parameter).saturating_sub(1);
+            let (value, binary) = parameters.get(index).unwrap_or_default();
+            check.judge(value, binary)?;
+        }
+        Ok(())
     }
 
     fn binds_own_value(
@@ -389,6 +417,9 @@ mod tests {
                 parameter: 1,
                 slot: 0,
             }],
+            texts: Vec::new(),
+            draws: false,
+            last_value: false,
             effects: Vec::new(),
             relations: Vec::new(),
             calls_users: false,

@@ -26,8 +26,6 @@ pub struct SessionFacts {
     pub ddl: Option<Ddl>,
     /// Whether the session's role may lock tables, where that is not what the policy says for all.
     pub lock: Option<bool>,
-    /// Whether other sessions use its server connection between its transactions.
-    pub shared: bool,
 }
 
 impl Default for SessionFacts {
@@ -38,7 +36,6 @@ impl Default for SessionFacts {
             enforce: true,
             ddl: None,
             lock: None,
-            shared: false,
         }
     }
 }

@@ -24,7 +24,6 @@ pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
         Protocol::Extended => b'x',
     });
     key.push(u8::from(request.facts.enforce));
-    key.push(u8::from(request.facts.shared));
     key.push(match request.facts.ddl {
         None => 0,
         Some(Ddl::Deny) => 1,

@@ -211,6 +211,9 @@ impl<'a> Judging<'a> {
                 findings.hidden
             },
             checks: findings.checks,
+            texts: findings.texts,
+            draws: findings.draws,
+            last_value: findings.last_value,
             effects: findings.effects,
             relations: findings.relations,
             calls_users: findings.calls_users.get(),

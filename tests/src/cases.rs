@@ -8,6 +8,7 @@
 //! @policy explain = "deny"  goes into the policy's [defaults]
 //! @protocol simple          simple, extended or both (default)
 //! @params 1, NULL, x        values of $1, $2, …; extended only
+//! @param {"a": 1, "b": 2}   the next one's value, as it stands
 //! @admin CREATE TABLE …     run by a superuser in both databases before the next statement
 //! @ordered                  the rows' order counts
 //! @server 17                from this major version on
@@ -260,11 +261,11 @@ fn directive(line: &str, case: &mut Case, draft: &mut Draft) -> Option<()> {
         ("@protocol", "both") | ("@ordered", _) => {}
         ("@params", values) => {
             case.simple = false;
-            draft.values = values
-                .split(',')
-                .map(str::trim)
-                .map(|value| (value != "NULL").then(|| value.to_owned()))
-                .collect();
+            draft.values = values.split(',').map(str::trim).map(value).collect();
+        }
+        ("@param", text) => {
+            case.simple = false;
+            draft.values.push(value(text));
         }
         ("@server", version) => case.server_min = version.parse().ok()?,
         ("@unlike", version) => case.unlike.push(version.to_owned()),
@@ -275,6 +276,10 @@ fn directive(line: &str, case: &mut Case, draft: &mut Draft) -> Option<()> {
         draft.ordered = true;
     }
     Some(())
+}
+
+fn value(text: &str) -> Option<String> {
+    (text != "NULL").then(|| text.to_owned())
 }
 
 fn expectation_of(text: &str) -> Option<Expectation> {

@@ -422,3 +422,51 @@ fn h_the_last_value_of_a_sequence_is_swept() {
     pooled.arena().restore();
     assert_eq!(last.code(), "55000", "{last:?}");
 }
+
+/// What a driver asks for behind an INSERT: PDO's `lastInsertId`, as Doctrine sends it.
+#[test]
+fn h_the_last_value_is_told_in_the_transaction_that_took_it() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let denied = |client: &mut Client| {
+        let reply = client.query("SELECT lastval()");
+        assert_eq!(reply.denied(), Some("function_denied"), "{reply:?}");
+    };
+    let insert = "INSERT INTO cold_call_logs (note) VALUES ('x') RETURNING id";
+    a.query(insert).ok();
+    denied(&mut a);
+    a.query("BEGIN").ok();
+    denied(&mut a);
+    a.query("ROLLBACK").ok();
+    a.query("BEGIN").ok();
+    let id = value(&mut a, insert);
+    assert_eq!(value(&mut a, "SELECT lastval()"), id);
+    assert_eq!(value(&mut a, "SELECT currval('cold_call_logs_id_seq')"), id);
+    a.query("COMMIT").ok();
+    denied(&mut a);
+    let mut b = pooled.session(Tenant::B);
+    b.query("BEGIN").ok();
+    denied(&mut b);
+    b.query("ROLLBACK").ok();
+    b.query("BEGIN").ok();
+    // A write that takes no number tells nothing of what another session took.
+    b.query("UPDATE notes SET txt = txt").ok();
+    let last = b.query("SELECT lastval()");
+    b.query("ROLLBACK").ok();
+    pooled.arena().restore();
+    assert_eq!(last.code(), "55000", "{last:?}");
+}
+
+#[test]
+fn h_what_nextval_took_is_swept() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    value(&mut a, "SELECT nextval('cold_call_logs_id_seq')");
+    let mut b = pooled.session(Tenant::B);
+    b.query("BEGIN").ok();
+    b.query("UPDATE notes SET txt = txt").ok();
+    let last = b.query("SELECT lastval()");
+    b.query("ROLLBACK").ok();
+    pooled.arena().restore();
+    assert_eq!(last.code(), "55000", "{last:?}");
+}

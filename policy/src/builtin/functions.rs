@@ -67,6 +67,22 @@ const NEWER: &[(&str, Class)] = &[
     ("xmltext", Class::Allowed),
 ];
 
+/// Functions of information_schema: its views compute with them what is known of types and keys, and
+/// JDBC calls the first.
+const INFORMATION: &[&str] = &[
+    "_pg_expandarray",
+    "_pg_char_max_length",
+    "_pg_char_octet_length",
+    "_pg_datetime_precision",
+    "_pg_index_position",
+    "_pg_interval_type",
+    "_pg_numeric_precision",
+    "_pg_numeric_precision_radix",
+    "_pg_numeric_scale",
+    "_pg_truetypid",
+    "_pg_truetypmod",
+];
+
 /// Functions of extensions that run SQL or reach out, whatever allows their extension.
 const RUN_SQL: &[&str] = &[
     "connectby",
@@ -101,8 +117,9 @@ const SHARED_LOCKS: &[&str] = &[
     "pg_try_advisory_xact_lock_shared",
 ];
 
-/// Functions of pg_catalog that may give several rows, of those that may be called.
+/// Functions of PostgreSQL's own that may give several rows, of those that may be called.
 pub(crate) const SETS: &[&str] = &[
+    "_pg_expandarray",
     "aclexplode",
     "generate_series",
     "generate_subscripts",
@@ -169,7 +186,7 @@ pub(crate) fn is_shared_lock(name: &str) -> bool {
     SHARED_LOCKS.contains(&name)
 }
 
-/// Whether a function of pg_catalog may give several rows.
+/// Whether a function of PostgreSQL's own may give several rows.
 pub(crate) fn returns_set(name: &str) -> bool {
     SETS.contains(&name)
 }
@@ -178,6 +195,42 @@ pub(crate) fn returns_set(name: &str) -> bool {
 pub(crate) fn class(name: &str) -> Option<Class> {
     static CLASSES: OnceLock<HashMap<&'static str, Class>> = OnceLock::new();
     CLASSES.get_or_init(read).get(name).copied()
+}
+
+/// What is known of a function that is called with its schema, or by its name alone; `None` means
+/// nothing.
+pub(crate) fn class_in(schema: Option<&str>, name: &str) -> Option<Class> {
+    match schema {
+        None | Some("pg_catalog") => class(name),
+        Some("information_schema") => INFORMATION.contains(&name).then_some(Class::Allowed),
+        Some(_) => None,
+    }
+}
+
+/// What to do instead of calling a function that is denied.
+pub(crate) fn advice(name: &str) -> Option<&'static str> {
+    let begins = |beginning: &str| name.starts_with(beginning);
+    if is_shared_lock(name) {
+        Some(
+            "All tenants share the numbers of these locks; the security team can list the function \
+             under [functions] in policy.toml.",
+        )
+    } else if begins("pg_advisory_") || begins("pg_try_advisory_") {
+        Some(
+            "A session's lock would stay on a server connection that others use. Take one of the \
+             transaction (pg_advisory_xact_lock), which the security team can list.",
+        )
+    } else if begins("pg_") && name.ends_with("_size") {
+        Some("It tells how much room the rows of all tenants take.")
+    } else if begins("pg_sleep") {
+        Some("It would hold a server connection for which others wait.")
+    } else if begins("lo_") {
+        Some("A large object belongs to no tenant. Use a column of type bytea.")
+    } else if name == "setval" {
+        Some("The sequence counts for all tenants.")
+    } else {
+        None
+    }
 }
 
 /// Whether a function of an allowed extension is denied all the same.

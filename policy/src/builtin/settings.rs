@@ -133,10 +133,19 @@ pub fn check(policy: &Policy, name: &str, value: Option<&str>) -> Result<Option<
         )
         .hint("The security team can list it under [settings] in policy.toml."));
     }
-    if lower == "search_path" {
-        return search_path(value).map(|()| Some(Effect::SearchPath));
+    check_value(&lower, value)?;
+    Ok((lower == "search_path").then_some(Effect::SearchPath))
+}
+
+/// Judges the value of a setting that may be changed; `None` resets it.
+///
+/// # Errors
+/// 42501, and 0A000 for values that pgwarden can't work with.
+pub(crate) fn check_value(name: &str, value: Option<&str>) -> Result<(), Denial> {
+    if name.eq_ignore_ascii_case("search_path") {
+        return search_path(value);
     }
-    check_reading(name, value).map(|()| None)
+    check_reading(name, value)
 }
 
 /// Judges the value of a setting by which the server reads text, whoever sets it.

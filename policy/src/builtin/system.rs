@@ -59,6 +59,8 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("pg_sequences", &["last_value"]),
     ("pg_settings", &[]),
     ("pg_shdescription", &[]),
+    ("pg_statio_all_tables", STATIO_TABLES),
+    ("pg_statio_user_tables", STATIO_TABLES),
     ("pg_statistic_ext", &[]),
     ("pg_tables", &[]),
     ("pg_tablespace", &[]),
@@ -74,6 +76,18 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("pg_type", &[]),
     ("pg_user", &["useconfig"]),
     ("pg_views", &[]),
+];
+
+/// What of tables' input and output is counted: ORMs read but the names beside them.
+const STATIO_TABLES: &[&str] = &[
+    "heap_blks_read",
+    "heap_blks_hit",
+    "idx_blks_read",
+    "idx_blks_hit",
+    "toast_blks_read",
+    "toast_blks_hit",
+    "tidx_blks_read",
+    "tidx_blks_hit",
 ];
 
 /// Relations of information_schema that show options of foreign servers and user mappings.

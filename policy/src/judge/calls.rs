@@ -5,15 +5,13 @@
 //! must be allowed. PostgreSQL's own are judged by name alone.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node, a_const};
+use pg_query::protobuf::{FuncCall, Node};
 
 use super::names::{Ty, strings};
 use super::{Judge, unsupported};
 use crate::builtin::functions::{self, Class};
-use crate::builtin::settings;
 use crate::catalog::{Function, Oid};
 use crate::deny::{Denial, DenyReason};
-use crate::plan::Effect;
 use crate::rules::{ArgumentType, FunctionRule, QualifiedName};
 
 /// What the rest of the judgement must know of a function.
@@ -81,10 +79,7 @@ impl Judge<'_> {
         name: &str,
         arguments: Option<&[Ty]>,
     ) -> Result<Called, Denial> {
-        let builtin = match schema {
-            None | Some("pg_catalog") => functions::class(name),
-            Some(_) => None,
-        };
+        let builtin = functions::class_in(schema, name);
         let path = &self.request.facts.search_path;
         let visible = |function: &&Function| match schema {
             Some(schema) => function.schema == schema,
@@ -131,7 +126,11 @@ impl Judge<'_> {
         let named = |rule: &FunctionRule| rule.arguments.is_none() && rule.name == qualified;
         let listed = functions::is_shared_lock(name) && rules.allow.iter().any(named);
         if class == Class::Denied && !listed || rules.deny.contains(&qualified) {
-            return Err(denied(name));
+            let denial = denied(name);
+            return Err(match functions::advice(name) {
+                Some(advice) => denial.hint(advice),
+                None => denial,
+            });
         }
         Ok(Called {
             leakproof: class == Class::Leakproof,
@@ -196,73 +195,16 @@ impl Judge<'_> {
             "ts_rewrite" if call.args.len() == 2 => Err(denied(name)
                 .hint("The form with a query runs SQL; use the one with three arguments.")),
             "ts_rewrite" => Ok(()),
-            "nextval" => self.sequence(name, call),
-            "currval" => self
-                .last_value(name)
-                .and_then(|()| self.sequence(name, call)),
-            "lastval" => self.last_value(name),
+            "nextval" => self.next_value(call),
+            "currval" => self.current_value(call),
+            "lastval" => {
+                self.findings.last_value = true;
+                Ok(())
+            }
             "current_setting" => self.current_setting(call),
             "pg_notify" => self.notify_call(call),
             _ => Err(denied(name)),
         }
-    }
-
-    fn set_config(&mut self, call: &FuncCall) -> Result<(), Denial> {
-        let name = self.literal_of_setting(call.args.first())?;
-        let value = match settings::is_judged_by_value(&name) {
-            true => Some(self.literal_of_setting(call.args.get(1))?),
-            false => None,
-        };
-        let effect = settings::check(&self.bound.policy, &name, value.as_deref())?;
-        self.findings.effects.extend(effect);
-        self.sets(&name);
-        Ok(())
-    }
-
-    /// An argument of set_config that the verdict depends on.
-    fn literal_of_setting(&mut self, argument: Option<&Node>) -> Result<String, Denial> {
-        let literal = argument.and_then(|argument| self.pinned_text(argument));
-        literal.ok_or_else(|| {
-            let text =
-                "set_config needs the setting's name, and a value that matters, as a literal";
-            Denial::new(DenyReason::IdentityGuard, text).hint("Use SET, or write them as literals.")
-        })
-    }
-
-    /// The same for a break-glass role, which may call it in a select list for all but its identity.
-    pub(super) fn sets_unguarded(&mut self, call: &FuncCall) -> Result<(), Denial> {
-        let name = self.literal_of_setting(call.args.first())?;
-        if settings::is_identity(&name) {
-            return Err(settings::identity(&name));
-        }
-        if settings::is_judged_by_value(&name) {
-            let value = self.literal_of_setting(call.args.get(1))?;
-            settings::check_reading(&name, Some(&value))?;
-        }
-        self.sets(&name);
-        if name.eq_ignore_ascii_case("search_path") {
-            self.findings.effects.push(Effect::SearchPath);
-        }
-        Ok(())
-    }
-
-    /// Reading a setting needs its name: some applications keep their signing keys in settings.
-    fn current_setting(&mut self, call: &FuncCall) -> Result<(), Denial> {
-        let name = call.args.first().and_then(|arg| self.pinned_text(arg));
-        let Some(name) = name else {
-            return Err(denied("current_setting").hint("Write the setting's name as a literal."));
-        };
-        settings::check_read(&name)
-    }
-
-    /// What the server connection took from sequences last. Where other sessions use it in between,
-    /// that may be theirs.
-    fn last_value(&self, function: &str) -> Result<(), Denial> {
-        if self.request.facts.shared {
-            let hint = "In transaction mode the server connection is not the session's own: use RETURNING.";
-            return Err(denied(function).hint(hint));
-        }
-        Ok(())
     }
 
     /// Whether a call may give several rows.
@@ -276,52 +218,6 @@ impl Judge<'_> {
         let mut users = self.bound.catalog.functions_named(name);
         functions::returns_set(name) || users.any(|function| function.returns_set)
     }
-
-    /// A sequence that belongs to a table which the client may write: `nextval('t_id_seq')`. The
-    /// snapshot does not tell the owner, so the schema must be one that the policy discovers.
-    fn sequence(&mut self, function: &str, call: &FuncCall) -> Result<(), Denial> {
-        let name = call.args.first().and_then(|arg| self.pinned_text(arg));
-        let Some(name) = name else {
-            return Err(denied(function).hint("Write the sequence's name as a literal."));
-        };
-        let (schema, name) = match name.split_once('.') {
-            Some((schema, name)) => (schema.to_owned(), name.to_owned()),
-            None => (String::new(), name),
-        };
-        let schema = schema.trim_matches('"');
-        let relation = self.find_relation(schema, name.trim_matches('"'))?;
-        let known = relation.kind == crate::catalog::RelationKind::Sequence
-            && self
-                .bound
-                .policy
-                .defaults
-                .discover
-                .contains(&relation.schema);
-        if known { Ok(()) } else { Err(denied(function)) }
-    }
-
-    /// The text of a string literal, perhaps cast, whose value becomes part of the verdict.
-    pub(super) fn pinned_text(&mut self, node: &Node) -> Option<String> {
-        match node.node.as_ref()? {
-            NodeEnum::AConst(constant) => {
-                let Some(a_const::Val::Sval(text)) = constant.val.as_ref() else {
-                    return None;
-                };
-                self.pin(constant.location);
-                Some(text.sval.clone())
-            }
-            // A length would cut the text, another type would read it in its own way.
-            NodeEnum::TypeCast(cast) => {
-                let to = cast.type_name.as_ref()?;
-                let name = strings(&to.names).ok()?.last().copied()?;
-                let plain = matches!(name, "text" | "varchar" | "regclass")
-                    && to.typmods.is_empty()
-                    && to.array_bounds.is_empty();
-                self.pinned_text(cast.arg.as_deref().filter(|_| plain)?)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Whether the arguments of a call go to those of the function one by one.
@@ -330,7 +226,7 @@ fn have_places(call: &FuncCall) -> bool {
     !call.func_variadic && !call.agg_within_group && !call.args.iter().any(named)
 }
 
-fn denied(name: &str) -> Denial {
+pub(super) fn denied(name: &str) -> Denial {
     Denial::new(
         DenyReason::FunctionDenied,
         format!("function \"{name}\" is not allowed"),

@@ -49,6 +49,8 @@ mod operation;
 mod prepared;
 mod relation;
 mod select;
+mod sequences;
+mod settings;
 mod statement;
 mod sublink;
 mod table_function;
@@ -74,7 +76,7 @@ pub(crate) use crate::bind::{Bound, Key, Parent, Via, Views};
 use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
-use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, Verdict};
+use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, TextCheck, Verdict};
 use crate::rewrite;
 use crate::rules::{MissingFilter, MissingValue};
 use names::{Column, Env};
@@ -149,6 +151,11 @@ pub(crate) struct Findings {
     /// Slots, in order: the tree names them `$n+1`…
     pub(crate) hidden: Vec<usize>,
     pub(crate) checks: Vec<BindCheck>,
+    pub(crate) texts: Vec<TextCheck>,
+    /// Whether it takes a number from a sequence by name.
+    pub(crate) draws: bool,
+    /// Whether it asks for what was taken last.
+    pub(crate) last_value: bool,
     pub(crate) effects: Vec<Effect>,
     pub(crate) relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
@@ -341,6 +348,9 @@ impl<'a> Judge<'a> {
                 statements: 0,
                 hidden: Vec::new(),
                 checks: Vec::new(),
+                texts: Vec::new(),
+                draws: false,
+                last_value: false,
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: std::cell::Cell::new(false),

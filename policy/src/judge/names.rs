@@ -355,7 +355,10 @@ impl Judge<'_> {
                 DenyReason::SystemRelation,
                 format!("column \"{}\" shows more than the schema", column.name),
             )
-            .hint("Name the columns that you need."));
+            .hint(
+                "Name the columns that you need. The security team can list the relation as global: \
+                 what it tells of all tenants' rows is shown then.",
+            ));
         }
         self.allow_comparison(column.ty)?;
         let entries = if column.sealed {

@@ -184,6 +184,9 @@ fn findings(original: &Node) -> Findings {
         kind: StatementKind::Select,
         statements: 1,
         hidden: vec![0, 1],
+        texts: Vec::new(),
+        draws: false,
+        last_value: false,
         checks: vec![BindCheck {
             parameter: 1,
             slot: 0,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use pgwarden_policy::plan::{TextCheck, TextPart};
 use pgwarden_policy::rules::ClaimPath;
 use pgwarden_policy::{Denial, Effect, Engine, Plan, Protocol, Verdict};
 use serde::Serialize;
@@ -176,6 +177,7 @@ pub(super) struct Cleared {
     tables: Vec<Table>,
     hidden_parameters: Vec<HiddenParameter>,
     checks: Vec<Check>,
+    text_checks: Vec<String>,
     effects: Vec<String>,
     /// `would_deny` or `would_rewrite`, with the reason, where that is only observed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,6 +231,7 @@ impl Cleared {
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let tables = self.tables.iter().map(ToString::to_string);
         let checks = self.checks.iter().map(ToString::to_string);
+        let checks = checks.chain(self.text_checks.iter().cloned());
         let effects = self.effects.iter().cloned();
         let observed = self.observed.iter().map(|what| format!("observed: {what}"));
         tables.chain(checks).chain(effects).chain(observed)
@@ -269,6 +272,7 @@ impl Cleared {
             tables: tables.collect(),
             hidden_parameters: hidden.collect(),
             checks: checks.collect(),
+            text_checks: plan.texts.iter().map(text_check).collect(),
             effects: plan.effects.iter().map(effect).collect(),
             observed: plan
                 .observed
@@ -292,6 +296,17 @@ impl fmt::Display for Table {
             guard,
         } = self;
         write!(f, "{name} ({access}) guarded by {guard}")
+    }
+}
+
+fn text_check(check: &TextCheck) -> String {
+    let parameter = check.parameter;
+    match &check.says {
+        TextPart::Setting => format!("${parameter} must name a setting that may be read, at Bind"),
+        TextPart::SettingValue(name) => {
+            format!("${parameter} must suit the setting {name:?}, at Bind")
+        }
+        TextPart::Sequence(_) => format!("${parameter} must name a sequence, at Bind"),
     }
 }
 

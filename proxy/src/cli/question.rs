@@ -82,7 +82,6 @@ impl<'a> Asker<'a> {
             enforce: access.as_ref().is_ok_and(|access| access.enforce),
             ddl: access.as_ref().ok().and_then(|access| access.ddl),
             lock: access.as_ref().ok().and_then(|access| access.lock),
-            shared: false,
         };
         Self {
             engine,

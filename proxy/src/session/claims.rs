@@ -76,6 +76,9 @@ pub(super) struct Known {
     pub(super) floats: bool,
     /// The claims are part of the client's transaction, and nothing in it has failed.
     pub(super) ahead: Ahead,
+    /// Other sessions used the server connection, and this one has taken nothing from a sequence on
+    /// it yet.
+    pub(super) foreign_sequences: bool,
 }
 
 impl Known {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use pgwarden_policy::{Effect, StatementKind};
 
 use super::cursors;
-use super::gate::{Gate, permit};
+use super::gate::{Gate, permit, permit_last_value};
 use super::names::Statement;
 use super::prepared::{self, names_a_statement};
 use super::queue::Expect;
@@ -103,6 +103,7 @@ impl Session {
         let plan = self.judging.plan_of(&statement);
         let plan = plan.and_then(|plan| {
             permit(self.known, &plan)?;
+            permit_last_value(self.known, &plan)?;
             cursors::check_fetches(&self.names, basis, &plan)?;
             self.cursors.check(&plan, basis)?;
             if let Some(given) = &statement.token {

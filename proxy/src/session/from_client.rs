@@ -129,6 +129,7 @@ impl Session {
         let started = self.count(&plan).then_some(started);
         self.note_use(&plan);
         self.cursors.follow(&plan, self.judging.basis());
+        self.known.foreign_sequences &= !plan.may_draw();
         let all = plan.effects.contains(&Effect::DeallocateAll);
         self.temporaries |= self.may_make_temporaries(&plan);
         if let Some(sharing) = &mut self.sharing {

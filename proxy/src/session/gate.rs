@@ -143,6 +143,16 @@ pub(super) fn permit(known: Known, plan: &Plan) -> Result<(), Denial> {
     Err(denial.hint("Send the statements one by one."))
 }
 
+/// What may not run where other sessions used the server connection before.
+pub(super) fn permit_last_value(known: Known, plan: &Plan) -> Result<(), Denial> {
+    if !plan.last_value || !known.foreign_sequences {
+        return Ok(());
+    }
+    let text = "currval and lastval tell in transaction mode only what the open transaction took";
+    let hint = "Ask in the transaction of the INSERT, behind it, or use RETURNING.";
+    Err(Denial::new(DenyReason::FunctionDenied, text).hint(hint))
+}
+
 /// Whether claims or facts may be others once the plan has run.
 pub(super) fn unsettles(known: Known, plan: &Plan) -> bool {
     let changes = |effect: &Effect| {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use pgwarden_config::settings::PoolMode;
 use pgwarden_policy::temporary::Temporaries;
 use pgwarden_policy::{
     Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
@@ -57,7 +56,6 @@ impl Judging {
             enforce: access.enforce,
             ddl: access.ddl,
             lock: access.lock,
-            shared: database.pool().mode() == PoolMode::Transaction,
         };
         Ok(Self {
             database,

@@ -7,7 +7,7 @@ use pgwarden_policy::{Effect, Plan, Protocol, StatementKind};
 
 use super::ahead::{Ahead, may_follow};
 use super::cursors;
-use super::gate::{Gate, permit};
+use super::gate::{Gate, permit, permit_last_value};
 use super::given::Given;
 use super::names::Change;
 use super::parse::keep_text;
@@ -56,6 +56,7 @@ impl Session {
         let judged = judged.and_then(|cleared| {
             let plan = cleared.plan();
             permit(known, plan)?;
+            permit_last_value(known, plan)?;
             cursors::check_fetches(&self.names, basis, plan)?;
             self.cursors.check(plan, basis)?;
             // A parameter is an error in a Query, and none in a Parse.

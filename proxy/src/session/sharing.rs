@@ -216,6 +216,7 @@ impl Session {
         };
         sharing.attached = true;
         self.known.on_standby = on_standby;
+        self.known.foreign_sequences = true;
         if on_standby {
             self.proxy.metrics().standby_checkouts.increment();
         }

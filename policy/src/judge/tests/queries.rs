@@ -22,8 +22,8 @@ fn search_and_cycle_add_columns() {
     }
 }
 
-/// The answer of a session whose server connection others may use, under a policy that lists functions.
-fn judge(sql: &str, shared: bool, listed: &[&str]) -> String {
+/// The answer under a policy that lists functions.
+fn judge(sql: &str, listed: &[&str]) -> String {
     let mut policy = testing::policy();
     let named = |name: &&str| QualifiedName {
         schema: "pg_catalog".to_owned(),
@@ -32,10 +32,7 @@ fn judge(sql: &str, shared: bool, listed: &[&str]) -> String {
     policy.functions.allow = listed.iter().map(|name| named(name).into()).collect();
     let catalog = Arc::new(testing::catalog());
     let engine = Engine::new(Arc::new(policy), catalog, crate::engine::Limits::default());
-    let facts = SessionFacts {
-        shared,
-        ..SessionFacts::default()
-    };
+    let facts = SessionFacts::default();
     let request = Request {
         text: sql,
         protocol: Protocol::Simple,
@@ -52,10 +49,9 @@ fn judge(sql: &str, shared: bool, listed: &[&str]) -> String {
 
 #[test]
 fn what_a_sequence_gave_last_is_the_connections() {
-    assert_eq!(judge("SELECT lastval()", false, &[]), "passed");
-    assert_eq!(judge("SELECT lastval()", true, &[]), "function_denied");
+    assert_eq!(judge("SELECT lastval()", &[]), "passed");
     assert_eq!(
-        judge("SELECT ('leads').currval", false, &[]),
+        judge("SELECT ('leads').currval", &[]),
         "unsupported_construct"
     );
 }
@@ -64,8 +60,8 @@ fn what_a_sequence_gave_last_is_the_connections() {
 fn locks_of_a_transaction_are_lent_by_the_policy() {
     let lock = "pg_advisory_xact_lock";
     let sql = format!("SELECT {lock}(1)");
-    assert_eq!(judge(&sql, true, &[lock]), "passed");
-    assert_eq!(judge(&sql, true, &[]), "function_denied");
+    assert_eq!(judge(&sql, &[lock]), "passed");
+    assert_eq!(judge(&sql, &[]), "function_denied");
     for denied in [
         "pg_advisory_lock",
         "pg_try_advisory_lock",
@@ -73,7 +69,7 @@ fn locks_of_a_transaction_are_lent_by_the_policy() {
         "query_to_xml",
     ] {
         let sql = format!("SELECT {denied}(1)");
-        assert_eq!(judge(&sql, false, &[denied]), "function_denied", "{denied}");
+        assert_eq!(judge(&sql, &[denied]), "function_denied", "{denied}");
     }
 }
 

@@ -33,6 +33,9 @@ fn cleared(text: &mut String, it: &Cleared) {
     for check in &it.checks {
         line(text, "check", &check.to_string());
     }
+    for check in &it.text_checks {
+        line(text, "check", check);
+    }
     for effect in &it.effects {
         line(text, "effect", effect);
     }
@@ -118,6 +121,7 @@ mod tests {
                 parameter: 1,
                 claim: "app_metadata.org_id".to_owned(),
             }],
+            text_checks: Vec::new(),
             effects: vec!["no portal is left".to_owned()],
             observed: None,
             proof: "holds",
