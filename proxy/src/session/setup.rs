@@ -106,8 +106,8 @@ impl Session {
                 self.known.lose();
                 Ok(Passed::Done)
             }
-            Some(_) if cancelled && swaps => Err(Stop::Lost),
             Some(_) if cancelled && only_claims => self.fail_ahead(body),
+            Some(_) if cancelled && swaps => Err(Stop::Lost),
             _ => Err(self.claims_failed(body)),
         }
     }

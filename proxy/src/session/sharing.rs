@@ -245,7 +245,8 @@ impl Session {
     /// Whether the server connection can go: no transaction is open, nothing is owed, and nothing
     /// on the connection is the session's alone.
     pub(crate) fn can_detach(&mut self) -> bool {
-        if !self.is_idle() || self.sharing.as_ref().is_none_or(|it| it.asks) {
+        let owes = |sharing: &Sharing| sharing.asks || sharing.restores;
+        if !self.is_idle() || self.sharing.as_deref().is_none_or(owes) {
             return false;
         }
         let pin = self.pinned();
