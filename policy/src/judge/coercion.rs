@@ -30,12 +30,7 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
-        let Some(node) = node else {
-            return Ok(Facts::default());
-        };
-        let facts = self.expression(node, scope, env)?;
-        self.allow_assignment(facts.ty, Ty::Known(BOOL))?;
-        Ok(facts)
+        self.given_as(node, scope, env, &[BOOL])
     }
 
     /// The same of a number: LIMIT, a subscript.
@@ -45,12 +40,22 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
+        self.given_as(node, scope, env, &NUMBERS)
+    }
+
+    fn given_as(
+        &mut self,
+        node: Option<&mut Box<Node>>,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+        wanted: &[Oid],
+    ) -> Result<Facts, Denial> {
         let Some(node) = node else {
             return Ok(Facts::default());
         };
         let facts = self.expression(node, scope, env)?;
-        for number in NUMBERS {
-            self.allow_assignment(facts.ty, Ty::Known(number))?;
+        for ty in wanted {
+            self.allow_assignment(facts.ty, Ty::Known(*ty))?;
         }
         Ok(facts)
     }

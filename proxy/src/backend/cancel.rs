@@ -105,6 +105,8 @@ struct SlotState {
     target: Option<CancelTarget>,
     /// Whether a request is on its way.
     under_way: bool,
+    /// How many were sent.
+    sent: u64,
     /// How often clients have asked.
     asked: u64,
     /// How many of those the requests that are done with have answered.
@@ -129,13 +131,18 @@ impl CancelSlot {
         !state.under_way
     }
 
-    /// Waits until no request is on its way.
+    /// Waits until the request that is on its way now has ended, if there is one. Those that follow
+    /// are not waited for, or a client that cancels in a loop would keep connections from others.
     pub async fn quiet(&self) {
+        let sent = self.state().sent;
         loop {
             let mut notified = std::pin::pin!(self.quiet.notified());
             notified.as_mut().enable();
-            if !self.state().under_way {
-                return;
+            {
+                let state = self.state();
+                if !state.under_way || state.sent != sent {
+                    return;
+                }
             }
             notified.await;
         }
@@ -168,6 +175,7 @@ impl CancelSlot {
                     return Ok(());
                 };
                 state.under_way = true;
+                state.sent += 1;
                 (target, state.asked)
             };
             let _under_way = UnderWay(self);
@@ -293,5 +301,26 @@ impl Drop for CancelRegistration {
         let keys = self.registry.keys.lock();
         keys.unwrap_or_else(PoisonError::into_inner)
             .remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_kept_for_its_own_request_only() {
+        let slot = CancelSlot::default();
+        (slot.state().under_way, slot.state().sent) = (true, 1);
+        let mut quiet = std::pin::pin!(slot.quiet());
+        let waits = poll_fn(|cx| Poll::Ready(quiet.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "the request is on its way");
+        // It has ended, and the next is on its way to another connection.
+        slot.state().sent = 2;
+        slot.quiet.notify_waiters();
+        quiet.await;
     }
 }

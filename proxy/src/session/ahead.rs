@@ -104,12 +104,7 @@ impl Session {
         if self.known.ahead != Ahead::Alone {
             return;
         }
-        server.forward(Forward::Sync, &[]);
-        self.transaction += 1;
-        self.queue.push(Pending {
-            transaction: self.transaction,
-            ..Pending::new(Expect::OwnSync)
-        });
+        self.own_sync(server);
         self.known.lose();
         self.known.in_transaction = false;
     }
@@ -138,14 +133,16 @@ impl Session {
     /// The claims that went ahead have failed, and with them the client's message: a cancel that was
     /// meant for it, or its statement_timeout, has met them.
     pub(super) fn fail_ahead(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        let mut skipped = Vec::new();
         while let Some(front) = self.queue.front()
             && front.expect.is_own()
             && front.expect != Expect::OwnSync
         {
-            let popped = self.queue.pop();
-            if let (Some(pending), Some(sharing)) = (popped, &mut self.sharing)
-                && let Some(name) = pending.shared
-            {
+            skipped.extend(self.queue.pop());
+        }
+        // The last first: a name that was to be closed and prepared again is there still.
+        for pending in skipped.into_iter().rev() {
+            if let (Some(name), Some(sharing)) = (pending.shared, &mut self.sharing) {
                 match pending.expect {
                     Expect::OwnClose => sharing.prepared.restore(name),
                     _ => sharing.prepared.remove(&name),

@@ -117,17 +117,22 @@ impl Session {
         if self.pipeline_open {
             server.forward(Forward::Flush, &[]);
         } else {
-            server.forward(Forward::Sync, &[]);
-            self.transaction += 1;
-            self.queue.push(Pending {
-                transaction: self.transaction,
-                ..Pending::new(Expect::OwnSync)
-            });
+            self.own_sync(server);
         }
         // What is set again to the same stays the same, however the transaction ends.
         if !std::mem::take(&mut self.known.confirms) {
             self.known.in_transaction = self.pipeline_open || self.status == b'T';
         }
+    }
+
+    /// Sends a Sync of our own.
+    pub(super) fn own_sync(&mut self, server: &mut Outbox) {
+        server.forward(Forward::Sync, &[]);
+        self.transaction += 1;
+        self.queue.push(Pending {
+            transaction: self.transaction,
+            ..Pending::new(Expect::OwnSync)
+        });
     }
 
     /// Sends the statement itself, without a Sync.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::queue::{Expect, Pending};
 use super::sharing::Told;
 use super::{Passed, Session, Stop, claims};
-use crate::backend::{Forward, Outbox};
+use crate::backend::Outbox;
 use crate::wire::{Reader, report};
 
 /// So many cancels in a row may hit the batch.
@@ -77,12 +77,7 @@ impl Session {
             claims::own_statement(server, ASK, &[&names]);
             self.owe(Expect::OwnSettings);
         }
-        server.forward(Forward::Sync, &[]);
-        self.transaction += 1;
-        self.queue.push(Pending {
-            transaction: self.transaction,
-            ..Pending::new(Expect::OwnSync)
-        });
+        self.own_sync(server);
         self.known.lose();
         self.known.in_transaction = false;
     }
