@@ -3,16 +3,17 @@
 //! What it refuses is answered as the server would answer: 42601, in the server's words, at the
 //! place of the error.
 
-use std::sync::{Mutex, PoisonError};
-
 use pg_query::protobuf::ParseResult;
 
 use crate::deny::{Denial, DenyReason};
 use crate::positions;
 
-/// libpg_query points the process's standard error at a pipe while it parses. Two threads at once
-/// would restore each other's pipes in place of it, so one parses at a time.
-static PARSER: Mutex<()> = Mutex::new(());
+/// As it is built by default, libpg_query points the process's standard error at a pipe while it
+/// parses: two threads at once would restore each other's pipes in place of it, and what another
+/// thread logs meanwhile is lost. `.cargo/config.toml` builds it without that; where somebody's own
+/// `CFLAGS` stand in the way (`build.rs`), one thread parses at a time.
+#[cfg(not(parser_leaves_stderr))]
+static PARSER: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// Above this size the place of a syntax error is not searched for.
 const LOCATED_BYTES: usize = 16 << 10;
@@ -41,10 +42,11 @@ pub(crate) fn scan_error(text: &str, error: &pg_query::Error) -> Denial {
 }
 
 fn run(text: &str) -> Result<ParseResult, pg_query::Error> {
-    let alone = PARSER.lock().unwrap_or_else(PoisonError::into_inner);
-    let parsed = pg_query::parse(text, 0);
-    drop(alone);
-    Ok(parsed?.protobuf)
+    #[cfg(not(parser_leaves_stderr))]
+    let _alone = PARSER
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(pg_query::parse(text, 0)?.protobuf)
 }
 
 fn refused(text: &str, error: &pg_query::Error) -> Denial {
@@ -118,6 +120,32 @@ mod tests {
             (DenyReason::SyntaxError, "42601")
         );
         (denial.message, denial.position)
+    }
+
+    /// What other threads log while one parses must not be lost.
+    #[cfg(all(parser_leaves_stderr, target_os = "linux"))]
+    #[test]
+    fn standard_error_stays_where_it_is_while_threads_parse() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let stderr = || std::fs::read_link("/proc/self/fd/2").unwrap();
+        let before = stderr();
+        let parsing = AtomicUsize::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut read = true;
+                    for _ in 0..500 {
+                        let sql = "SELECT a, count(*) FROM leads WHERE b = 'x' GROUP BY 1";
+                        read &= parse(sql).is_ok() && parse("SELECT FROM FROM").is_err();
+                    }
+                    parsing.fetch_sub(1, Ordering::Relaxed);
+                    assert!(read);
+                });
+            }
+            while parsing.load(Ordering::Relaxed) > 0 {
+                assert_eq!(stderr(), before);
+            }
+        });
     }
 
     #[test]
