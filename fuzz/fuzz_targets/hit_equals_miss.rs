@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_crossover, fuzz_mutator, fuzz_target};
 use pgwarden_fuzz::World;
 use pgwarden_policy::Protocol;
 
@@ -13,6 +13,14 @@ thread_local! {
     static CACHED: RefCell<World> = RefCell::new(World::new(8 << 20));
     static FRESH: RefCell<World> = RefCell::new(World::new(0));
 }
+
+fuzz_mutator!(|data: &mut [u8], size: usize, size_max: usize, seed: u32| {
+    pgwarden_fuzz::mutate(data, size, size_max, seed)
+});
+
+fuzz_crossover!(|one: &[u8], two: &[u8], out: &mut [u8], seed: u32| {
+    pgwarden_fuzz::cross(one, two, out, seed)
+});
 
 fuzz_target!(|text: &str| {
     let other = with_other_constants(text);

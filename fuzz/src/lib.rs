@@ -1,5 +1,10 @@
 //! What the fuzz targets judge over: the suites' policy and schema, whose snapshot `scripts/fuzz.sh`
-//! has written to the file that `PGWARDEN_FUZZ_CATALOG` names.
+//! has written to the file that `PGWARDEN_FUZZ_CATALOG` names. And how they come by statements:
+//! `splice` mutates along their grammar, bytes at random come in one of ten.
+
+mod random;
+mod splice;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -9,6 +14,8 @@ use pgwarden_policy::{
     Catalog, Denial, Engine, Plan, Policy, Protocol, Request, ScopeValue, ScopeValues, Scratch,
     SessionFacts,
 };
+use random::Random;
+use splice::Pieces;
 
 /// An engine, and a session of each of two tenants.
 pub struct World {
@@ -35,6 +42,33 @@ impl World {
         let cleared = self.engine.judge(request, &mut self.scratch)?;
         Ok((cleared.text().to_owned(), Arc::clone(cleared.plan())))
     }
+}
+
+/// libFuzzer's mutator: changes `data[..size]` into a text of at most `size_max` bytes.
+pub fn mutate(data: &mut [u8], size: usize, size_max: usize, seed: u32) -> usize {
+    let mut dice = Random::new(seed);
+    let text = data.get(..size).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let text = text.filter(|_| dice.below(10) > 0);
+    let changed = text.and_then(|text| splice::mutate(text, Pieces::of_cases(), &mut dice));
+    let written = changed.and_then(|text| write(&text, size_max, data));
+    written.unwrap_or_else(|| libfuzzer_sys::fuzzer_mutate(data, size, size_max))
+}
+
+/// libFuzzer's crossing of two inputs: the first with pieces of the second.
+pub fn cross(one: &[u8], two: &[u8], out: &mut [u8], seed: u32) -> usize {
+    let (Ok(one), Ok(two)) = (std::str::from_utf8(one), std::str::from_utf8(two)) else {
+        return 0;
+    };
+    let mut pieces = Pieces::default();
+    pieces.add(two);
+    let crossed = splice::mutate(one, &pieces, &mut Random::new(seed));
+    crossed.and_then(|text| write(&text, out.len(), out)).unwrap_or_default()
+}
+
+fn write(text: &str, size_max: usize, out: &mut [u8]) -> Option<usize> {
+    let fits = !text.is_empty() && text.len() <= size_max;
+    out.get_mut(..text.len()).filter(|_| fits)?.copy_from_slice(text.as_bytes());
+    Some(text.len())
 }
 
 fn policy() -> Arc<Policy> {

@@ -18,8 +18,10 @@
 //! ```
 //!
 //! A case may have several statements; they share a session. What follows `>>>` is one of
-//! `same as rls` (works, and equals PostgreSQL's own answer), `same error` (fails as PostgreSQL
-//! fails), `denied` with an optional reason or several joined by `|`, `safe` (equal or refused),
+//! `same as rls` (works, and equals PostgreSQL's own answer), `some of rls` (as many rows as PostgreSQL
+//! gives, each one of those that it gives without LIMIT: for a LIMIT whose order leaves it a choice),
+//! `same as plain` (equals the answer of the same database without pgwarden: for the catalogue, in which
+//! the oracle has policies and other names), `same error` (fails as PostgreSQL fails), `denied` with an optional reason or several joined by `|`, `safe` (equal or refused),
 //! `error` with a SQLSTATE, `rows` followed by one line for each row (cells separated by ` | `),
 //! or `ok`.
 
@@ -74,6 +76,10 @@ pub struct Step {
 pub enum Expectation {
     /// Equal to the oracle, not refused, and no error.
     Same,
+    /// As many rows as the oracle gives, each among those that it gives without LIMIT.
+    SomeOfRls,
+    /// Equal to what the same database gives without pgwarden.
+    Plain,
     /// The oracle fails, and so does this, with the same SQLSTATE.
     SameError,
     /// Refused, for one of these reasons if any are given.
@@ -286,6 +292,8 @@ fn expectation_of(text: &str) -> Option<Expectation> {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     match (word, rest) {
         ("same", "as rls") => Some(Expectation::Same),
+        ("some", "of rls") => Some(Expectation::SomeOfRls),
+        ("same", "as plain") => Some(Expectation::Plain),
         ("same", "error") => Some(Expectation::SameError),
         ("denied", "") => Some(Expectation::Denied(Vec::new())),
         ("denied", reasons) => Some(Expectation::Denied(

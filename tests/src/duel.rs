@@ -36,16 +36,36 @@ fn place(seed: u64, index: u64) -> String {
 /// Runs statements through the engine, `indexes` of a seed.
 pub fn through_the_engine(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
     let arena = Arena::take();
+    over(&arena, seed, indexes, tenant_of, Generator::statement)
+}
+
+/// The same over the second world, whose third tenant has rows that look foreign.
+pub fn through_the_engine_of_the_second(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
+    let arena = Arena::take_second();
+    let who = |index| match tenant_of(index) {
+        Tenant::C => Tenant::B,
+        tenant => tenant,
+    };
+    over(&arena, seed, indexes, who, Generator::second)
+}
+
+fn over(
+    arena: &Arena,
+    seed: u64,
+    indexes: impl Iterator<Item = u64>,
+    who: impl Fn(u64) -> Tenant,
+    write: impl Fn(u64, u64, Tenant) -> Statement,
+) -> Report {
     let mut pairs: Vec<(Tenant, Pair)> = Vec::new();
     let mut report = Report::default();
     let mut shrunk = 0;
     for index in indexes {
-        let tenant = tenant_of(index);
-        let statement = Generator::statement(seed, index, tenant);
+        let tenant = who(index);
+        let statement = write(seed, index, tenant);
         let at = match pairs.iter().position(|(known, _)| *known == tenant) {
             Some(at) => at,
             None => {
-                pairs.push((tenant, Pair::new(&arena, tenant)));
+                pairs.push((tenant, Pair::new(arena, tenant)));
                 pairs.len() - 1
             }
         };
@@ -57,7 +77,7 @@ pub fn through_the_engine(seed: u64, indexes: impl Iterator<Item = u64>) -> Repo
             && shrunk < SHRUNK_MAX
         {
             shrunk += 1;
-            let smallest = smallest(&arena, tenant, &statement);
+            let smallest = smallest(arena, tenant, &statement);
             *why = format!("{why}\n  shrunk to {smallest}");
         }
         report.note(&statement, &place(seed, index), outcome, rows);

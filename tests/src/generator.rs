@@ -6,19 +6,24 @@
 //! on the own rows none of them fails, so any error they raise is a leak of evaluation order.
 
 mod aggregate;
+mod at_cursor;
 mod class;
+mod computed;
 mod copy;
 mod cursor;
 mod expression;
 mod from;
 mod insert;
+mod inserted_child;
 mod json;
 mod leaky;
 mod merge;
 mod prepared;
 mod query;
 mod recursive;
+mod returned;
 mod script;
+mod second;
 mod spelling;
 mod stolen;
 mod tables;
@@ -28,6 +33,8 @@ mod views;
 mod write;
 
 use prepared::Parameter;
+use second::SECOND;
+use tables::{TABLES, Table};
 
 pub use class::{class_of, features_of};
 pub use copy::Copied;
@@ -106,6 +113,8 @@ pub struct Generator {
     temporaries: Vec<Relation>,
     /// The parameters so far, while a statement may have some.
     parameters: Option<Vec<Parameter>>,
+    /// Whether it writes over the second world's tables.
+    second: bool,
     /// The server's major version: what syntax there is.
     major: u32,
     hostile: bool,
@@ -121,6 +130,7 @@ impl Generator {
             ctes: Vec::new(),
             temporaries: Vec::new(),
             parameters: None,
+            second: false,
             major: server_major(),
             hostile: false,
         }
@@ -149,6 +159,28 @@ impl Generator {
             writes,
             hostile: generator.hostile,
         }
+    }
+
+    /// The same over the second world's tables.
+    pub fn second(seed: u64, index: u64, tenant: Tenant) -> Statement {
+        let mut generator = Self::new(seed, index, tenant);
+        generator.second = true;
+        let writes = generator.random.chance(40);
+        let sql = if writes {
+            generator.write()
+        } else {
+            generator.top_select()
+        };
+        Statement {
+            sql,
+            writes,
+            hostile: generator.hostile,
+        }
+    }
+
+    /// The tables of its world.
+    fn tables(&self) -> &'static [Table] {
+        if self.second { SECOND } else { TABLES }
     }
 
     /// Bombs are only laid where the own rows are none.

@@ -1,9 +1,11 @@
 //! Runs a case against a subject and its oracle.
 
 use crate::cases::{Case, Expectation, Step};
-use crate::fixture::{Arena, script, server, set_claims, superuser};
+use pg_query::{DeparseOptions, NodeEnum};
+
+use crate::fixture::{Arena, ROLE, script, server, set_claims, superuser};
 use crate::oracle::{Direct, Outcome, Subject, compare, rows};
-use crate::wire::Reply;
+use crate::wire::{Client, Reply};
 
 /// Runs a case; an error says what went wrong, step by step.
 pub fn run_case(
@@ -24,7 +26,12 @@ pub fn run_case(
     let mut problems = Vec::new();
     for step in &case.steps {
         prepare(step, arena);
-        if let Err(problem) = run_step(step, subject, &mut oracle) {
+        let result = match &step.expect {
+            Expectation::Plain => alike_plain(step, subject, arena, extended),
+            Expectation::SomeOfRls => some_of(step, subject, &mut oracle),
+            _ => run_step(step, subject, &mut oracle),
+        };
+        if let Err(problem) = result {
             problems.push(format!("line {}: {}\n    {problem}", step.line, step.sql));
             break;
         }
@@ -110,6 +117,78 @@ fn run_step(step: &Step, subject: &mut dyn Subject, oracle: &mut Direct) -> Resu
     }
 }
 
+/// Beside a session of the same role on the same database, without pgwarden.
+fn alike_plain(
+    step: &Step,
+    subject: &mut dyn Subject,
+    arena: &Arena,
+    extended: bool,
+) -> Result<(), String> {
+    let plain = Client::connect(server().address(), ROLE, &arena.plain(), &[], None);
+    let mut plain = Direct {
+        client: plain.expect("the server answers"),
+        extended,
+    };
+    let values: Vec<_> = step.values.iter().map(Option::as_deref).collect();
+    let ours = subject.run(&step.sql, &values);
+    let mut theirs = plain.run(&step.sql, &values);
+    // A transaction block of the case is not the other session's.
+    theirs.status = ours.status;
+    match compare(&ours, &theirs, step.ordered) {
+        Outcome::Same => Ok(()),
+        Outcome::Different(text) => Err(text),
+        outcome => Err(format!("{outcome:?}: {:?}", theirs.error)),
+    }
+}
+
+/// PostgreSQL may choose the rows: they must be as many, and be such as it could have chosen.
+fn some_of(step: &Step, subject: &mut dyn Subject, oracle: &mut Direct) -> Result<(), String> {
+    let values: Vec<_> = step.values.iter().map(Option::as_deref).collect();
+    let (ours, theirs) = (
+        subject.run(&step.sql, &values),
+        oracle.run(&step.sql, &values),
+    );
+    if let Some(error) = ours.error.as_ref().or(theirs.error.as_ref()) {
+        return Err(format!("{error:?}"));
+    }
+    let all = oracle.run(&without_limit(&step.sql)?, &values);
+    let rows_of = |reply: &Reply| reply.results.last().map(|it| rows(it, true));
+    let mut all = rows_of(&all).unwrap_or_default();
+    let (ours, theirs) = (rows_of(&ours), rows_of(&theirs));
+    if ours.as_ref().map(Vec::len) != theirs.as_ref().map(Vec::len) {
+        return Err(format!("rows {ours:?}, oracle {theirs:?}"));
+    }
+    for row in ours.unwrap_or_default() {
+        let Some(at) = all.iter().position(|it| *it == row) else {
+            return Err(format!("{row:?} is none of the oracle's rows"));
+        };
+        all.swap_remove(at);
+    }
+    Ok(())
+}
+
+/// The statement with a limit that no table reaches. A parameter stays, or it would have no type.
+fn without_limit(sql: &str) -> Result<String, String> {
+    let mut parsed = pg_query::parse(sql, 0).map_err(|error| error.to_string())?;
+    let statement = parsed.protobuf.stmts.first_mut();
+    let node = statement.and_then(|it| it.stmt.as_mut()?.node.as_mut());
+    let Some(NodeEnum::SelectStmt(select)) = node else {
+        return Err("it is no SELECT".to_owned());
+    };
+    let limit = select.limit_count.take().ok_or("it has no LIMIT")?;
+    let text = parsed
+        .deparse(DeparseOptions::default())
+        .map_err(|error| error.to_string())?;
+    let mut limit = limit.node;
+    while let Some(NodeEnum::TypeCast(cast)) = limit {
+        limit = cast.arg.and_then(|arg| arg.node);
+    }
+    Ok(match limit {
+        Some(NodeEnum::ParamRef(it)) => format!("{text} LIMIT 1000000 * ${}::int", it.number),
+        _ => text,
+    })
+}
+
 /// Runs a case on the oracle alone: a case that expects what PostgreSQL gives must be one that
 /// PostgreSQL answers, or else it tests a typing error.
 pub fn check_case(case: &Case, arena: &Arena, extended: bool) -> Result<(), String> {
@@ -125,7 +204,13 @@ pub fn check_case(case: &Case, arena: &Arena, extended: bool) -> Result<(), Stri
         }
         let theirs = oracle.run(&step.sql, &values);
         match (&step.expect, &theirs.error) {
-            (Expectation::Same | Expectation::Rows(_), Some(error)) => {
+            (
+                Expectation::Same
+                | Expectation::SomeOfRls
+                | Expectation::Plain
+                | Expectation::Rows(_),
+                Some(error),
+            ) => {
                 problems.push(format!("line {}: the oracle fails: {error:?}", step.line));
             }
             (Expectation::SameError, None) => {

@@ -30,6 +30,7 @@ pub fn class_of(sql: &str) -> &'static str {
         "CREATE" if sql.contains(" AS ") => "CREATE TEMP TABLE AS",
         "CREATE" => "CREATE TEMP TABLE",
         "DROP" => "DROP TABLE",
+        "LOCK" => "LOCK",
         "SAVEPOINT" | "RELEASE" => "SAVEPOINT",
         "BEGIN" | "COMMIT" | "ROLLBACK" | "SET" => "transaction",
         _ => "other",
@@ -70,10 +71,32 @@ pub fn features_of(sql: &str) -> Vec<&'static str> {
     if sql.contains("$1") && !sql.starts_with("PREPARE") {
         found.push("with parameters");
     }
+    if sql.contains(" CURRENT OF ") {
+        found.push("at a cursor's row");
+    }
+    if sql.starts_with("UPDATE ") && computes_tenant(sql) {
+        found.push("computes a tenant column");
+    }
+    if sql.contains("FULL JOIN") {
+        found.push("FULL JOIN");
+    }
     if sql.contains("temp_") {
         found.push("over a temporary table");
     }
     found
+}
+
+/// Whether an UPDATE sets the tenant column to more than a constant.
+fn computes_tenant(sql: &str) -> bool {
+    [
+        "org_id = (SELECT s.",
+        "org_id = s.",
+        "org_id = q.",
+        "org_id) = (SELECT",
+        "(org_id, ",
+    ]
+    .iter()
+    .any(|form| sql.contains(form))
 }
 
 /// Whether a text has that word.

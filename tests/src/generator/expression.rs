@@ -1,5 +1,6 @@
 //! Expressions of a type over the relations in scope.
 
+use super::second::known;
 use super::{Generator, Kind, Relation};
 
 const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
@@ -138,6 +139,8 @@ impl Generator {
 
     fn computed_text(&mut self, scope: &[Relation], depth: usize) -> String {
         match self.random.below(5) {
+            0 if self.second => format!("lower({})", self.expression(Kind::Text, scope, depth - 1)),
+            3 if self.second => format!("md5({})", self.expression(Kind::Text, scope, depth - 1)),
             0 => format!("upper({})", self.expression(Kind::Text, scope, depth - 1)),
             1 => format!("left({}, 4)", self.expression(Kind::Text, scope, depth - 1)),
             2 => format!("{}::text", self.expression(Kind::Int, scope, depth - 1)),
@@ -211,7 +214,7 @@ impl Generator {
                 let value = self.expression(Kind::Int, scope, depth - 1);
                 format!("({value} BETWEEN 1 AND {})", self.literal(Kind::Int))
             }
-            13 => self.json_condition(scope, depth - 1),
+            13 if !self.second => self.json_condition(scope, depth - 1),
             14 => self.quantified(scope, depth),
             12 => {
                 let kind = self.common_kind();
@@ -264,7 +267,7 @@ impl Generator {
     }
 
     pub(crate) fn common_kind(&mut self) -> Kind {
-        *self.random.pick(&[
+        let kind = *self.random.pick(&[
             Kind::Int,
             Kind::Int,
             Kind::Int,
@@ -276,7 +279,8 @@ impl Generator {
             Kind::Status,
             Kind::Date,
             Kind::Time,
-        ])
+        ]);
+        if self.second { known(kind) } else { kind }
     }
 }
 

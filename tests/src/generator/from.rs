@@ -1,6 +1,7 @@
 //! FROM: tables, views, every join, derived tables, LATERAL, functions.
 
-use super::tables::{TABLES, Table};
+use super::second::with_schema;
+use super::tables::Table;
 use super::views::{ARMED, VIEWS, is_view};
 use super::{Column, Generator, Kind, Relation};
 
@@ -42,7 +43,7 @@ impl Generator {
             matches!(kind, "JOIN" | "LEFT JOIN" | ",") && depth > 0 && self.random.chance(15);
         let right = if lateral {
             let visible = joined(&left.scope, outer);
-            if self.random.chance(35) {
+            if !self.second && self.random.chance(35) {
                 self.table_function(&visible)
             } else {
                 self.derived(&visible, depth - 1, true)
@@ -99,6 +100,9 @@ impl Generator {
         }
         let equality = self.equality(&left.scope, &right.scope);
         let condition = match (kind, equality) {
+            ("FULL JOIN", Some(equality)) if self.random.chance(25) => {
+                format!("{equality} AND {}", self.condition(&scope, 0))
+            }
             ("FULL JOIN", Some(equality)) => equality,
             ("FULL JOIN", None) => "true".to_owned(),
             (_, Some(equality)) if self.random.chance(60) => equality,
@@ -133,7 +137,7 @@ impl Generator {
 
     pub(super) fn item(&mut self, outer: &[Relation], depth: usize) -> From {
         match self.random.below(15) {
-            6 => self.table_function(outer),
+            6 if !self.second => self.table_function(outer),
             0 | 1 if depth > 0 => {
                 // What is in scope outside is not, in a derived table that is not LATERAL, unless
                 // it comes from a query further out.
@@ -199,6 +203,7 @@ impl Generator {
         };
         let only = if self.random.chance(4) { "ONLY " } else { "" };
         let written = match only {
+            _ if table.name.contains('.') => table.name.to_owned(),
             "" => self.spelled(schema, table.name),
             _ => format!("{schema}{}", table.name),
         };
@@ -211,6 +216,7 @@ impl Generator {
             // The lists in `tables` leave columns out, but never one of the first two.
             let mut names = vec!["r0".to_owned(), "r1".to_owned()];
             if self.random.chance(30)
+                && !self.second
                 && !table
                     .columns
                     .iter()
@@ -245,12 +251,13 @@ impl Generator {
 
     /// A table or a view.
     pub(crate) fn readable(&mut self) -> &'static Table {
-        if self.random.chance(20) {
+        if !self.second && self.random.chance(20) {
             // Some are bombs themselves, among organisation b's own rows.
             let armed = if self.bombs() { 0 } else { ARMED };
             return self.random.pick(&VIEWS[armed..]);
         }
-        self.random.pick(TABLES)
+        let tables = self.tables();
+        self.random.pick(tables)
     }
 
     /// A temporary table of the script.
@@ -290,9 +297,9 @@ impl Generator {
                 .collect();
             return From {
                 text: format!(
-                    "{prefix}(SELECT {} FROM public.{} {inner} WHERE {link}{filter}) AS {alias}",
+                    "{prefix}(SELECT {} FROM {} {inner} WHERE {link}{filter}) AS {alias}",
                     names.join(", "),
-                    table.name
+                    with_schema(table.name)
                 ),
                 scope: vec![Relation {
                     alias,

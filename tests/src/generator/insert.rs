@@ -76,7 +76,7 @@ impl Generator {
         (text, table)
     }
 
-    fn conflict(&mut self, table: &'static Table) -> String {
+    pub(super) fn conflict(&mut self, table: &'static Table) -> String {
         let target = table.conflict.unwrap_or_default();
         if self.random.chance(35) {
             let target = match self.random.below(3) {
@@ -200,24 +200,8 @@ impl Generator {
                 "INSERT INTO payments ({columns}org_id, amount){system} VALUES ({key}{org}, {amount}) RETURNING id, amount"
             );
         }
-        if self.random.chance(40) {
-            let document = 1 + self.random.below(40);
-            let content = self.literal(Kind::Text);
-            let source = if self.random.chance(70) {
-                format!("VALUES ({id}, {document}, {content})")
-            } else {
-                format!(
-                    "SELECT 6100 + d.id, d.id, d.title FROM knowledge_base_documents d WHERE d.id <> {document}"
-                )
-            };
-            let name = *self.random.pick(&[
-                "knowledge_base_chunks",
-                "knowledge_base_chunks",
-                "chunk_texts",
-            ]);
-            return format!(
-                "INSERT INTO {name} (id, document_id, content) {source} RETURNING id, content"
-            );
+        if self.random.chance(50) {
+            return self.insert_child(id);
         }
         let name = *self.random.pick(&[
             "events",

@@ -1,6 +1,7 @@
 //! Numbers and conditions that fail on organisation b's rows, and on no own one: whoever evaluates one
 //! before the tenant's predicate shows it.
 
+use super::second::is_of_the_first;
 use super::{Bomb, Generator, Kind, Relation};
 
 /// Of a number that is 777001 in organisation b; `{}` is the column.
@@ -108,7 +109,17 @@ impl Generator {
         let wanted = |bomb| matches!(bomb, None | Some(Bomb::Number));
         let (name, bomb) = self.armed(scope, wanted)?;
         let forms = if bomb.is_some() { TEXTS } else { NUMBERS };
-        Some(self.random.pick(forms).replace("{}", &name))
+        Some(self.form(forms).replace("{}", &name))
+    }
+
+    /// One that its world knows.
+    fn form(&mut self, forms: &'static [&'static str]) -> &'static str {
+        loop {
+            let form = *self.random.pick(forms);
+            if !self.second || !is_of_the_first(form) {
+                return form;
+            }
+        }
     }
 
     pub(super) fn leaky_condition(&mut self, scope: &[Relation]) -> Option<String> {
@@ -116,7 +127,7 @@ impl Generator {
         let forms = match bomb {
             None | Some(Bomb::Number) => {
                 let forms = if bomb.is_some() { TEXTS } else { NUMBERS };
-                let number = self.random.pick(forms).replace("{}", &name);
+                let number = self.form(forms).replace("{}", &name);
                 return Some(self.compared(&number));
             }
             Some(Bomb::Date) => DATES,

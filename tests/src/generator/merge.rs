@@ -1,12 +1,27 @@
 //! MERGE. Source and target are joined by keys, so that no row is met twice: which of two sources
 //! wins would be the plan's choice.
 
+use super::second::with_schema;
 use super::tables::{TABLES, Table};
 use super::{Column, Generator, Kind, Relation};
 
+/// What a source is made of, in each world.
+const OF_FIRST: &[&str] = &[
+    "notes",
+    "knowledge_base_documents",
+    "campaigns",
+    "events_2026",
+    "shifts",
+];
+const OF_SECOND: &[&str] = &["products", "sales.orders", "sales.returns", "desk"];
+
 impl Generator {
     pub(crate) fn merge(&mut self) -> String {
-        let targets: Vec<_> = TABLES.iter().filter(|table| table.key.is_some()).collect();
+        let merged = |table: &&Table| {
+            let number = table.key.is_some_and(|key| table.kind(key) == Kind::Int);
+            table.key.is_some() && table.tenant.is_some() && (number || !self.second)
+        };
+        let targets: Vec<_> = self.tables().iter().filter(merged).collect();
         let table = *self.random.pick(&targets);
         let key = table.key.expect("it has one");
         let (mention, alias) = self.mention(table);
@@ -46,6 +61,7 @@ impl Generator {
                 Some((kind, _)) => (kind.to_owned(), true),
                 None => (kind.to_owned(), false),
             };
+            let kind = kind.replace(" BY TARGET", "");
             if closed.contains(&kind) {
                 continue;
             }
@@ -67,7 +83,7 @@ impl Generator {
         if !self.random.chance(20) || source.columns.len() < 2 {
             return String::new();
         }
-        let table = TABLES.iter().find(|table| {
+        let table = self.tables().iter().find(|table| {
             table.scope().len() == source.columns.len()
                 && table
                     .scope()
@@ -80,8 +96,8 @@ impl Generator {
         };
         let filter = self.condition(std::slice::from_ref(source), 1);
         format!(
-            "WITH source AS (SELECT * FROM public.{} AS s WHERE {filter}) ",
-            table.name
+            "WITH source AS (SELECT * FROM {} AS s WHERE {filter}) ",
+            with_schema(table.name)
         )
     }
 
@@ -115,28 +131,23 @@ impl Generator {
             let alias = "s".to_owned();
             return (text, Relation { alias, columns });
         }
-        if self.random.chance(15) {
+        if !self.second && self.random.chance(15) {
             return self.merge_join();
         }
-        let names = [
-            "notes",
-            "knowledge_base_documents",
-            "campaigns",
-            "events_2026",
-            "shifts",
-        ];
-        let name = *self.random.pick(&names);
-        let table = TABLES.iter().find(|table| table.name == name);
+        let names = if self.second { OF_SECOND } else { OF_FIRST };
+        let name = *self.random.pick(names);
+        let table = self.tables().iter().find(|table| table.name == name);
         let columns = table.expect("it is in the list").scope();
         let relation = Relation {
             alias: "s".to_owned(),
             columns,
         };
+        let name = with_schema(name);
         let text = if self.random.chance(50) {
-            format!("public.{name} AS s")
+            format!("{name} AS s")
         } else {
             let filter = self.condition(std::slice::from_ref(&relation), 1);
-            format!("(SELECT * FROM public.{name} AS s WHERE {filter}) AS s")
+            format!("(SELECT * FROM {name} AS s WHERE {filter}) AS s")
         };
         (text, relation)
     }
@@ -189,10 +200,21 @@ impl Generator {
                 let column = *self.random.pick(table.free);
                 let value = self.expression(table.kind(column), both, 1);
                 let mut set = format!("{column} = {value}");
-                if self.random.chance(10) {
-                    let tenant = table.tenant.expect("it has one");
-                    let value = self.tenant_value(tenant);
-                    set += &format!(", {tenant} = {value}");
+                let tenant = table.tenant.expect("it has one");
+                match self.random.below(20) {
+                    0 | 1 => {
+                        let value = self.tenant_value(tenant);
+                        set += &format!(", {tenant} = {value}");
+                    }
+                    2 => {
+                        let given = self.merged_tenant(tenant, both);
+                        set += &format!(", {tenant} = {given}");
+                    }
+                    3 => {
+                        let given = self.merged_tenant(tenant, both);
+                        set = format!("({column}, {tenant}) = ROW ({value}, {given})");
+                    }
+                    _ => {}
                 }
                 if self.random.chance(15) {
                     let column = *self.random.pick(table.free);
@@ -205,6 +227,15 @@ impl Generator {
             }
         };
         format!(" WHEN MATCHED{condition} THEN {action}")
+    }
+
+    /// The tenant's value out of the source, if it has the column, or out of the target.
+    fn merged_tenant(&mut self, tenant: &str, both: &[Relation]) -> String {
+        let has = both
+            .iter()
+            .filter(|it| it.columns.iter().any(|column| column.name == tenant));
+        let of: Vec<_> = has.map(|it| format!("{}.{tenant}", it.alias)).collect();
+        self.random.pick(&of).clone()
     }
 
     fn when_not_matched(&mut self, table: &'static Table, source: &Relation) -> String {
@@ -232,8 +263,15 @@ impl Generator {
                 values.push(self.expression(table.kind(column), scope, 1));
             }
         }
+        let by = match self.random.below(8) {
+            0 if self.major >= 17 => " BY TARGET",
+            _ => "",
+        };
+        let overriding = *self
+            .random
+            .pick(&["", "", "", "", "", " OVERRIDING USER VALUE"]);
         format!(
-            " WHEN NOT MATCHED{condition} THEN INSERT ({}) VALUES ({})",
+            " WHEN NOT MATCHED{by}{condition} THEN INSERT ({}){overriding} VALUES ({})",
             columns.join(", "),
             values.join(", ")
         )

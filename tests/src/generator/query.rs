@@ -1,7 +1,7 @@
 //! SELECT: its forms, subqueries, CTEs and set operations.
 
 use super::from::{columns, joined};
-use super::tables::TABLES;
+use super::second::{known, tenant_columns, with_schema};
 use super::{Generator, Kind, Relation};
 
 /// What stands before the select list and after the WHERE clause.
@@ -35,7 +35,7 @@ impl Generator {
     }
 
     pub(super) fn output_kind(&mut self) -> Kind {
-        *self.random.pick(&[
+        let kind = *self.random.pick(&[
             Kind::Int,
             Kind::Int,
             Kind::Text,
@@ -48,7 +48,8 @@ impl Generator {
             Kind::Json,
             Kind::Tags,
             Kind::Status,
-        ])
+        ]);
+        if self.second { known(kind) } else { kind }
     }
 
     fn with_clause(&mut self, depth: usize) -> String {
@@ -264,7 +265,7 @@ impl Generator {
         let list = match self.random.below(5) {
             0 => format!("{alias}.*"),
             1 => alias.clone(),
-            2 => format!("row_to_json({alias})::text"),
+            2 if !self.second => format!("row_to_json({alias})::text"),
             _ => "*".to_owned(),
         };
         format!("SELECT {list} FROM {}{filter}", from.text)
@@ -285,7 +286,9 @@ impl Generator {
     }
 
     fn locking(&mut self) -> String {
-        let table = &TABLES[self.random.below(6)];
+        let tables = self.tables();
+        let table = &tables[self.random.below(6)];
+        let tenant = tenant_columns(table).first().copied().unwrap_or("id");
         let alias = self.alias();
         let scope = [Relation {
             alias: alias.clone(),
@@ -306,8 +309,8 @@ impl Generator {
             of = format!(" OF {alias}");
         }
         format!(
-            "SELECT {value}, {alias}.org_id FROM public.{} AS {alias}{join} WHERE {filter} FOR {strength}{of}{wait}",
-            table.name
+            "SELECT {value}, {alias}.{tenant} FROM {} AS {alias}{join} WHERE {filter} FOR {strength}{of}{wait}",
+            with_schema(table.name)
         )
     }
 }

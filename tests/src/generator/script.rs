@@ -4,6 +4,7 @@
 use super::copy::Copied;
 use super::cursor::Cursor;
 use super::prepared::Prepared;
+use super::views::is_view;
 use super::{Generator, Relation};
 use crate::fixture::Tenant;
 
@@ -68,7 +69,7 @@ impl Generator {
 
 impl Script {
     fn next(&mut self) {
-        match self.generator.random.below(30) {
+        match self.generator.random.below(34) {
             0..2 => self.declare(),
             2..6 => self.fetch(),
             6..8 => self.copy_to(),
@@ -81,6 +82,8 @@ impl Script {
             20..23 => self.write(),
             23..27 if self.extended => self.bound(),
             27 => self.search_path(),
+            28 => self.lock(),
+            29 => self.at_cursor(),
             _ => {
                 let sql = self.generator.top_select();
                 self.plain(sql);
@@ -132,6 +135,30 @@ impl Script {
             ""
         };
         self.plain(format!("SET {local}search_path = {path}"));
+    }
+
+    /// Tables are locked, in the modes that reading and writing take.
+    fn lock(&mut self) {
+        if !self.open {
+            self.begin();
+        }
+        let tables: Vec<_> = (0..=self.generator.random.below(2))
+            .map(|_| self.generator.readable().name)
+            .collect();
+        let random = &mut self.generator.random;
+        let mode = *random.pick(&["ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"]);
+        let wait = *random.pick(&["", "", " NOWAIT"]);
+        let one = tables.len() == 1 && !is_view(tables[0]);
+        let only = if one && random.chance(30) {
+            "ONLY "
+        } else {
+            ""
+        };
+        let word = *random.pick(&["LOCK", "LOCK TABLE"]);
+        self.plain(format!(
+            "{word} {only}{} IN {mode} MODE{wait}",
+            tables.join(", ")
+        ));
     }
 
     fn write(&mut self) {

@@ -30,13 +30,17 @@ impl Generator {
         }
     }
 
-    /// Somebody else's.
-    pub(super) fn foreign(&mut self, column: &str) -> &'static str {
+    pub(super) fn other_tenant(&mut self) -> Tenant {
         let others: Vec<_> = [Tenant::A, Tenant::B, Tenant::C]
             .into_iter()
             .filter(|it| *it != self.tenant)
             .collect();
-        let other = *self.random.pick(&others);
+        *self.random.pick(&others)
+    }
+
+    /// Somebody else's.
+    pub(super) fn foreign(&mut self, column: &str) -> &'static str {
+        let other = self.other_tenant();
         match column {
             "user_id" => other.user(),
             _ => other.org(),
@@ -50,6 +54,9 @@ impl Generator {
         {
             parameters.push(Parameter::Tenant(column));
             return format!("${}", parameters.len());
+        }
+        if self.second {
+            return self.second_value(column);
         }
         let hostile = self.random.chance(4);
         self.hostile |= hostile;

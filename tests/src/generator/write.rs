@@ -1,5 +1,6 @@
 //! UPDATE and DELETE; and what writes, alone and in a CTE.
 
+use super::second::{tenant_columns, with_schema};
 use super::tables::{TABLES, Table};
 use super::views::{WRITTEN, is_view};
 use super::{Generator, Kind, Relation};
@@ -7,6 +8,14 @@ use super::{Generator, Kind, Relation};
 impl Generator {
     /// A statement that writes.
     pub(crate) fn write(&mut self) -> String {
+        if self.second {
+            return match self.random.below(10) {
+                0..4 => self.second_insert(),
+                4..7 => self.update().0,
+                7 => self.delete().0,
+                _ => self.merge(),
+            };
+        }
         if self.random.chance(15) {
             return self.write_in_cte();
         }
@@ -18,6 +27,9 @@ impl Generator {
         }
         if self.random.chance(6) {
             return self.two_writes();
+        }
+        if self.random.chance(8) {
+            return self.computed_tenant();
         }
         match self.random.below(10) {
             0..4 => self.insert(),
@@ -96,6 +108,9 @@ impl Generator {
 
     /// A table that rows can be changed in, or a view that they are changed through.
     fn target(&mut self) -> &'static Table {
+        if self.second {
+            return self.second_target();
+        }
         if self.random.chance(15) {
             return self.random.pick(WRITTEN);
         }
@@ -129,6 +144,14 @@ impl Generator {
                 _ => self.tenant_value(tenant),
             };
             set.push(format!("{tenant} = {value}"));
+        }
+        if let Some(second) = ["user_id", "region"]
+            .into_iter()
+            .find(|column| table.tenant != Some(*column) && tenant_columns(table).contains(column))
+            && self.random.chance(10)
+        {
+            let value = self.tenant_value(second);
+            set.push(format!("{second} = {value}"));
         }
         let set = self.assigned(set);
         let (from, all) = self.joined_target(&scope, "FROM");
@@ -225,7 +248,8 @@ impl Generator {
             alias: alias.clone(),
             columns: table.scope(),
         });
-        (format!(" {word} public.{} AS {alias}", table.name), all)
+        let name = with_schema(table.name);
+        (format!(" {word} {name} AS {alias}"), all)
     }
 
     pub(super) fn returning(&mut self, table: &'static Table, alias: &str) -> String {
@@ -245,10 +269,13 @@ impl Generator {
         }
         let kinds = [self.common_kind(), self.common_kind()];
         let depth = 1 + usize::from(self.random.chance(30));
-        let values: Vec<_> = kinds
+        let mut values: Vec<_> = kinds
             .iter()
             .map(|kind| self.expression(*kind, &scope, depth))
             .collect();
+        if self.random.chance(12) {
+            values.push(self.returned(&scope));
+        }
         format!(" RETURNING {}", values.join(", "))
     }
 }
