@@ -20,6 +20,9 @@ const FUNCTIONS: &str = include_str!("../../policy/src/builtin/functions.txt");
 const OPERATOR_GENERATOR: &str = include_str!("../../policy/src/builtin/operators.sql");
 const OPERATORS: &str = include_str!("../../policy/src/builtin/operators.txt");
 
+const RESULT_GENERATOR: &str = include_str!("../../policy/src/builtin/results.sql");
+const RESULTS: &str = include_str!("../../policy/src/builtin/results.txt");
+
 /// What psql 15 sends for `\d` and its relatives (`psql -E`), with oids of another database.
 const PSQL: &str = include_str!("../fixtures/psql_15.sql");
 
@@ -95,6 +98,44 @@ fn the_list_of_operators_is_what_the_server_has() {
         .collect();
     let listed: Vec<&str> = OPERATORS.lines().collect();
     assert_eq!(live, listed, "run operators.sql again");
+}
+
+/// What a function is said to give it gives on every version: an overload may be missing, or be there besides.
+#[test]
+fn functions_give_what_is_said() {
+    let mut admin = superuser(server().address(), "postgres");
+    let version = major_version(&admin);
+    let reply = script(&mut admin, RESULT_GENERATOR);
+    let rows = reply.results.last().map_or(&[][..], |result| &result.rows);
+    let denied: Vec<&str> = FUNCTIONS
+        .lines()
+        .filter_map(|it| it.strip_prefix("d "))
+        .collect();
+    let live: BTreeMap<String, String> = rows
+        .iter()
+        .map(|row| String::from_utf8(row[0].clone().unwrap()).unwrap())
+        .filter_map(|line| {
+            let (name, gives) = line.split_once(' ')?;
+            Some((name.to_owned(), gives.to_owned()))
+        })
+        .filter(|(name, _)| !denied.contains(&name.as_str()))
+        .collect();
+    for (name, said) in RESULTS.lines().filter_map(|line| line.split_once(' ')) {
+        let Some(gives) = live.get(name) else {
+            assert!(version < GENERATED_ON, "{name}: nothing is known of it");
+            continue;
+        };
+        let live: Vec<&str> = gives.split(' ').collect();
+        let missing: Vec<&str> = said.split(' ').filter(|it| !live.contains(it)).collect();
+        let older = version < GENERATED_ON && said.contains('>');
+        assert!(
+            missing.is_empty() || older,
+            "{name}: {missing:?} of {gives}"
+        );
+    }
+    if version == GENERATED_ON {
+        assert_eq!(live.len(), RESULTS.lines().count(), "run results.sql again");
+    }
 }
 
 /// What newer servers have beyond the list is unknown, hence denied, unless the engine names it; what the

@@ -3,5 +3,6 @@
 
 pub(crate) mod functions;
 pub(crate) mod operators;
+pub(crate) mod results;
 pub mod settings;
 pub(crate) mod system;

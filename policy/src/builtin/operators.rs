@@ -1,29 +1,58 @@
 //! The operators of pg_catalog, by name and the types of their operands.
 //!
 //! `operators.txt` is made from the live `pg_operator` by `operators.sql`. Which of pg_catalog's own is
-//! chosen does not matter; that there is one for just these types does: no other can be chosen then.
+//! chosen matters for its result only; that there is one for just these types does: no other can be chosen
+//! then.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use crate::catalog::Oid;
 
+type Operators = HashMap<&'static str, HashMap<(Oid, Oid), Oid>>;
+
 /// Whether pg_catalog has an operator for exactly these types; a prefix operator's left one is 0.
 pub(crate) fn exists(name: &str, left: Oid, right: Oid) -> bool {
-    static SIGNATURES: OnceLock<HashMap<&'static str, HashSet<(Oid, Oid)>>> = OnceLock::new();
-    let signatures = SIGNATURES.get_or_init(|| entries().collect());
-    // The scanner reads `!=` as `<>`; a name in OPERATOR() may still say it.
-    let name = if name == "!=" { "<>" } else { name };
-    let found = signatures.get(name);
-    found.is_some_and(|found| found.contains(&(left, right)))
+    of(name).is_some_and(|found| found.contains_key(&(left, right)))
 }
 
-fn entries() -> impl Iterator<Item = (&'static str, HashSet<(Oid, Oid)>)> {
+/// What pg_catalog's operator of a name gives. An operand without a type of its own is `None`: it takes the
+/// other's, or else any that leaves no doubt about the result.
+pub(crate) fn result(name: &str, left: Option<Oid>, right: Option<Oid>) -> Option<Oid> {
+    let found = of(name)?;
+    let taken = (left.or(right)?, right.or(left)?);
+    if let Some(exact) = found.get(&taken) {
+        return Some(*exact);
+    }
+    let fits = |given: Option<Oid>, wanted: Oid| given.is_none_or(|given| given == wanted);
+    let fitting = found
+        .iter()
+        .filter(|((wanted_left, wanted_right), _)| {
+            *wanted_left != 0 && fits(left, *wanted_left) && fits(right, *wanted_right)
+        })
+        .map(|(_, result)| *result);
+    let results: HashSet<Oid> = fitting.collect();
+    let only = results.iter().next().copied();
+    only.filter(|_| results.len() == 1)
+}
+
+fn of(name: &str) -> Option<&'static HashMap<(Oid, Oid), Oid>> {
+    static OPERATORS: OnceLock<Operators> = OnceLock::new();
+    // The scanner reads `!=` as `<>`; a name in OPERATOR() may still say it.
+    let name = if name == "!=" { "<>" } else { name };
+    OPERATORS.get_or_init(|| entries().collect()).get(name)
+}
+
+fn entries() -> impl Iterator<Item = (&'static str, HashMap<(Oid, Oid), Oid>)> {
     include_str!("operators.txt").lines().filter_map(|line| {
         let (name, signatures) = line.split_once(' ')?;
         let signature = |written: &str| {
-            let (left, right) = written.split_once(':')?;
-            Some((left.parse().ok()?, right.parse().ok()?))
+            let (operands, result) = written.split_once('>')?;
+            let (left, right) = operands.split_once(':')?;
+            Some((
+                (left.parse().ok()?, right.parse().ok()?),
+                result.parse().ok()?,
+            ))
         };
         Some((name, signatures.split(' ').filter_map(signature).collect()))
     })
@@ -41,6 +70,11 @@ mod tests {
         assert!(exists("->", 3802, 25));
         assert!(!exists("=", 1043, 1043));
         assert!(!exists("===", 25, 25));
+        assert_eq!(result("-", Some(1184), Some(1186)), Some(1184));
+        assert_eq!(result("+", Some(23), None), Some(23));
+        assert_eq!(result("->>", Some(3802), None), Some(25));
+        assert_eq!(result("-", Some(0), Some(23)), Some(23));
+        assert_eq!(result("===", Some(25), Some(25)), None);
         let all: usize = entries().map(|(_, signatures)| signatures.len()).sum();
         assert!(all > 700, "{all}");
     }

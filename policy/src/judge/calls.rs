@@ -221,7 +221,7 @@ impl Judge<'_> {
 }
 
 /// Whether the arguments of a call go to those of the function one by one.
-fn have_places(call: &FuncCall) -> bool {
+pub(super) fn have_places(call: &FuncCall) -> bool {
     let named = |node: &Node| matches!(node.node, Some(NodeEnum::NamedArgExpr(_)));
     !call.func_variadic && !call.agg_within_group && !call.args.iter().any(named)
 }

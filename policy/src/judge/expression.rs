@@ -7,6 +7,7 @@ use super::alternatives::Alternatives;
 use super::coercion::BOOL;
 use super::names::{Scope, Ty};
 use super::operation::{Operands, constant_type};
+use super::result::{Given, value_function};
 use super::{EntryId, Env, Judge, unsupported};
 use crate::builtin::functions;
 use crate::deny::Denial;
@@ -96,7 +97,26 @@ impl Judge<'_> {
         for node in nodes {
             alternatives.add(self.expression(node, scope, env)?);
         }
-        let ty = self.computed_type(&alternatives.types);
+        let ty = self.brought_to(&alternatives.types);
+        Ok(Facts {
+            ty,
+            ..alternatives.facts()
+        })
+    }
+
+    /// ARRAY[].
+    fn array(
+        &mut self,
+        elements: &mut [Node],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut alternatives = Alternatives::default();
+        for element in elements {
+            alternatives.add(self.expression(element, scope, env)?);
+        }
+        let array = self.array_type(&alternatives.types);
+        let ty = array.map_or_else(|| self.computed_type(&alternatives.types), Ty::Known);
         Ok(Facts {
             ty,
             ..alternatives.facts()
@@ -208,7 +228,7 @@ impl Judge<'_> {
                 if let Some(otherwise) = case.defresult.as_mut() {
                     alternatives.add(self.expression(otherwise, scope, env)?);
                 }
-                let ty = self.computed_type(&alternatives.types);
+                let ty = self.brought_to(&alternatives.types);
                 facts.absorb(&alternatives.facts());
                 let facts = if arg.is_some() {
                     facts.risky()
@@ -227,7 +247,7 @@ impl Judge<'_> {
                 })
             }
             NodeEnum::RowExpr(row) => Ok(computed(self.expressions(&mut row.args, scope, env)?)),
-            NodeEnum::AArrayExpr(array) => self.alternatives(&mut array.elements, scope, env),
+            NodeEnum::AArrayExpr(array) => self.array(&mut array.elements, scope, env),
             NodeEnum::List(list) => Ok(computed(self.expressions(&mut list.items, scope, env)?)),
             NodeEnum::AIndirection(indirection) => {
                 let mut facts = self.optional(indirection.arg.as_mut(), scope, env)?;
@@ -254,7 +274,7 @@ impl Judge<'_> {
                 })
             }
             // current_user, current_date and their kind.
-            NodeEnum::SqlvalueFunction(_) => Ok(Facts::constant(Ty::Builtin)),
+            NodeEnum::SqlvalueFunction(value) => Ok(Facts::constant(value_function(value))),
             NodeEnum::XmlExpr(xml) => {
                 let mut facts = self.expressions(&mut xml.named_args, scope, env)?;
                 facts.absorb(&self.expressions(&mut xml.args, scope, env)?);
@@ -349,6 +369,16 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
+        self.call_of(call, scope, env).map(|(facts, _)| facts)
+    }
+
+    /// Judges a call, and tells what is called.
+    pub(super) fn call_of(
+        &mut self,
+        call: &mut FuncCall,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(Facts, Given), Denial> {
         let mut facts = Facts::default();
         let mut given = Vec::with_capacity(call.args.len());
         for arg in &mut call.args {
@@ -357,11 +387,8 @@ impl Judge<'_> {
             given.push(argument.ty);
         }
         let called = self.function(call, &given)?;
-        let ty = if called.own {
-            self.computed_type(&given)
-        } else {
-            Ty::Unknown
-        };
+        let given = Given::by(call, called.own, given);
+        let ty = self.type_given(&given);
         facts.absorb(&self.sort(&mut call.agg_order, scope, env)?);
         facts.absorb(&self.truth(call.agg_filter.as_mut(), scope, env)?);
         if let Some(window) = call.over.as_mut() {
@@ -376,21 +403,23 @@ impl Judge<'_> {
             if !aggregate && call.over.is_none() {
                 self.forget_aggregated(&mut facts, scope);
             }
-            return Ok(Facts {
+            let facts = Facts {
                 ty,
                 aggregate,
                 sealed: true,
                 reads: facts.reads,
                 leaky: facts.leaky,
                 ..Facts::default()
-            });
+            };
+            return Ok((facts, given));
         }
         let leaky = facts.leaky || (!called.leakproof && !facts.reads.is_empty());
-        Ok(Facts {
+        let facts = Facts {
             ty,
             leaky,
             ..computed(facts)
-        })
+        };
+        Ok((facts, given))
     }
 
     /// An aggregate of an outer query is one value for all rows of a group there, made when that query

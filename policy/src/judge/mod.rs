@@ -48,6 +48,7 @@ mod observed;
 mod operation;
 mod prepared;
 mod relation;
+mod result;
 mod select;
 mod sequences;
 mod settings;

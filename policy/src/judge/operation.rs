@@ -64,19 +64,23 @@ impl Shape {
     }
 }
 
-/// The type of a calculation with integers, which is that of the widest.
+/// The type that pg_catalog's operator gives for operands of these types.
 fn calculated(kind: AExprKind, expr: &AExpr, types: &[Ty]) -> Option<Ty> {
-    const INTEGERS: [Oid; 3] = [21, 23, 20];
     let (_, name) = operator_name(&expr.name).ok()?;
-    let calculates = kind == AExprKind::AexprOp && matches!(name, "+" | "-" | "*" | "/" | "%");
-    let width = |ty: &Ty| match ty {
-        Ty::Known(oid) => INTEGERS.iter().position(|it| it == oid),
-        Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
+    let oid = |ty: &Ty| match ty {
+        Ty::Known(oid) => Some(Some(*oid)),
+        Ty::Adaptable => Some(None),
+        Ty::Unknown | Ty::Builtin => None,
     };
-    let widths: Option<Vec<usize>> = types.iter().map(width).collect();
-    let widest = widths?.into_iter().max()?;
-    let ty = INTEGERS.get(widest).copied().map(Ty::Known);
-    ty.filter(|_| calculates)
+    let (left, right) = match types {
+        [right] => (Some(0), oid(right)?),
+        [left, right] => (oid(left)?, oid(right)?),
+        _ => return None,
+    };
+    let result = operators::result(name, left, right);
+    result
+        .filter(|_| kind == AExprKind::AexprOp && right.or(left) != Some(0))
+        .map(Ty::Known)
 }
 
 impl Judge<'_> {

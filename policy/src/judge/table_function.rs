@@ -1,12 +1,21 @@
-//! Functions in FROM: their columns come from an alias or a definition list, else nobody knows them.
+//! Functions in FROM: their columns come from what is known of the function, a definition list or an alias,
+//! else nobody knows them.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeFunction, RangeTableFunc};
 
+use super::expression::Facts;
 use super::from::{Level, alias_name, note_lateral, rename};
 use super::names::{Column, Scope, Ty, strings};
+use super::result::Given;
 use super::{Entry, EntryId, EntryKind, Env, Judge, unsupported};
 use crate::deny::Denial;
+
+/// The type of a column FOR ORDINALITY: int4.
+const FOR_ORDINALITY: Ty = Ty::Known(23);
+
+/// The type of WITH ORDINALITY: int8.
+const WITH_ORDINALITY: Ty = Ty::Known(20);
 
 impl Judge<'_> {
     pub(super) fn range_function(
@@ -16,62 +25,65 @@ impl Judge<'_> {
         lateral: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<EntryId, Denial> {
-        let unnested = self.unnested(range);
-        let open = unnested.is_none();
-        let mut defined = Vec::new();
+        let alias = range.alias.clone();
+        let alias_given = alias.as_ref().map(|alias| alias.aliasname.as_str());
+        let only_alias = alias_given.filter(|_| range.functions.len() == 1);
+        let mut told = Some(Vec::new());
         let mut default_name = String::new();
         for function in &mut range.functions {
             let Some(NodeEnum::List(pair)) = function.node.as_mut() else {
                 return Err(unsupported("this kind of function in FROM"));
             };
             let mut parts = pair.items.iter_mut();
+            let mut columns = None;
             if let Some(call) = parts.next() {
                 if let Some(NodeEnum::FuncCall(call)) = call.node.as_ref()
                     && let Some(last) = strings(&call.funcname)?.last()
                 {
                     default_name = (*last).to_owned();
                 }
-                let facts = self.expression(call, lateral, env)?;
+                let (facts, given) = self.call_in_from(call, lateral, env)?;
+                columns = self.columns_given(&given, only_alias);
                 note_lateral(level, &facts.reads);
             }
-            for rest in parts {
-                match rest.node.as_ref() {
-                    Some(NodeEnum::List(definitions)) => {
-                        self.column_definitions(&definitions.items, &mut defined)?;
-                    }
-                    None => {}
-                    Some(_) => return Err(unsupported("this kind of function in FROM")),
-                }
+            let definitions = match parts.next().map(|rest| rest.node.as_ref()) {
+                Some(Some(NodeEnum::List(definitions))) => definitions.items.as_slice(),
+                Some(None) | None => &range.coldeflist,
+                Some(Some(_)) => return Err(unsupported("this kind of function in FROM")),
+            };
+            if !definitions.is_empty() {
+                columns = Some(self.column_definitions(definitions)?);
             }
+            told = told.zip(columns).map(|(told, next)| [told, next].concat());
         }
-        self.column_definitions(&range.coldeflist, &mut defined)?;
-        let alias = range.alias.clone();
-        let alias_given = alias
-            .as_ref()
-            .is_some_and(|alias| !alias.aliasname.is_empty());
+        let open = told.is_none();
         let name = alias_name(alias.as_ref(), &default_name)?;
         let listed = alias
             .as_ref()
             .is_some_and(|alias| !alias.colnames.is_empty());
-        let mut columns = if !defined.is_empty() {
-            defined
-        } else if let Some(unnested) = unnested {
-            unnested
-        } else if listed {
-            Vec::new()
-        } else if alias_given || !range.is_rowsfrom {
+        let with_ordinality = range.ordinality.then(|| Column {
+            ty: WITH_ORDINALITY,
+            plain: true,
+            ..Column::opaque("ordinality")
+        });
+        let mut columns = match told {
+            Some(told) => told,
             // A function that returns one value names its column after itself or its alias.
-            vec![Column::opaque(&name)]
-        } else {
-            Vec::new()
+            None if !listed && (alias_given.is_some() || !range.is_rowsfrom) => {
+                vec![Column::opaque(&name)]
+            }
+            None => Vec::new(),
         };
-        rename(&mut columns, alias.as_ref())?;
-        if range.ordinality {
-            columns.push(Column {
-                ty: Ty::Known(20),
-                plain: true,
-                ..Column::opaque("ordinality")
-            });
+        // Behind columns that nobody knows its place is not known either.
+        match open {
+            true => {
+                rename(&mut columns, alias.as_ref())?;
+                columns.extend(with_ordinality);
+            }
+            false => {
+                columns.extend(with_ordinality);
+                rename(&mut columns, alias.as_ref())?;
+            }
         }
         let kind = EntryKind::Free { writable: true };
         Ok(self.add_entry(Entry {
@@ -83,59 +95,35 @@ impl Judge<'_> {
         }))
     }
 
-    /// The columns of `unnest`: one for each argument that is cast to an array of a built-in type.
-    /// Another type may be a row type, of which there would be a column for each attribute.
-    fn unnested(&self, range: &RangeFunction) -> Option<Vec<Column>> {
-        /// `FirstGenbkiObjectId`: below it, no type is a catalogue's row type.
-        const FIRST_ROW_TYPE: u32 = 10_000;
-        let [function] = range.functions.as_slice() else {
-            return None;
+    /// Judges what FROM calls, and tells what it is.
+    fn call_in_from(
+        &mut self,
+        node: &mut Node,
+        lateral: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(Facts, Given), Denial> {
+        let Some(NodeEnum::FuncCall(call)) = node.node.as_mut() else {
+            return Ok((self.expression(node, lateral, env)?, Given::default()));
         };
-        let Some(NodeEnum::List(pair)) = function.node.as_ref() else {
-            return None;
-        };
-        let Some(NodeEnum::FuncCall(call)) = pair.items.first()?.node.as_ref() else {
-            return None;
-        };
-        let is_unnest = matches!(strings(&call.funcname).ok()?.as_slice(), ["unnest"]);
-        if !is_unnest || !range.coldeflist.is_empty() {
-            return None;
-        }
-        let column = |arg: &Node| {
-            let Some(NodeEnum::TypeCast(cast)) = arg.node.as_ref() else {
-                return None;
-            };
-            let name = cast.type_name.as_ref()?;
-            let array = !name.array_bounds.is_empty();
-            let known = matches!(self.type_name(name), Ok(Ty::Known(oid)) if oid < FIRST_ROW_TYPE);
-            (array && known).then(|| Column::opaque("unnest"))
-        };
-        let mut columns: Vec<Column> = call.args.iter().map(column).collect::<Option<_>>()?;
-        let alias = range.alias.as_ref().map(|alias| alias.aliasname.as_str());
-        if let ([only], Some(alias)) = (columns.as_mut_slice(), alias) {
-            alias.clone_into(&mut only.name);
-        }
-        Some(columns)
+        let (facts, given) = self.call_of(call, lateral, env)?;
+        self.allow_operand(facts.ty)?;
+        Ok((facts, given))
     }
 
-    fn column_definitions(
-        &self,
-        definitions: &[Node],
-        columns: &mut Vec<Column>,
-    ) -> Result<(), Denial> {
-        for definition in definitions {
+    fn column_definitions(&self, definitions: &[Node]) -> Result<Vec<Column>, Denial> {
+        let column = |definition: &Node| {
             let Some(NodeEnum::ColumnDef(column)) = definition.node.as_ref() else {
                 return Err(unsupported("this kind of column definition"));
             };
             let name = column.type_name.as_ref();
             let ty = name.map_or(Ok(Ty::Unknown), |name| self.type_name(name))?;
-            columns.push(Column {
+            Ok(Column {
                 ty,
                 plain: true,
                 ..Column::opaque(&column.colname)
-            });
-        }
-        Ok(())
+            })
+        };
+        definitions.iter().map(column).collect()
     }
 
     pub(super) fn xml_table(
@@ -153,12 +141,14 @@ impl Judge<'_> {
             let Some(NodeEnum::RangeTableFuncCol(column)) = column.node.as_mut() else {
                 return Err(unsupported("this kind of XMLTABLE column"));
             };
-            if let Some(name) = column.type_name.as_ref() {
-                self.type_name(name)?;
-            }
+            let ty = match column.type_name.as_ref() {
+                Some(name) => self.type_name(name)?,
+                None => FOR_ORDINALITY,
+            };
             facts.absorb(&self.optional(column.colexpr.as_mut(), lateral, env)?);
             facts.absorb(&self.optional(column.coldefexpr.as_mut(), lateral, env)?);
             columns.push(Column {
+                ty,
                 plain: true,
                 ..Column::opaque(&column.colname)
             });
@@ -178,13 +168,13 @@ impl Judge<'_> {
             let Some(NodeEnum::JsonTableColumn(column)) = node.node.as_mut() else {
                 return Err(unsupported("this kind of JSON_TABLE column"));
             };
-            if let Some(name) = column.type_name.as_ref() {
-                self.type_name(name)?;
-            }
+            let name = column.type_name.as_ref();
+            let ty = name.map_or(Ok(FOR_ORDINALITY), |name| self.type_name(name))?;
             self.json_behavior(column.on_empty.as_deref_mut(), lateral, env)?;
             self.json_behavior(column.on_error.as_deref_mut(), lateral, env)?;
             if column.columns.is_empty() {
                 columns.push(Column {
+                    ty,
                     plain: true,
                     ..Column::opaque(&column.name)
                 });

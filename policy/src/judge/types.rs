@@ -61,7 +61,7 @@ impl Judge<'_> {
         })
     }
 
-    fn array_of(&self, element: Oid) -> Option<Oid> {
+    pub(super) fn array_of(&self, element: Oid) -> Option<Oid> {
         let types = &self.bound.catalog.parts().types;
         let array = types
             .iter()
