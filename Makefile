@@ -17,7 +17,7 @@ demo: build             ## A throwaway PostgreSQL, two organisations, the proxy,
 
 test: setup             ## All suites, on a real PostgreSQL with real clients
 	cargo test --workspace --no-fail-fast
-	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended --test ddl
+	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended --test ddl --test ddl_uncommitted
 
 test-18: setup          ## Case files, lists and random statements on PostgreSQL 18 (npm's binaries)
 	@scripts/test-18.sh

@@ -19,6 +19,9 @@ use crate::tenant::{ScopeValues, ValueType};
 use crate::verdict::{self, Judging};
 use crate::{limits, positions, shape, template};
 
+/// The plan cache of an engine that lasts for one transaction.
+const PASSING_CACHE_BYTES: usize = 256 << 10;
+
 /// Bounds of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -158,6 +161,25 @@ impl Engine {
         catalog: Arc<Catalog>,
         doubted: &HashSet<Oid>,
     ) -> (Self, Vec<BindingProblem>) {
+        self.refitted_within(catalog, doubted, self.limits)
+    }
+
+    /// The same for one session's transaction: with a plan cache of its own, which is small.
+    pub fn passing(&self, catalog: Arc<Catalog>, doubted: &HashSet<Oid>) -> Self {
+        let plan_cache_bytes = self.limits.plan_cache_bytes.min(PASSING_CACHE_BYTES);
+        let limits = Limits {
+            plan_cache_bytes,
+            ..self.limits
+        };
+        self.refitted_within(catalog, doubted, limits).0
+    }
+
+    fn refitted_within(
+        &self,
+        catalog: Arc<Catalog>,
+        doubted: &HashSet<Oid>,
+        limits: Limits,
+    ) -> (Self, Vec<BindingProblem>) {
         let enforced = self.observing.enforced().unwrap_or(&self.bound);
         let (bound, problems) = enforced.refitted(catalog, doubted);
         let (observing, bound) = Observing::of(self.policy(), bound);
@@ -165,8 +187,8 @@ impl Engine {
             bound,
             observing,
             judge: self.judge,
-            limits: self.limits,
-            cache: PlanCache::new(self.limits.plan_cache_bytes),
+            limits,
+            cache: PlanCache::new(limits.plan_cache_bytes),
         };
         (engine, problems)
     }

@@ -81,6 +81,28 @@ pub fn controls_transaction(text: &str) -> bool {
     .any(is)
 }
 
+/// Whether a statement of a message begins or ends a transaction, or goes back to a savepoint. A
+/// message is not a file: there are no psql commands and no COPY data in it.
+pub fn turns_transaction(text: &str) -> bool {
+    let Ok(tokens) = scan::tokens(text) else {
+        return true;
+    };
+    let turns = [
+        Token::BeginP,
+        Token::Start,
+        Token::Commit,
+        Token::EndP,
+        Token::AbortP,
+        Token::Rollback,
+    ];
+    let mut begins = true;
+    let mut written = tokens.iter().filter(|token| !is_comment(token));
+    written.any(|token| {
+        let first = std::mem::replace(&mut begins, scan::is(token, Token::Ascii59));
+        first && turns.into_iter().any(|kind| scan::is(token, kind))
+    })
+}
+
 /// The next lines that are not SQL. A line counts only where a token could begin, which is where
 /// everything before it can be scanned.
 fn next_cut(text: &str, start: usize) -> Option<Part> {
@@ -232,6 +254,20 @@ mod tests {
                 part
             })
             .collect()
+    }
+
+    #[test]
+    fn a_message_that_turns_its_transaction_is_told() {
+        for text in [
+            "SELECT 1; ROLLBACK; SELECT 2",
+            "/* x */ rollback to s; SELECT 1",
+            "COPY t FROM stdin;\nEND;\nSELECT 1",
+            "SELECT 1;; -- x\n COMMIT AND CHAIN",
+        ] {
+            assert!(turns_transaction(text), "{text}");
+        }
+        let stays = "SELECT CASE WHEN true THEN 1 END; SELECT 'x; ROLLBACK'; RELEASE s";
+        assert!(!turns_transaction(stays));
     }
 
     #[test]

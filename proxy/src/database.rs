@@ -8,12 +8,14 @@ mod pause;
 mod replicas;
 mod watch;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use pgwarden_config::Settings;
 use pgwarden_config::settings;
+use pgwarden_policy::catalog::{Oid, Relation};
 use pgwarden_policy::engine::{BindingProblem, Limits};
 use pgwarden_policy::{CacheStats, Catalog, Engine, Policy};
 use pgwarden_schema::Error;
@@ -290,6 +292,17 @@ impl Database {
             ground.drift.look(&self.name, &engine, assessment);
         }
         changed
+    }
+
+    /// The engine in force, bound to the catalogue as one transaction sees it. What its row level security is
+    /// worth nobody has looked at yet, where it is not as it was.
+    pub(crate) fn passing(&self, engine: &Engine, catalog: Catalog) -> Engine {
+        let known = engine.catalog();
+        let is_new = |relation: &&Relation| known.relation_by_oid(relation.oid) != Some(*relation);
+        let changed = catalog.parts().relations.iter().filter(is_new);
+        let mut doubted: HashSet<Oid> = changed.map(|relation| relation.oid).collect();
+        doubted.extend(self.ground().drift.doubted());
+        engine.passing(Arc::new(catalog), &doubted)
     }
 
     /// The same policy with another catalogue. What does not fit any more is denied.

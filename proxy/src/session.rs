@@ -41,6 +41,7 @@ mod shared;
 mod sharing;
 mod startup;
 mod tenancy;
+mod uncommitted;
 mod unread;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ use judging::Judging;
 use names::Names;
 use queue::Queue;
 use sharing::Sharing;
+use uncommitted::Uncommitted;
 use unread::Unread;
 
 /// Serves one client until it leaves.
@@ -202,6 +204,8 @@ pub(crate) struct Session {
     cursors: Cursors,
     queue: Queue,
     known: Known,
+    /// A batch of ours has failed: the server may still have our statement.
+    leftover: bool,
     /// There may be temporary relations: the server is to be asked for them.
     temporaries: bool,
     /// In transaction mode.
@@ -218,6 +222,7 @@ pub(crate) struct Session {
     changes_catalog: bool,
     /// Such DDL made what does not end with the session.
     makes_lasting: bool,
+    uncommitted: Uncommitted,
     unread: Unread,
     /// Checks the data of the COPY that the server takes data for.
     rows: Guard,
@@ -263,6 +268,7 @@ impl Session {
             cursors: Cursors::default(),
             queue: Queue::default(),
             known,
+            leftover: false,
             temporaries: false,
             sharing,
             status: b'I',
@@ -272,6 +278,7 @@ impl Session {
             copy: Copy::No,
             changes_catalog: false,
             makes_lasting: false,
+            uncommitted: Uncommitted::default(),
             unread: Unread::default(),
             rows: Guard::default(),
             transaction: 0,

@@ -14,22 +14,21 @@ pub mod organisations;
 mod error;
 mod fingerprint;
 mod functions;
+mod gathering;
 mod ident;
 mod relations;
 mod snapshot;
 pub mod temporary;
 mod types;
+pub mod uncommitted;
 
 use pgwarden_policy::Catalog;
-use pgwarden_policy::catalog::CatalogParts;
 use tokio_postgres::Client;
 
 pub use error::Error;
 pub use fingerprint::Fingerprint;
+use gathering::Gathering;
 pub use snapshot::{SnapshotError, read_snapshot, write_snapshot};
-
-/// The first version whose catalogues have everything that is asked for.
-const SERVER_VERSION_MIN: u32 = 130_000;
 
 /// One snapshot for all queries, in which nothing but pg_catalog is found by name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''";
@@ -41,9 +40,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL
 /// When the connection breaks, the server refuses a query, or is older than PostgreSQL 13.
 pub async fn read_catalog(client: &Client) -> Result<Catalog, Error> {
     client.batch_execute(BEGIN).await?;
-    let parts = read_parts(client).await;
+    let catalog = read_objects(client).await;
     client.batch_execute("ROLLBACK").await?;
-    parts.map(Catalog::new)
+    catalog
 }
 
 /// A catalogue, and what was read in the same snapshot.
@@ -82,26 +81,10 @@ async fn read_unless(
         return Ok(None);
     }
     Ok(Some(Reading {
-        catalog: Catalog::new(read_parts(client).await?),
+        catalog: read_objects(client).await?,
         fingerprint,
         guarantees: audit::Guarantees::read(client).await,
     }))
-}
-
-async fn read_parts(client: &Client) -> Result<CatalogParts, Error> {
-    let server_version_num = read_version(client).await?;
-    if server_version_num < SERVER_VERSION_MIN {
-        return Err(Error::TooOld(server_version_num));
-    }
-    Ok(CatalogParts {
-        server_version_num,
-        schemas: read_schemas(client).await?,
-        relations: relations::read(client).await?,
-        types: types::read(client).await?,
-        functions: functions::read(client).await?,
-        operators: functions::read_operators(client).await?,
-        casts: functions::read_casts(client).await?,
-    })
 }
 
 async fn read_version(client: &Client) -> Result<u32, Error> {
@@ -110,10 +93,11 @@ async fn read_version(client: &Client) -> Result<u32, Error> {
     Ok(u32::try_from(number).unwrap_or(0))
 }
 
-/// Other sessions' temporary schemas can't be used by anybody else, and come and go.
-async fn read_schemas(client: &Client) -> Result<Vec<String>, Error> {
-    let text = "SELECT nspname FROM pg_catalog.pg_namespace
-                WHERE NOT nspname ~ '^pg_(toast_)?temp_' ORDER BY nspname";
-    let rows = client.query(text, &[]).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+async fn read_objects(client: &Client) -> Result<Catalog, Error> {
+    let mut gathering = Gathering::default();
+    for row in client.query(gathering::question(), &[]).await? {
+        let object: &str = row.try_get(0)?;
+        gathering.add(object.as_bytes())?;
+    }
+    gathering.finish()
 }

@@ -1,18 +1,19 @@
 //! Relations that can be selected from, with their columns, parents and what views stand on.
 //!
 //! Toast tables are left out, and so are temporary relations: those of other sessions can't be
-//! used, and the catalogue's own reader has none.
+//! used, and the session's own are asked for apart.
 
-use std::collections::HashMap;
-
-use pgwarden_policy::catalog::{Column, Oid, Relation, RelationKind};
-use tokio_postgres::{Client, Row};
-
-use crate::error::Error;
-
-const RELATIONS: &str = "
-SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text AS kind, c.relispartition,
-       c.relrowsecurity, c.relforcerowsecurity,
+/// The rule of a view depends on what its query names, and on the view itself (`depends_on`).
+pub(crate) const QUERY: &str = "
+SELECT c.oid::pg_catalog.int8 AS oid, n.nspname AS schema, c.relname AS name,
+       CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned_table'
+            WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view'
+            WHEN 'f' THEN 'foreign_table' ELSE 'sequence' END AS kind,
+       coalesce(a.columns, '[]'::pg_catalog.json) AS columns,
+       coalesce(h.parents, '[]'::pg_catalog.json) AS parents,
+       coalesce(s.sources, '[]'::pg_catalog.json) AS depends_on,
+       c.relispartition AS is_partition, c.relrowsecurity AS row_security,
+       c.relforcerowsecurity AS force_row_security,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_policy p
         WHERE p.polrelid = c.oid)::pg_catalog.int4 AS policies,
        coalesce((SELECT o.option_value::pg_catalog.bool
@@ -34,110 +35,24 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text AS kind, c.relisp
        c.relpersistence = 'u' AS unlogged
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
-ORDER BY c.oid";
-
-const COLUMNS: &str = "
-SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.attnotnull, a.atthasdef,
-       a.attgenerated <> '' AS generated, a.attidentity <> '' AS identity
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-WHERE a.attnum > 0 AND NOT a.attisdropped
-  AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
-ORDER BY a.attrelid, a.attnum";
-
-const PARENTS: &str = "
-SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno";
-
-/// The rule of a view depends on what its query names, and on the view itself.
-const VIEW_SOURCES: &str = "
-SELECT DISTINCT r.ev_class, d.refobjid
-FROM pg_catalog.pg_rewrite r
-JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
-JOIN pg_catalog.pg_depend d
-  ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
-WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class
-ORDER BY r.ev_class, d.refobjid";
-
-pub(crate) async fn read(client: &Client) -> Result<Vec<Relation>, Error> {
-    let mut columns = read_columns(client).await?;
-    let mut parents = read_pairs(client, PARENTS).await?;
-    let mut sources = read_pairs(client, VIEW_SOURCES).await?;
-    let rows = client.query(RELATIONS, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            let mut relation = relation(row)?;
-            relation.columns = columns.remove(&relation.oid).unwrap_or_default();
-            relation.parents = parents.remove(&relation.oid).unwrap_or_default();
-            relation.depends_on = sources.remove(&relation.oid).unwrap_or_default();
-            Ok(relation)
-        })
-        .collect()
-}
-
-fn relation(row: &Row) -> Result<Relation, Error> {
-    Ok(Relation {
-        oid: row.try_get("oid")?,
-        schema: row.try_get("nspname")?,
-        name: row.try_get("relname")?,
-        kind: kind(row.try_get("kind")?),
-        columns: Vec::new(),
-        parents: Vec::new(),
-        is_partition: row.try_get("relispartition")?,
-        row_security: row.try_get("relrowsecurity")?,
-        force_row_security: row.try_get("relforcerowsecurity")?,
-        policies: row.try_get("policies")?,
-        security_invoker: row.try_get("security_invoker")?,
-        depends_on: Vec::new(),
-        extension: row.try_get("extension")?,
-        definition: row.try_get("definition")?,
-        security_barrier: row.try_get("security_barrier")?,
-        redirects_writes: row.try_get("redirects_writes")?,
-        unlogged: row.try_get("unlogged")?,
-    })
-}
-
-fn kind(relkind: &str) -> RelationKind {
-    match relkind {
-        "r" => RelationKind::Table,
-        "p" => RelationKind::PartitionedTable,
-        "v" => RelationKind::View,
-        "m" => RelationKind::MaterializedView,
-        "f" => RelationKind::ForeignTable,
-        "S" => RelationKind::Sequence,
-        _ => RelationKind::Other,
-    }
-}
-
-async fn read_columns(client: &Client) -> Result<HashMap<Oid, Vec<Column>>, Error> {
-    let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
-    for row in client.query(COLUMNS, &[]).await? {
-        let relation = row.try_get("attrelid")?;
-        columns.entry(relation).or_default().push(column(&row)?);
-    }
-    Ok(columns)
-}
-
-fn column(row: &Row) -> Result<Column, Error> {
-    Ok(Column {
-        name: row.try_get("attname")?,
-        number: row.try_get("attnum")?,
-        type_oid: row.try_get("atttypid")?,
-        not_null: row.try_get("attnotnull")?,
-        generated: row.try_get("generated")?,
-        identity: row.try_get("identity")?,
-        has_default: row.try_get("atthasdef")?,
-    })
-}
-
-/// Gathers rows of (relation, other relation) by the first.
-async fn read_pairs(client: &Client, text: &str) -> Result<HashMap<Oid, Vec<Oid>>, Error> {
-    let mut pairs: HashMap<Oid, Vec<Oid>> = HashMap::new();
-    for row in client.query(text, &[]).await? {
-        pairs
-            .entry(row.try_get(0)?)
-            .or_default()
-            .push(row.try_get(1)?);
-    }
-    Ok(pairs)
-}
+LEFT JOIN (
+  SELECT attrelid, pg_catalog.json_agg(pg_catalog.json_build_object('name', attname,
+           'number', attnum, 'type_oid', atttypid::pg_catalog.int8, 'not_null', attnotnull,
+           'generated', attgenerated <> '', 'identity', attidentity <> '',
+           'has_default', atthasdef) ORDER BY attnum) AS columns
+  FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid
+) a ON a.attrelid = c.oid
+LEFT JOIN (
+  SELECT inhrelid, pg_catalog.json_agg(inhparent::pg_catalog.int8 ORDER BY inhseqno) AS parents
+  FROM pg_catalog.pg_inherits GROUP BY inhrelid
+) h ON h.inhrelid = c.oid
+LEFT JOIN (
+  SELECT r.ev_class, pg_catalog.json_agg(DISTINCT d.refobjid::pg_catalog.int8) AS sources
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
+  JOIN pg_catalog.pg_depend d
+    ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+  WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class
+  GROUP BY r.ev_class
+) s ON s.ev_class = c.oid
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'";

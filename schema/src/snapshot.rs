@@ -10,6 +10,8 @@ use pgwarden_policy::Catalog;
 use pgwarden_policy::catalog::CatalogParts;
 use serde::{Deserialize, Serialize};
 
+use crate::gathering::sort;
+
 /// The file's first member, by which it is known.
 const FORMAT: &str = "pgwarden catalog";
 
@@ -90,25 +92,6 @@ pub fn read_snapshot(text: &[u8]) -> Result<Catalog, SnapshotError> {
     }
     let parts = serde_json::from_slice(text).map_err(SnapshotError::Damaged)?;
     Ok(Catalog::new(parts))
-}
-
-/// By name; oids, which differ from one copy of a database to the next, decide last. Columns stay
-/// in the table's order and parents in that of inheritance: they mean something.
-fn sort(parts: &mut CatalogParts) {
-    parts.schemas.sort();
-    parts
-        .relations
-        .sort_by(|a, b| (&a.schema, &a.name, a.oid).cmp(&(&b.schema, &b.name, b.oid)));
-    parts
-        .types
-        .sort_by(|a, b| (&a.schema, &a.name, a.oid).cmp(&(&b.schema, &b.name, b.oid)));
-    parts.functions.sort_by(|a, b| {
-        (&a.schema, &a.name, &a.arguments).cmp(&(&b.schema, &b.name, &b.arguments))
-    });
-    parts.operators.sort_by(|a, b| {
-        (&a.schema, &a.name, a.left, a.right).cmp(&(&b.schema, &b.name, b.left, b.right))
-    });
-    parts.casts.sort_by_key(|cast| (cast.source, cast.target));
 }
 
 #[cfg(test)]

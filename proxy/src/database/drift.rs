@@ -124,6 +124,11 @@ impl Drift {
         self.doubted != assessment.doubted
     }
 
+    /// The tables whose policies don't keep tenants apart.
+    pub(super) fn doubted(&self) -> &HashSet<Oid> {
+        &self.doubted
+    }
+
     /// The codes of what is told.
     pub(super) fn codes(&self) -> Vec<&'static str> {
         self.told.iter().map(|it| it.code).collect()

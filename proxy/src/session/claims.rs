@@ -135,12 +135,22 @@ impl Session {
         });
     }
 
+    /// Closes what a batch that has failed half-way may have left. To close nothing is no error.
+    pub(super) fn close_leftover(&mut self, server: &mut Outbox) {
+        if std::mem::take(&mut self.leftover) {
+            server.forward_parts(Forward::Close, &[b"S", NAME.as_bytes(), &[0]]);
+            self.queue.push(Pending::new(Expect::OwnClose));
+        }
+    }
+
     /// Sends the statement itself, without a Sync.
     pub(super) fn send_claims(&mut self, server: &mut Outbox) {
+        self.close_leftover(server);
         if self.temporaries {
             own_statement(server, temporary::QUERY, &[]);
             self.owe(Expect::OwnTemporaries);
         }
+        self.ask_uncommitted(server);
         let claims = self.judging.identity().claims_json();
         let role = self.judging.access().set_role.as_deref();
         if let (Some(_), Some(sharing)) = (role, &mut self.sharing) {
@@ -234,7 +244,7 @@ fn search_path(row: &[u8]) -> Option<Vec<String>> {
 }
 
 /// The first column of a DataRow; `Some(None)` is NULL.
-fn first_column(row: &[u8]) -> Option<Option<&[u8]>> {
+pub(super) fn first_column(row: &[u8]) -> Option<Option<&[u8]>> {
     let mut reader = Reader::new(row);
     reader.u16().ok()?;
     match reader.i32().ok()? {

@@ -119,6 +119,12 @@ impl Session {
                 return Ok(Passed::Done);
             }
             (b'C', Expect::OwnTemporaries) => {}
+            (b'1' | b'2', Expect::OwnCatalog) => return Ok(Passed::Done),
+            (b'D', Expect::OwnCatalog) => {
+                self.take_object(body)?;
+                return Ok(Passed::Done);
+            }
+            (b'C', Expect::OwnCatalog) => self.take_catalog(),
             (b'3', Expect::OwnClose) | (b'1', Expect::OwnPrepare) => {}
             (b'D', Expect::OwnSettings) => {
                 self.take_settings(body)?;
@@ -175,10 +181,16 @@ impl Session {
         if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
             self.known.lose();
         }
+        if tag == b"ROLLBACK" || tag == b"COMMIT" {
+            self.transaction_turned();
+        }
         if changes_catalog(tag) {
             self.changes_catalog = true;
             let plan = self.queue.front().and_then(|front| front.plan.as_deref());
-            self.makes_lasting |= plan.is_some_and(makes_lasting);
+            if plan.is_some_and(makes_lasting) {
+                self.makes_lasting = true;
+                self.note_own_ddl(tag);
+            }
         }
         if (tag == b"COMMIT" || tag == b"ROLLBACK")
             && let Some(front) = self.queue.front_mut()
@@ -243,6 +255,7 @@ impl Session {
         self.finished(&pending);
         if self.status == b'I' {
             self.end_tenant();
+            self.end_uncommitted();
             if std::mem::take(&mut self.changes_catalog) {
                 self.ddl_has_ended();
             }

@@ -33,6 +33,10 @@ impl Session {
         if self.unread.is_some() {
             return Ok(Gate::Later);
         }
+        if let Some(report) = self.uncommitted.failure().filter(|_| self.queue.is_empty()) {
+            return Ok(Gate::Refuse(report.clone()));
+        }
+        let passing = self.judging.is_passing();
         match self.judging.refresh() {
             Ok(Facts::Hold) => {}
             Ok(Facts::Stale) => self.known.distrust(),
@@ -42,12 +46,16 @@ impl Session {
                 return Err(Stop::Fatal(Report::fatal("28000", message)));
             }
         }
+        if passing && !self.judging.is_passing() {
+            self.must_read();
+        }
         self.known.floats = self.judging.floats();
         if self.judging.expire() {
             self.identity_changed();
         }
         self.refresh_setup();
-        if self.known.settled && !self.queue.unsettles() {
+        let unread = self.uncommitted.must_be_read();
+        if self.known.settled && !self.queue.unsettles() && !unread {
             self.nudged = false;
             return Ok(Gate::Open);
         }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use pgwarden_policy::temporary::Temporaries;
 use pgwarden_policy::{
-    Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
+    Catalog, Cleared, Denial, DenyReason, Engine, Plan, Protocol, Request, Scratch, SessionFacts,
 };
 
 use super::given::Given;
@@ -23,6 +23,9 @@ const LONG_TEXT_BYTES: usize = 4 << 10;
 pub(super) struct Judging {
     database: Arc<Database>,
     tenancy: Tenancy,
+    /// The database's engine, as the session has last seen it.
+    shared: Arc<Engine>,
+    /// The engine in use: the same, or one that knows what the open transaction has made.
     engine: Arc<Engine>,
     access: Access,
     facts: SessionFacts,
@@ -60,6 +63,7 @@ impl Judging {
         Ok(Self {
             database,
             tenancy,
+            shared: Arc::clone(&engine),
             engine,
             access,
             facts,
@@ -69,18 +73,20 @@ impl Judging {
         })
     }
 
-    /// The policy or the catalogue may have been changed since the last statement.
+    /// The policy or the catalogue may have been changed since the last statement. What was known of the
+    /// open transaction is not, then.
     ///
     /// # Errors
     /// When the token gives no access any more.
     pub(super) fn refresh(&mut self) -> Result<Facts, AuthError> {
         let current = self.database.engine();
-        if !Arc::ptr_eq(&current, &self.engine) {
+        if !Arc::ptr_eq(&current, &self.shared) {
             let engine = Arc::clone(&current);
             self.access = self.tenancy.access(&engine)?;
             self.facts.enforce = self.access.enforce;
             self.facts.ddl = self.access.ddl;
             self.facts.lock = self.access.lock;
+            self.shared = Arc::clone(&engine);
             self.engine = engine;
             self.basis.engine += 1;
         }
@@ -92,6 +98,26 @@ impl Judging {
         } else {
             Facts::Stale
         })
+    }
+
+    /// Whether statements are judged by what only the open transaction sees.
+    pub(super) fn is_passing(&self) -> bool {
+        !Arc::ptr_eq(&self.engine, &self.shared)
+    }
+
+    /// From now on statements are judged by the catalogue as the open transaction sees it.
+    pub(super) fn pass(&mut self, catalog: Catalog) {
+        let engine = beside_all(|| self.database.passing(&self.shared, catalog));
+        self.engine = Arc::new(engine);
+        self.rebase();
+    }
+
+    /// From now on they are judged by the database's again.
+    pub(super) fn leave_passing(&mut self) {
+        if self.is_passing() {
+            self.engine = Arc::clone(&self.shared);
+            self.rebase();
+        }
     }
 
     /// The state of the catalogue in which the facts were asked for.
@@ -157,7 +183,7 @@ impl Judging {
         expired
     }
 
-    /// Others are in force: what was judged for those before was judged for them only.
+    /// Others are in force, or another engine: what was judged before was judged for those only.
     fn rebase(&mut self) {
         self.basis.engine += 1;
         self.access = match self.tenancy.access(&self.engine) {
@@ -313,6 +339,10 @@ fn beside_others<T>(text: &str, judge: impl FnOnce() -> T) -> T {
     if text.len() < LONG_TEXT_BYTES {
         judge()
     } else {
-        tokio::task::block_in_place(judge)
+        beside_all(judge)
     }
+}
+
+fn beside_all<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
 }

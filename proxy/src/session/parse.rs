@@ -73,7 +73,8 @@ impl Session {
             Box::default()
         };
         let (known, basis) = (self.known, self.judging.basis());
-        let whose = (self.who.session, basis.path);
+        let whose = (self.who.session, basis.engine << 32 | basis.path);
+        let passing = self.judging.is_passing();
         let failed = self.status == b'E';
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
         let catalog = (
@@ -92,7 +93,7 @@ impl Session {
             let mut expect = Expect::Parse;
             let mut server_name = own_name;
             if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
-                let whose = own_tables(plan, whose);
+                let whose = (passing || uses_temporary(plan)).then_some(whose);
                 server_name = pool::name_of(cleared.text(), types, path, catalog, whose);
                 let prepared = &mut sharing.prepared;
                 if failed && plan.kind != StatementKind::Transaction {
@@ -122,6 +123,12 @@ impl Session {
                 }
                 self.end_ahead(server);
                 return Ok(Taken::Later);
+            }
+            Err(_) if self.may_be_own() => {
+                if let Some(dropped) = dropped {
+                    self.names.undo(dropped);
+                }
+                return self.look_again(server);
             }
             Err(_) if self.may_be_unread() => {
                 if let Some(dropped) = dropped {
@@ -185,9 +192,9 @@ pub(super) fn keep_text(
 
 /// A statement over temporary tables is prepared for one session, and for the tables of now: those
 /// of another may have the same name and other columns.
-fn own_tables(plan: &Plan, whose: (u64, u64)) -> Option<(u64, u64)> {
+fn uses_temporary(plan: &Plan) -> bool {
     let temporary = |relation: &RelationUse| relation.name.starts_with("pg_temp.");
-    plan.relations.iter().any(temporary).then_some(whose)
+    plan.relations.iter().any(temporary)
 }
 
 pub(super) fn one_statement(plan: &Plan) -> Result<(), Denial> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgwarden_policy::{Effect, Plan, Protocol, StatementKind};
+use pgwarden_policy::{Denial, DenyReason, Effect, Plan, Protocol, StatementKind, script};
 
 use super::ahead::{Ahead, may_follow};
 use super::cursors;
@@ -37,7 +37,7 @@ impl Session {
         match self.given(text) {
             Ok(given) => {
                 let text = given.as_ref().map_or(text, |given| given.stand_in());
-                Ok(self.judge_query(text, given.clone(), server))
+                self.judge_query(text, given.clone(), server)
             }
             Err(denial) => {
                 let change = self.names.set_statement(b"", None);
@@ -47,16 +47,23 @@ impl Session {
         }
     }
 
-    fn judge_query(&mut self, text: &str, given: Option<Arc<Given>>, server: &mut Outbox) -> Taken {
+    fn judge_query(
+        &mut self,
+        text: &str,
+        given: Option<Arc<Given>>,
+        server: &mut Outbox,
+    ) -> Result<Taken, Stop> {
         let started = Instant::now();
         // Every Query drops the unnamed statement, also one that fails.
         let change = self.names.set_statement(b"", None);
         let (known, basis) = (self.known, self.judging.basis());
+        let passing = self.judging.is_passing();
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
             let plan = cleared.plan();
             permit(known, plan)?;
             permit_last_value(known, plan)?;
+            permit_turn(passing, plan, text)?;
             cursors::check_fetches(&self.names, basis, plan)?;
             self.cursors.check(plan, basis)?;
             // A parameter is an error in a Query, and none in a Parse.
@@ -86,20 +93,24 @@ impl Session {
                 if plan.kind == StatementKind::Transaction && self.queue.all(Expect::is_own) {
                     return self.judge_query(text, given, server);
                 }
-                return Taken::Later;
+                return Ok(Taken::Later);
             }
             Ok((plan, false)) if names_a_statement(&plan) => {
-                return self.query_by_name(text, &plan, change, started, server);
+                return Ok(self.query_by_name(text, &plan, change, started, server));
             }
             Ok((plan, false)) => self.queried(Expect::Query, plan, given, change, started),
+            Err(_) if self.may_be_own() => {
+                self.names.undo(change);
+                return self.look_again(server);
+            }
             Err(_) if self.may_be_unread() => {
                 self.names.undo(change);
                 self.end_ahead(server);
-                return Taken::Later;
+                return Ok(Taken::Later);
             }
             Err(denial) => self.deny(denial, Expect::Query, Some(change), server),
         }
-        Taken::Yes
+        Ok(Taken::Yes)
     }
 
     /// The Query is on its way.
@@ -124,6 +135,17 @@ impl Session {
         self.pipeline_open = false;
         self.push_given(expect, plan, given, Some(change), started);
     }
+}
+
+/// Behind the end of a transaction, in the same message, what only it sees may be no more.
+fn permit_turn(passing: bool, plan: &Plan, text: &str) -> Result<(), Denial> {
+    if !passing || plan.statements <= 1 || !script::turns_transaction(text) {
+        return Ok(());
+    }
+    let text = "several statements at once, one of which ends the transaction or goes back in it, are not \
+        supported after DDL in it";
+    let denial = Denial::new(DenyReason::UnsupportedStatement, text);
+    Err(denial.hint("Send the statements one by one."))
 }
 
 pub(super) fn not_utf8() -> Report {

@@ -49,6 +49,8 @@ pub(super) enum Expect {
     Own,
     /// Our question for temporary relations, up to CommandComplete.
     OwnTemporaries,
+    /// Our question for the catalogue, up to CommandComplete.
+    OwnCatalog,
     /// A Parse of our own statement.
     OwnPrepare,
     /// A Close of our own.
@@ -84,6 +86,7 @@ impl Expect {
             | Self::Own
             | Self::OwnPrepare
             | Self::OwnTemporaries
+            | Self::OwnCatalog
             | Self::OwnClose
             | Self::OwnSync
             | Self::OwnQuery
@@ -99,6 +102,7 @@ impl Expect {
             Self::Own
                 | Self::OwnPrepare
                 | Self::OwnTemporaries
+                | Self::OwnCatalog
                 | Self::OwnClose
                 | Self::OwnSync
                 | Self::OwnQuery
@@ -181,6 +185,11 @@ impl Queue {
     /// What all outstanding messages are, in order.
     pub(super) fn expects(&self) -> impl Iterator<Item = Expect> {
         self.pending.iter().map(|pending| pending.expect)
+    }
+
+    /// Whether one of the outstanding messages is such.
+    pub(super) fn any(&self, is_such: impl Fn(&Pending) -> bool) -> bool {
+        self.pending.iter().any(is_such)
     }
 
     /// Whether all outstanding messages are of a kind.

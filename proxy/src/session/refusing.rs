@@ -77,6 +77,9 @@ impl Session {
         change: Option<Change>,
         server: &mut Outbox,
     ) {
+        if self.tell_failure(expect, server) {
+            return;
+        }
         if self.is_idle() {
             report.write(&mut self.to_client);
             if expect.is_extended() {
@@ -155,6 +158,7 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         | Expect::DeallocateExecute
         | Expect::Own
         | Expect::OwnTemporaries
+        | Expect::OwnCatalog
         | Expect::OwnClose
         | Expect::OwnSync
         | Expect::OwnQuery

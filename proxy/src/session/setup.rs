@@ -61,6 +61,10 @@ impl Session {
                 });
                 sharing.muted = true;
             }
+            self.close_leftover(server);
+            let Some(sharing) = &mut self.sharing else {
+                return;
+            };
             if !sharing.setup.settings.is_empty() {
                 let settings: HashMap<_, _> = sharing.setup.settings.iter().cloned().collect();
                 let settings = serde_json::to_string(&settings).unwrap_or_default();
@@ -85,6 +89,9 @@ impl Session {
     /// A statement of our own has failed. A cancel of the client's may have hit the batch instead of
     /// its own statement: then the batch is sent again, or another server connection taken.
     pub(super) fn own_error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        if self.uncommitted.is_being_read() {
+            return Ok(self.reading_failed(body));
+        }
         let cancelled = report::field(body, b'C') == Some(b"57014");
         let swept = self.queue.front().map(|front| front.expect) != Some(Expect::OwnQuery);
         let swaps = self.can_swap();
@@ -92,6 +99,7 @@ impl Session {
         match &mut self.sharing {
             Some(sharing) if cancelled && swept && sharing.asks && sharing.cancelled < RETRIES => {
                 sharing.cancelled += 1;
+                self.leftover = true;
                 // The server skips the rest of the batch.
                 while let Some(front) = self.queue.front()
                     && front.expect != Expect::OwnSync

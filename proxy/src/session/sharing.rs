@@ -246,7 +246,7 @@ impl Session {
     /// on the connection is the session's alone.
     pub(crate) fn can_detach(&mut self) -> bool {
         let owes = |sharing: &Sharing| sharing.asks || sharing.restores;
-        if !self.is_idle() || self.sharing.as_deref().is_none_or(owes) {
+        if !self.is_idle() || self.leftover || self.sharing.as_deref().is_none_or(owes) {
             return false;
         }
         let pin = self.pinned();
@@ -295,6 +295,7 @@ impl Session {
             sharing.muted = false;
             sharing.prepared.clear();
         }
+        self.leftover = false;
     }
 
     /// Why the session must keep its server connection.
