@@ -169,6 +169,10 @@ async fn upgrade(stream: ClientStream, listener: &Listener) -> Result<ClientStre
 async fn opening(stream: &mut ClientStream) -> Result<Opening, Ended> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
+    // PostgreSQL says nothing either: the driver would show an error to somebody who is leaving.
+    if length == startup::FAREWELL {
+        return Err(Ended::Socket);
+    }
     let read = match startup::body_length(length) {
         Ok(length) => {
             let mut body = vec![0; length];

@@ -121,6 +121,13 @@ fn g3_start_up_packets_of_impossible_length() {
 }
 
 #[test]
+fn g3_terminate_before_start_up_is_a_silent_end() {
+    let mut client = Client::raw(address()).unwrap();
+    client.send_bytes(b"X\0\0\0\x04");
+    assert!(client.read_to_end().is_empty());
+}
+
+#[test]
 fn g3_start_up_without_terminator_or_user() {
     for body in [
         &b"\0\x03\0\0user\0anyone"[..],

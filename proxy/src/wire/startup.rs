@@ -45,6 +45,10 @@ impl std::fmt::Debug for Opening {
     }
 }
 
+/// The first four bytes of a Terminate message, which a driver whose user has changed their mind sends
+/// before it has introduced itself (node-postgres).
+pub const FAREWELL: [u8; 4] = [b'X', 0, 0, 0];
+
 /// How many bytes follow the four of the length.
 ///
 /// # Errors

@@ -15,7 +15,8 @@ import sys
 import tempfile
 import tomllib
 
-from suites import FAILED, PASSED, SUITES, Workshop
+from outcome import FAILED, PASSED
+from suites import SUITES
 from systems import TARGETS, System
 
 HERE = pathlib.Path(__file__).parent
@@ -75,15 +76,15 @@ def main():
     given = parser.parse_args()
     faults = 0
     with tempfile.TemporaryDirectory(prefix="pgwarden-suites-") as own:
-        workshop = Workshop(pathlib.Path(given.keep or own).absolute())
-        workshop.directory.mkdir(parents=True, exist_ok=True)
-        workshop.prepare([SUITES[name] for name in given.suites])
+        workshop = pathlib.Path(given.keep or own).absolute()
+        workshop.mkdir(parents=True, exist_ok=True)
         for name in given.suites:
+            SUITES[name].prepare(workshop)
             base = None
             for target in [BASE, *(it for it in given.targets if it != BASE)]:
                 with System(target, given.pgwarden.absolute()) as system:
-                    found = workshop.run(SUITES[name], dict(os.environ) | system.environment,
-                                         workshop.directory / f"{name}.{target}.xml")
+                    found = SUITES[name].run(workshop, dict(os.environ) | system.environment,
+                                             workshop / f"{name}.{target}.xml")
                 if base is None:
                     base = found
                 else:

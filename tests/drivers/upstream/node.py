@@ -1,0 +1,108 @@
+"""Suites of node-postgres and its companions: the npm packages that still had their tests in them."""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+
+import outcome
+
+
+def npm(place, *arguments):
+    subprocess.run(["npm", "--silent", "--no-audit", "--no-fund", *arguments], check=True, cwd=place,
+                   stdout=subprocess.DEVNULL)
+
+
+def unpack(package, place):
+    """The package's own files, as published."""
+    place.mkdir(parents=True)
+    npm(place, "pack", package)
+    archive = next(place.glob("*.tgz"))
+    subprocess.run(["tar", "xzf", archive.name, "--strip", "1"], check=True, cwd=place)
+    archive.unlink()
+
+
+@dataclasses.dataclass
+class Mocha:
+    """A package whose tests mocha runs. `without` need what npm no longer has."""
+
+    source: str
+    packages: list
+    without: list = dataclasses.field(default_factory=list)
+
+    def place(self, directory):
+        return directory / self.source.replace("@", "-")
+
+    def prepare(self, directory):
+        place = self.place(directory)
+        if place.exists():
+            return
+        unpack(self.source, place)
+        for pattern in self.without:
+            for file in place.glob(pattern):
+                file.unlink()
+        # Not beside the package's own list of what it needs, which npm would install too.
+        (place / "package.json").rename(place / "package.json.published")
+        (place / "package.json").write_text('{"private": true, "main": "index.js"}')
+        npm(place, "install", "mocha@10.8.2", *self.packages)
+
+    def run(self, directory, environment, results):
+        with open(results.with_suffix(".log"), "wb") as log:
+            subprocess.run(
+                ["node_modules/.bin/mocha", "--exit", "--timeout", "20000", "--reporter", "xunit",
+                 "--reporter-options", f"output={results}"],
+                cwd=self.place(directory), env=environment, stdout=log, stderr=log, check=False)
+        return outcome.of_junit(results)
+
+
+# The words of a failure: its tests catch what they throw, print it, and go on.
+COMPLAINT = re.compile(r"Message:|AssertionError|\berror:")
+
+
+@dataclasses.dataclass
+class Scripts:
+    """node-postgres' own integration tests: a program each, of the last release that had them, over
+    the last library that has the interface which they use, on the Node.js of that time."""
+
+    tests: str
+    library: str
+    node: str
+
+    def place(self, directory):
+        return directory / self.tests.replace("@", "-")
+
+    def prepare(self, directory):
+        place = self.place(directory)
+        if place.exists():
+            return
+        unpack(self.tests, place)
+        shutil.rmtree(place / "lib")
+        (place / "package.json").write_text('{"private": true}')
+        npm(place, "install", self.library, self.node, "semver@4", "async@0.9")
+        shutil.copytree(place / "node_modules/pg/lib", place / "lib")
+        shutil.copy(place / "node_modules/pg/package.json", place / "package.json")
+
+    def run(self, directory, environment, results):
+        place = self.place(directory)
+        node = place / "node_modules/node/bin/node"
+        found = {}
+        with open(results.with_suffix(".log"), "w", encoding="utf-8") as log:
+            def script(file):
+                ran = subprocess.run(
+                    ["timeout", "60", node, file], cwd=place, text=True,
+                    env=environment | {"NODE_OPTIONS": "--no-deprecation"},
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+                log.write(f"=== {file}\n{ran.stdout}\n")
+                return ran
+
+            script("script/create-test-tables.js")
+            for file in sorted((place / "test/integration").rglob("*-tests.js")):
+                # These talk to a service that is gone.
+                if "heroku" in file.name:
+                    continue
+                name = os.fspath(file.relative_to(place))
+                ran = script(name)
+                passed = ran.returncode == 0 and not COMPLAINT.search(ran.stdout)
+                found[name] = (outcome.PASSED if passed else outcome.FAILED, ran.stdout)
+        return found
