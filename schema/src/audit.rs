@@ -10,6 +10,7 @@ mod counts;
 mod expectations;
 pub(crate) mod expression;
 pub(crate) mod facts;
+mod fences;
 mod finding;
 mod guarantees;
 pub(crate) mod lints;

@@ -335,6 +335,19 @@ const DEFECTS: &[(&str, &str)] = &[
         "CREATE TABLE notes (id int PRIMARY KEY, lead_id uuid, body text)",
     ),
     (
+        "tenant_column_missing:public.marks",
+        "CREATE TABLE notes (id int PRIMARY KEY, lead_id uuid); CREATE TABLE marks (note_id int REFERENCES notes)",
+    ),
+    (
+        "tenant_column_missing:public.leads",
+        "CREATE TRIGGER stays BEFORE UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION prevent_org_id_change();
+         ALTER TABLE leads DROP COLUMN org_id CASCADE",
+    ),
+    (
+        "unlisted_table:away.things",
+        "CREATE SCHEMA away; CREATE TABLE away.things (org_id uuid)",
+    ),
+    (
         "immutability_trigger_missing:public.leads.org_id",
         "DROP TRIGGER prevent_org_id_change ON leads;
          CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;

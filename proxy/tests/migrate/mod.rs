@@ -75,7 +75,7 @@ impl Place {
     pub fn grant(&self) {
         script(
             &mut self.admin(),
-            "DO $$ DECLARE s name; BEGIN
+            "DO $$ DECLARE s text; BEGIN
                FOR s IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)' LOOP
                  EXECUTE format('GRANT USAGE ON SCHEMA %I TO legacy_app, tenant_app', s);
                  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO legacy_app', s);

@@ -11,7 +11,8 @@ use pgwarden_policy::tenant::ValueType;
 use super::counts::Counts;
 use super::expectations::Missing;
 use super::expression::Expression;
-use super::scoping::Scoping;
+use super::fences;
+use super::scoping::{self, Scoping};
 use super::snapshot::{Column, Constraint, Function, Relation, RowPolicy, Snapshot};
 use super::sources::{self, Source};
 
@@ -74,12 +75,16 @@ impl Facts {
         let texts = self.guarded().flat_map(|it| &it.policies);
         let texts = texts.filter_map(|it| it.using.as_deref().or(it.check.as_deref()));
         let (mut claims, mut settings) = (0_usize, Vec::new());
-        for source in texts.flat_map(|it| self.sources(it)) {
-            match source {
-                Source::Claim(path) => claims += usize::from(sources::is_signed_tenant(&path)),
-                Source::Setting(name) if sources::is_request(&name) => {}
-                Source::Setting(name) => settings.push(name),
-            }
+        for sources in texts.map(|it| self.sources(it)) {
+            // Who the user is decides, too, where a table says whose members they are.
+            let claim =
+                |it: &Source| matches!(it, Source::Claim(path) if !sources::is_writable(path));
+            claims += usize::from(sources.iter().any(claim));
+            let named = sources.into_iter().filter_map(|it| match it {
+                Source::Setting(name) if !sources::is_request(&name) => Some(name),
+                Source::Setting(_) | Source::Claim(_) => None,
+            });
+            settings.extend(named);
         }
         settings.sort();
         let most = settings.chunk_by(|a, b| a == b).max_by_key(|it| it.len())?;
@@ -94,28 +99,34 @@ impl Facts {
         self.snapshot.functions.iter().find(|it| it.oid == oid)
     }
 
-    /// The relations in the schemas that the policy looks at.
+    /// The relations of whatever schema: what shows a tenant's rows does so from anywhere.
     pub(crate) fn relations(&self) -> impl Iterator<Item = &Relation> {
-        let policy = &self.scoping.policy;
-        self.snapshot.relations.iter().filter(|it| {
-            policy.defaults.discover.contains(&it.schema)
-                || policy
-                    .tables
-                    .iter()
-                    .any(|rule| rule.name.schema == it.schema)
-        })
+        self.snapshot.relations.iter()
     }
 
-    /// The tables among them.
+    /// Whether the policy looks at the tables of a schema.
+    fn looks_at(&self, schema: &str) -> bool {
+        let policy = &self.scoping.policy;
+        let named = || policy.tables.iter().any(|it| it.name.schema == schema);
+        policy.defaults.discover.iter().any(|it| it == schema) || named()
+    }
+
+    /// The tables in the schemas that the policy looks at.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Relation> {
-        self.relations().filter(|it| it.is_table())
+        let tables = self.relations().filter(|it| it.is_table());
+        tables.filter(|it| self.looks_at(&it.schema))
     }
 
-    /// The functions in these schemas.
+    /// The tables in the application's other schemas.
+    pub(crate) fn tables_elsewhere(&self) -> impl Iterator<Item = &Relation> {
+        let tables = self.relations().filter(|it| it.is_table());
+        tables.filter(|it| !self.looks_at(&it.schema) && !scoping::is_foreign(&it.schema))
+    }
+
+    /// The functions, but for those that a platform brings along.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
-        let policy = &self.scoping.policy;
         let functions = self.snapshot.functions.iter();
-        functions.filter(|it| policy.defaults.discover.contains(&it.schema))
+        functions.filter(|it| self.looks_at(&it.schema) || !scoping::is_foreign(&it.schema))
     }
 
     /// The keys of a scoped table; empty when it is reached through its parent.
@@ -204,26 +215,31 @@ impl Facts {
         shown
     }
 
-    /// The policies that let rows through for roles that obey policies, unless a restrictive one
-    /// keeps the tenant for all commands anyway.
+    /// The policies that let rows through for roles that obey policies, unless restrictive ones
+    /// keep the tenant for the same roles and commands anyway.
     pub(crate) fn permissive(&self) -> impl Iterator<Item = (&Relation, &RowPolicy)> {
-        self.guarded().flat_map(move |table| {
-            let fenced = table.policies.iter().any(|it| self.fences(table, it));
-            let policies = table.policies.iter().filter(move |it| {
-                it.permissive && !fenced && !it.roles.iter().all(|role| self.is_above_rls(role))
-            });
-            policies.map(move |policy| (table, policy))
+        self.policies(|table, it| it.permissive && !fences::is_fenced(self, table, it))
+    }
+
+    /// The policies that decide which tenant's rows pass: those, and the restrictive ones that keep
+    /// the tenant.
+    pub(crate) fn deciding(&self) -> impl Iterator<Item = (&Relation, &RowPolicy)> {
+        self.policies(|table, it| match it.permissive {
+            true => !fences::is_fenced(self, table, it),
+            false => fences::is_fence(self, table, it),
         })
     }
 
-    fn fences(&self, table: &Relation, policy: &RowPolicy) -> bool {
-        !policy.permissive
-            && policy.command == '*'
-            && policy.roles.iter().any(|it| it == "PUBLIC")
-            && policy
-                .using
-                .as_deref()
-                .is_some_and(|it| self.restricts(table, it))
+    fn policies<'a>(
+        &'a self,
+        asked: impl Fn(&Relation, &RowPolicy) -> bool + Copy + 'a,
+    ) -> impl Iterator<Item = (&'a Relation, &'a RowPolicy)> {
+        self.guarded().flat_map(move |table| {
+            let policies = table.policies.iter().filter(move |it| asked(table, it));
+            let binding =
+                policies.filter(|it| !it.roles.iter().all(|role| self.is_above_rls(role)));
+            binding.map(move |policy| (table, policy))
+        })
     }
 
     /// Whether an expression compares the tenant's column of the table.
@@ -254,10 +270,10 @@ impl Facts {
             let (name, cast) = (setting.replace('\'', "''"), sql_type(key.value_type));
             return format!("(SELECT nullif(current_setting('{name}', true), '')::{cast})");
         }
-        let path = key.claim.0.join(",");
+        let path = array_of_path(&key.claim.0).replace('\'', "''");
         format!(
             "(SELECT nullif(nullif(current_setting('request.jwt.claims', true), '')::jsonb \
-             #>> '{{{path}}}', '')::{})",
+             #>> '{path}', '')::{})",
             sql_type(key.value_type)
         )
     }
@@ -279,9 +295,7 @@ impl Facts {
     /// The same for a table behind a parent, whose own policies say which of its rows are seen.
     fn predicate_via(&self, table: &Relation) -> Option<String> {
         let rules = &self.scoping.policy.tables;
-        let rule = rules
-            .iter()
-            .find(|it| super::scoping::is_about(it, table))?;
+        let rule = rules.iter().find(|it| scoping::is_about(it, table))?;
         let Scope::Via {
             column,
             parent,
@@ -318,4 +332,15 @@ pub(crate) fn sql_type(value_type: ValueType) -> &'static str {
         ValueType::Bigint => "bigint",
         ValueType::Text => "text",
     }
+}
+
+/// A claim's path as an array of texts.
+pub(crate) fn array_of_path(path: &[String]) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-');
+    let element = |it: &String| match !it.is_empty() && it.chars().all(plain) {
+        true => it.clone(),
+        false => format!("\"{}\"", it.replace('\\', "\\\\").replace('"', "\\\"")),
+    };
+    let elements: Vec<String> = path.iter().map(element).collect();
+    format!("{{{}}}", elements.join(","))
 }

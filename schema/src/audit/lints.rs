@@ -6,6 +6,9 @@ use super::finding::{Draft, Lint};
 use super::snapshot::{Constraint, Index, Relation, RowPolicy};
 use crate::ident::ident;
 
+pub(crate) use belonging::member_column;
+
+mod belonging;
 mod foreign_key_without_tenant;
 mod foreign_table;
 mod function_search_path;
@@ -143,94 +146,6 @@ pub(super) fn links_without_tenant(facts: &Facts) -> impl Iterator<Item = Link<'
             open.then_some(Link { child, parent, key })
         })
     })
-}
-
-/// Why a table without the tenant's column seems to hold rows of tenants.
-struct Belonging {
-    why: String,
-    /// Whether only its users say so, who are there above tenants: it may be theirs alone.
-    only_users: bool,
-}
-
-/// The reason, if nobody has said anything about the table.
-fn belongs_to_tenants(facts: &Facts, table: &Relation) -> Option<Belonging> {
-    let policy = &facts.scoping.policy;
-    let settled = table.partition
-        || facts.is_scoped(table.oid)
-        || facts.is_tenants(table.oid)
-        || table.column(&policy.tenant.column).is_some()
-        || policy
-            .tables
-            .iter()
-            .any(|it| super::scoping::is_about(it, table))
-        || guards_itself(table);
-    if settled {
-        return None;
-    }
-    let tenants_rows = |it: &Relation| facts.is_scoped(it.oid) && !facts.is_tenants(it.oid);
-    let parent = table.foreign_keys().find_map(|key| {
-        let parent = facts.relation(key.target).filter(|it| tenants_rows(it))?;
-        Some(format!(
-            "{} refers to {}",
-            key.columns.join(", "),
-            parent.full_name()
-        ))
-    });
-    let named = || {
-        let found = super::references::named_references(facts, table, tenants_rows);
-        let it = found.first()?;
-        Some(format!(
-            "{} seems to refer to {}",
-            it.column.name,
-            it.parent.full_name()
-        ))
-    };
-    if let Some(why) = parent.or_else(named) {
-        let only_users = false;
-        return Some(Belonging { why, only_users });
-    }
-    let column = table.column("user_id")?;
-    Some(Belonging {
-        why: format!("{} says that its rows belong to users", column.name),
-        only_users: facts
-            .tenant_columns()
-            .any(|it| member_column(&it).is_some()),
-    })
-}
-
-/// The users' column of a table that says which users belong to which tenants.
-pub(crate) fn member_column(it: &TenantColumn<'_>) -> Option<String> {
-    let indexes = it
-        .table
-        .indexes
-        .iter()
-        .filter(|index| index.unique && !index.partial);
-    let mut pairs = indexes.filter(|index| index.columns.len() == 2);
-    pairs.find_map(|index| {
-        let others = index
-            .columns
-            .iter()
-            .flatten()
-            .filter(|name| **name != it.column.name);
-        match others.collect::<Vec<_>>().as_slice() {
-            [only] if only.starts_with("user") => Some((*only).clone()),
-            _ => None,
-        }
-    })
-}
-
-/// Whether row level security already keeps the rows apart by something else.
-fn guards_itself(table: &Relation) -> bool {
-    table.row_security
-        && !table.policies.is_empty()
-        && table.policies.iter().all(|it| {
-            let texts = [it.using.as_deref(), it.check.as_deref()];
-            let mut parsed = texts
-                .into_iter()
-                .flatten()
-                .filter_map(super::expression::Expression::parse);
-            parsed.all(|it| it.restricts(&[], |_| false))
-        })
 }
 
 /// A policy, as findings name it.

@@ -14,7 +14,7 @@ use super::snapshot::{Relation, Snapshot};
 
 mod guess;
 
-pub(crate) use guess::type_of;
+pub(crate) use guess::{is_foreign, type_of};
 
 /// How the tables are scoped.
 #[derive(Debug)]

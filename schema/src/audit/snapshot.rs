@@ -35,6 +35,8 @@ pub(crate) struct Relation {
     pub(crate) row_security: bool,
     pub(crate) forced: bool,
     pub(crate) partition: bool,
+    /// `relreplident`: `d` is the primary key, `n` nothing.
+    pub(crate) replica_identity: char,
     pub(crate) security_invoker: bool,
     /// What others than the owner may do, with the table or with single columns of it.
     pub(crate) grants: Vec<Grant>,
@@ -158,6 +160,8 @@ pub(crate) struct Publication {
     pub(crate) name: String,
     pub(crate) sql: String,
     pub(crate) all_tables: bool,
+    /// Whether it sends what an UPDATE changes.
+    pub(crate) updates: bool,
     pub(crate) tables: Vec<Oid>,
     /// Those that are named, not only their schemas.
     pub(crate) named: Vec<Oid>,

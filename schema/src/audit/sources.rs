@@ -81,15 +81,37 @@ fn follow(
     found: &mut Vec<Source>,
 ) {
     let tokens = tokens(text);
-    read(&tokens, found);
+    let called = called(&tokens, functions);
+    let giving = called
+        .iter()
+        .filter(|it| gives_claims(it, functions, calls));
+    let giving: HashSet<&str> = giving.map(|it| it.name.as_str()).collect();
+    read(&tokens, &giving, found);
     if calls == 0 {
         return;
     }
-    for called in called(&tokens, functions) {
+    for called in called {
         if seen.insert(called.oid) {
             follow(body(&called.source), functions, calls - 1, seen, found);
         }
     }
+}
+
+/// Whether a function gives all claims, as `auth.jwt()` does: it takes none out of them.
+fn gives_claims(function: &Function, functions: &[Function], calls: u8) -> bool {
+    let tokens = tokens(body(&function.source));
+    let mut taken = Vec::new();
+    read(&tokens, &HashSet::new(), &mut taken);
+    let asks = |it: &[&str]| matches!(it, [name, "(", setting] if name.eq_ignore_ascii_case("current_setting") && setting.starts_with("'request.jwt"));
+    let passes_on = || {
+        let inner = called(&tokens, functions);
+        calls > 0
+            && inner
+                .iter()
+                .any(|it| gives_claims(it, functions, calls - 1))
+    };
+    let picks = |it: &&str| it.contains("->") || it.contains("#>");
+    taken.is_empty() && !tokens.iter().any(picks) && (tokens.windows(3).any(asks) || passes_on())
 }
 
 fn called<'f>(tokens: &[&str], functions: &'f [Function]) -> Vec<&'f Function> {
@@ -159,13 +181,16 @@ fn unquoted(name: &str) -> String {
     }
 }
 
-/// Gathers the sources of one text.
-fn read(tokens: &[&str], found: &mut Vec<Source>) {
+/// Gathers the sources of one text; `giving` are functions that give all claims.
+fn read(tokens: &[&str], giving: &HashSet<&str>, found: &mut Vec<Source>) {
     let mut path: Option<Vec<String>> = None;
-    let mut claims = false;
+    let (mut claims, mut extracts) = (false, false);
     for (at, token) in tokens.iter().enumerate() {
         let next = |ahead: usize| tokens.get(at + ahead).copied().unwrap_or_default();
-        if token.eq_ignore_ascii_case("current_setting") && next(1) == "(" {
+        let before = at.checked_sub(1).and_then(|it| tokens.get(it)).copied();
+        let before = before.unwrap_or_default();
+        let calls = next(1) == "(";
+        if calls && token.eq_ignore_ascii_case("current_setting") {
             close(&mut path, found);
             let name = literal(next(2)).unwrap_or_default();
             match name.strip_prefix("request.jwt.claim.") {
@@ -178,16 +203,22 @@ fn read(tokens: &[&str], found: &mut Vec<Source>) {
                 None if name.contains('.') => found.push(Source::Setting(name)),
                 None => {}
             }
-        } else if token.eq_ignore_ascii_case("jwt") && next(1) == "(" {
+        } else if calls && (token.eq_ignore_ascii_case("jwt") || gives(giving, token)) {
             close(&mut path, found);
             path = Some(Vec::new());
             claims = true;
-        } else if token.eq_ignore_ascii_case("uid") && next(1) == "(" {
+        } else if calls && token.eq_ignore_ascii_case("uid") {
             found.push(Source::Claim(vec!["sub".to_owned()]));
-        } else if matches!(*token, "->" | "->>" | "#>" | "#>>") {
-            if let Some(key) = literal(next(1)) {
-                let keys = key.trim_matches(['{', '}']).split(',').map(str::to_owned);
-                if path.is_none() && claims {
+        } else if calls && EXTRACTORS.iter().any(|it| token.eq_ignore_ascii_case(it)) {
+            extracts = true;
+        } else if matches!(*token, "->" | "->>" | "#>" | "#>>")
+            || (*token == "[" && (extracts || !before.eq_ignore_ascii_case("array")))
+            || (extracts && *token == ",")
+        {
+            if let Some(key) = literal(next(1)).filter(|it| !it.is_empty()) {
+                let keys = key.trim_matches(['{', '}']).split(',');
+                let keys = keys.map(|it| it.trim_matches('"').to_owned());
+                if path.is_none() && claims && *token != "[" {
                     path = Some(Vec::new());
                 }
                 if let Some(path) = &mut path {
@@ -196,9 +227,22 @@ fn read(tokens: &[&str], found: &mut Vec<Source>) {
             }
         } else if path.is_some() && closes(token) {
             close(&mut path, found);
+            extracts = false;
         }
     }
     close(&mut path, found);
+}
+
+/// Functions that take a path out of a document.
+const EXTRACTORS: &[&str] = &[
+    "json_extract_path",
+    "json_extract_path_text",
+    "jsonb_extract_path",
+    "jsonb_extract_path_text",
+];
+
+fn gives(giving: &HashSet<&str>, token: &str) -> bool {
+    giving.contains(unquoted(token).as_str())
 }
 
 fn close(path: &mut Option<Vec<String>>, found: &mut Vec<Source>) {
@@ -256,5 +300,17 @@ mod tests {
         let text = "a = (auth.jwt() ->> 'organization_id') OR b = current_setting('app.org')";
         assert_eq!(claims(text), ["organization_id", "setting app.org"]);
         assert_eq!(claims("user_id = auth.uid()"), ["sub"]);
+        for text in [
+            "a = ((auth.jwt())['app_metadata'::text]['org_id'::text])::uuid",
+            "a = jsonb_extract_path_text(auth.jwt(), VARIADIC ARRAY['app_metadata'::text, 'org_id'::text])",
+            "a = json_extract_path_text(current_setting('request.jwt.claims', true)::json, 'app_metadata', 'org_id')",
+        ] {
+            assert_eq!(claims(text), ["app_metadata.org_id"], "{text}");
+        }
+        // An array of literals is no path.
+        assert_eq!(
+            claims("role((auth.jwt() ->> 'org'), ARRAY['x', 'y'])"),
+            ["org"]
+        );
     }
 }

@@ -84,11 +84,31 @@ pub(super) fn numbered(steps: &[Step]) -> Vec<StepFile> {
     let files = steps.iter().enumerate().map(|(at, step)| {
         let number = at + 1;
         StepFile {
-            name: format!("{number:04}_{}_{}.sql", step.phase, step.slug),
+            name: format!("{number:04}_{}_{}.sql", step.phase, shortened(&step.slug)),
             text: step.render(),
         }
     });
     files.collect()
+}
+
+/// A slug that file systems take: their names have 255 bytes. What it is about stands in front,
+/// what is done at the end.
+fn shortened(slug: &str) -> String {
+    const HEAD: usize = 160;
+    const TAIL: usize = 30;
+    if slug.len() <= HEAD + TAIL {
+        return slug.to_owned();
+    }
+    let (mut head, mut tail) = (HEAD, slug.len() - TAIL);
+    while !slug.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !slug.is_char_boundary(tail) {
+        tail += 1;
+    }
+    let (head, _) = slug.split_at(head);
+    let (_, tail) = slug.split_at(tail);
+    format!("{head}__{tail}")
 }
 
 impl Step {
@@ -146,5 +166,21 @@ fn section(text: &mut String, name: &str, sql: &str) {
     let _ = writeln!(text, "\n-- @{name}");
     for line in sql.trim_end().lines() {
         let _ = writeln!(text, "-- {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn names_of_files_have_an_end() {
+        assert_eq!(shortened("public_leads"), "public_leads");
+        let long = format!("{}_reference", "ü".repeat(189));
+        let short = shortened(&long);
+        assert!(
+            short.len() <= 192 && short.ends_with("_reference"),
+            "{short}"
+        );
     }
 }

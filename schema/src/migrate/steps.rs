@@ -16,6 +16,7 @@ mod index;
 mod key_actions;
 mod not_null;
 mod parent_key;
+mod replica_identity;
 mod row_security;
 mod session_tenant;
 mod tenants;
@@ -34,6 +35,7 @@ pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
     steps.extend(each(column_type::step));
     steps.extend(each(column::step));
     let targets = || model.targets.iter();
+    steps.extend(each(replica_identity::step));
     steps.extend(targets().flat_map(|it| backfill::steps(model, it)));
     steps.extend(each(constraints::step));
     steps.extend(targets().flat_map(|it| backfill::late_steps(model, it)));

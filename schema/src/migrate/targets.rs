@@ -22,6 +22,7 @@ use super::partitions::{self, Partition};
 use super::sources::{Origin, Origins};
 
 mod checks;
+mod order;
 
 /// A table that gets a tenant.
 #[derive(Debug)]
@@ -271,40 +272,6 @@ impl<'a> Finder<'a, '_> {
     /// The tables with a tenant that columns without a foreign key are named after.
     fn named_parents(&self, table: &'a Relation) -> Vec<NamedReference<'a>> {
         named_references(self.facts, table, |it| self.columns.contains_key(&it.oid))
-    }
-
-    /// The chosen tables, by name, parents first; a circle is entered at its first name.
-    fn ordered(&self) -> Vec<&'a Relation> {
-        let chosen = self.facts.tables();
-        let chosen = chosen.filter(|it| self.columns.contains_key(&it.oid));
-        let mut ordered = Vec::new();
-        let mut seen = HashSet::new();
-        for table in chosen {
-            self.visit(table, &mut seen, &mut ordered);
-        }
-        ordered
-    }
-
-    fn visit(&self, table: &'a Relation, seen: &mut HashSet<Oid>, ordered: &mut Vec<&'a Relation>) {
-        // A stack of its own: a chain of references may be long.
-        let mut stack = vec![(table, false)];
-        while let Some((table, finished)) = stack.pop() {
-            if finished {
-                ordered.push(table);
-            } else if seen.insert(table.oid) {
-                stack.push((table, true));
-                let referred = self.parents(table).into_iter().map(|it| it.0);
-                let inherited = table
-                    .parents
-                    .iter()
-                    .filter_map(|it| self.facts.relation(*it));
-                for parent in referred.rev().chain(inherited) {
-                    if !seen.contains(&parent.oid) && self.columns.contains_key(&parent.oid) {
-                        stack.push((parent, false));
-                    }
-                }
-            }
-        }
     }
 
     fn target(

@@ -1,7 +1,7 @@
 //! The trigger that keeps a row's tenant: whether there is one, and whether it does.
 
 use crate::audit::facts::{Facts, TenantColumn};
-use crate::audit::snapshot::Trigger;
+use crate::audit::snapshot::{Function, Trigger};
 use crate::audit::sources;
 use crate::ident::ident;
 
@@ -91,21 +91,32 @@ fn guards(facts: &Facts, it: &TenantColumn<'_>, trigger: &Trigger) -> bool {
     let Some(function) = facts.function(trigger.function) else {
         return false;
     };
-    let lower = |text: &str| -> Vec<String> {
-        let tokens = sources::tokens(text).into_iter();
-        tokens.map(str::to_lowercase).collect()
-    };
     let body = lower(sources::body(&function.source));
     let condition = lower(&trigger.definition);
     let column = it.column.name.to_lowercase();
-    let old = |tokens: &[String]| {
-        tokens.windows(3).any(|it| {
-            matches!(it, [row, dot, name] if row == "old" && dot == "." && name.trim_matches('"') == column)
-        })
-    };
+    let old = |tokens: &[String]| names_old(tokens, &column);
     let told = trigger.arguments.split("\\000").any(|it| it == column);
     let has = |word: &str| body.iter().any(|it| it == word);
     let refuses = has("raise") && !has("if") && trigger.columns == [it.column.name.clone()];
     let acts = has("raise") || has(":=");
     (old(&body) || old(&condition) || told || refuses) && acts
+}
+
+/// Whether a function looks at the old value of a column.
+pub(super) fn reads_old(function: &Function, column: &str) -> bool {
+    names_old(
+        &lower(sources::body(&function.source)),
+        &column.to_lowercase(),
+    )
+}
+
+fn lower(text: &str) -> Vec<String> {
+    let tokens = sources::tokens(text).into_iter();
+    tokens.map(str::to_lowercase).collect()
+}
+
+fn names_old(tokens: &[String], column: &str) -> bool {
+    tokens.windows(3).any(|it| {
+        matches!(it, [row, dot, name] if row == "old" && dot == "." && name.trim_matches('"') == column)
+    })
 }

@@ -47,8 +47,8 @@ fn schemas(facts: &Facts) -> impl Iterator<Item = Draft> {
     // What nobody wrote is looked for, too.
     let named = named.filter(|it| *it != "public");
     let empty = named.filter(|name| {
-        let mut tables = facts.snapshot.relations.iter().filter(|it| it.is_table());
-        !tables.any(|it| it.schema == **name)
+        let mut relations = facts.relations().filter(|it| it.kind != 'S');
+        !relations.any(|it| it.schema == **name)
     });
     empty.map(|name| {
         let why = "policy.toml looks for tables in this schema, but it has none; \

@@ -18,7 +18,7 @@ pub(super) const LINT: Lint = Lint {
 
 fn check(facts: &Facts) -> Vec<Draft> {
     let found = facts
-        .permissive()
+        .deciding()
         .filter(|(_, policy)| matches!(policy.command, '*' | 'w') && policy.check.is_none());
     found
         .map(|(table, policy)| {

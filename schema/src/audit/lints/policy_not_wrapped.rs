@@ -18,7 +18,7 @@ pub(super) const LINT: Lint = Lint {
 };
 
 fn check(facts: &Facts) -> Vec<Draft> {
-    let found = facts.permissive().filter_map(|(table, policy)| {
+    let found = facts.deciding().filter_map(|(table, policy)| {
         let texts = [policy.using.as_deref(), policy.check.as_deref()];
         let parsed = texts.into_iter().flatten().filter_map(Expression::parse);
         let call = parsed.flat_map(|it| it.repeated_calls()).next()?;

@@ -19,7 +19,7 @@ pub(super) const LINT: Lint = Lint {
 };
 
 fn check(facts: &Facts) -> Vec<Draft> {
-    let found = facts.permissive().filter_map(|(table, policy)| {
+    let found = facts.deciding().filter_map(|(table, policy)| {
         let why = why(facts, table, policy)?;
         let draft = Draft::new(policy_name(table, policy), why);
         Some(alter_policy_sql(facts, table, policy, draft))

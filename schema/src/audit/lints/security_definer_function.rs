@@ -21,7 +21,9 @@ pub(super) const LINT: Lint = Lint {
 fn check(facts: &Facts) -> Vec<Draft> {
     let functions = facts
         .functions()
-        .filter(|it| it.security_definer && !it.trigger && !it.callers.is_empty());
+        .filter(|it| it.security_definer && !it.trigger)
+        // Those above row level security see every row as it is.
+        .filter(|it| !it.callers.iter().all(|role| facts.is_above_rls(role)));
     functions
         .filter(|it| facts.sources(sources::body(&it.source)).is_empty())
         .filter_map(|it| {

@@ -8,6 +8,7 @@
 
 use pgwarden_policy::rules::{Scope, TableRule};
 
+use super::belonging::belonging;
 use crate::audit::facts::{Facts, sql_type};
 use crate::audit::finding::{Draft, Level, Lint};
 use crate::audit::scoping::is_about;
@@ -28,13 +29,11 @@ fn check(facts: &Facts) -> Vec<Draft> {
         let missing = table.column(wanted).is_none();
         missing.then(|| draft(facts, table, "the policy scopes it by this column"))
     });
+    let found = belonging(facts);
     let unlisted = facts.tables().filter_map(|table| {
-        let belonging = super::belongs_to_tenants(facts, table)?;
+        let belonging = found.get(&table.oid)?;
         let draft = draft(facts, table, &belonging.why);
-        Some(match belonging.only_users {
-            true => draft.level(Level::Note),
-            false => draft,
-        })
+        Some(draft.level(belonging.level))
     });
     listed.chain(unlisted).collect()
 }

@@ -36,9 +36,25 @@ fn check(facts: &Facts) -> Vec<Draft> {
         .collect()
 }
 
-/// Words of columns whose values are made to be unique everywhere.
+/// Words of columns (behind their table's name) whose values are made to be unique everywhere.
 const GLOBAL: &[&str] = &[
-    "token", "hash", "secret", "digest", "nonce", "uuid", "_sid", "stripe", "external",
+    "token",
+    "hash",
+    "secret",
+    "digest",
+    "nonce",
+    "uuid",
+    "guid",
+    "ulid",
+    "_sid",
+    "stripe",
+    "external",
+    "api_key",
+    "apikey",
+    "idempotency",
+    "domain",
+    "hostname",
+    "active_storage_blobs.key",
 ];
 
 fn leaves_out(facts: &Facts, it: &TenantColumn<'_>, index: &Index) -> bool {
@@ -54,7 +70,7 @@ fn leaves_out(facts: &Facts, it: &TenantColumn<'_>, index: &Index) -> bool {
     let made = index.columns.iter().flatten().any(|name| {
         let column = it.table.column(name);
         column.is_some_and(|it| it.has_default || (index.primary && it.type_oid == UUID))
-            || GLOBAL.iter().any(|word| name.contains(word))
+            || is_global(&it.table.name, name)
     });
     // Ids that the application makes (cuid, nanoid, snowflake), and those of partitions' rows.
     let id = index.primary
@@ -63,6 +79,12 @@ fn leaves_out(facts: &Facts, it: &TenantColumn<'_>, index: &Index) -> bool {
             several => several.iter().flatten().any(|name| name == "id"),
         };
     !refers && !made && !id
+}
+
+fn is_global(table: &str, column: &str) -> bool {
+    let column = column.to_lowercase();
+    let whole = format!("{table}.{column}");
+    GLOBAL.iter().any(|it| column.contains(it) || whole == *it)
 }
 
 /// `uuid`'s oid.

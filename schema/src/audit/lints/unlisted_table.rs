@@ -7,6 +7,7 @@
 
 use pgwarden_policy::scopes::RelationScope;
 
+use super::belonging::belonging;
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Draft, Level, Lint};
 use crate::audit::scoping::is_about;
@@ -23,6 +24,7 @@ fn check(facts: &Facts) -> Vec<Draft> {
     if !facts.scoping.given {
         return Vec::new();
     }
+    let found = belonging(facts);
     let listed = |table: &Relation| {
         facts
             .scoping
@@ -34,14 +36,28 @@ fn check(facts: &Facts) -> Vec<Draft> {
     let tables = facts.tables().filter(|it| !it.partition && !listed(it));
     let tables = tables.filter(|it| {
         facts.scoping.scopes.get(&it.oid) == Some(&RelationScope::Denied)
-            && super::belongs_to_tenants(facts, it).is_none()
+            && !found.contains_key(&it.oid)
     });
+    let tables = tables.map(|it| (it, "the policy says nothing about it: clients can't use it"));
     tables
-        .map(|it| {
-            Draft::new(
-                it.full_name(),
-                "the policy says nothing about it: clients can't use it",
-            )
-        })
+        .chain(elsewhere(facts))
+        .map(|(it, why)| Draft::new(it.full_name(), why))
         .collect()
+}
+
+/// The tables in schemas that the policy does not look at.
+fn elsewhere(facts: &Facts) -> impl Iterator<Item = (&Relation, &'static str)> {
+    let tenant = &facts.scoping.policy.tenant.column;
+    let tables = facts.tables_elsewhere().filter(|it| !it.partition);
+    tables.map(move |it| match it.column(tenant) {
+        Some(_) => (
+            it,
+            "the policy says nothing about its schema, but it has the tenant's column: \
+             clients can't use it, and nothing was looked for in it",
+        ),
+        None => (
+            it,
+            "the policy says nothing about its schema: clients can't use it",
+        ),
+    })
 }

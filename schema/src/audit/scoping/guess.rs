@@ -106,7 +106,12 @@ pub(super) fn policy(
 
 fn own_tables(snapshot: &Snapshot) -> impl Iterator<Item = &Relation> {
     let tables = snapshot.relations.iter().filter(|it| it.is_table());
-    tables.filter(|it| !FOREIGN_SCHEMAS.contains(&it.schema.as_str()))
+    tables.filter(|it| !is_foreign(&it.schema))
+}
+
+/// Whether a platform brings a schema along.
+pub(crate) fn is_foreign(schema: &str) -> bool {
+    FOREIGN_SCHEMAS.contains(&schema)
 }
 
 fn most_used(tables: &[&Relation]) -> String {
@@ -155,26 +160,37 @@ pub(crate) fn type_of(oid: Oid) -> Option<ValueType> {
     }
 }
 
-/// The claim that most row policies read.
+/// The claim that most policies of tenants' tables read, unless most of them ask whose member the
+/// user is.
 fn claim(column: &str, snapshot: &Snapshot) -> ClaimPath {
-    let mut votes: HashMap<Vec<String>, usize> = HashMap::new();
-    for relation in &snapshot.relations {
-        for policy in &relation.policies {
-            let texts = [&policy.using, &policy.check];
-            for text in texts.into_iter().flatten() {
-                for source in sources::of_expression(text, &snapshot.functions) {
-                    if let Source::Claim(path) = source
-                        && sources::is_signed_tenant(&path)
-                    {
-                        *votes.entry(path).or_default() += 1;
-                    }
-                }
-            }
+    let tables = snapshot.relations.iter();
+    let tables = tables.filter(|it| it.column(column).is_some());
+    let policies = tables.flat_map(|it| &it.policies);
+    let texts = policies.flat_map(|it| [&it.using, &it.check]).flatten();
+    let (mut votes, mut members): (HashMap<Vec<String>, usize>, usize) = (HashMap::new(), 0);
+    for text in texts {
+        let sources = sources::of_expression(text, &snapshot.functions);
+        let claims: Vec<Vec<String>> = sources
+            .into_iter()
+            .filter_map(|it| match it {
+                Source::Claim(path) => Some(path),
+                Source::Setting(_) => None,
+            })
+            .collect();
+        let tenants: Vec<&Vec<String>> = claims
+            .iter()
+            .filter(|it| sources::is_signed_tenant(it))
+            .collect();
+        let user = claims.iter().any(|it| it.as_slice() == ["sub"]);
+        members += usize::from(user && tenants.is_empty());
+        for path in tenants {
+            *votes.entry(path.clone()).or_default() += 1;
         }
     }
     let most = votes
         .into_iter()
         .max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
+    let most = most.filter(|(_, votes)| *votes >= members);
     let usual = || vec!["app_metadata".to_owned(), column.to_owned()];
     ClaimPath(most.map_or_else(usual, |(path, _)| path))
 }

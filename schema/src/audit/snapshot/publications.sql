@@ -1,5 +1,6 @@
 SELECT to_json(r)::text FROM (
 SELECT p.pubname AS name, quote_ident(p.pubname) AS sql, p.puballtables AS all_tables,
+  p.pubupdate AS updates,
   coalesce((SELECT json_agg(c.oid::int8) FROM pg_catalog.pg_publication_tables t
     JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname
     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename

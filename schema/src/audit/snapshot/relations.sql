@@ -2,6 +2,7 @@ SELECT to_json(r)::text FROM (
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I', n.nspname, c.relname) AS sql,
        c.relkind::text AS kind, pg_get_userbyid(c.relowner) AS owner,
        c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced, c.relispartition AS partition,
+       c.relreplident::text AS replica_identity,
        coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
                  WHERE o.option_name = 'security_invoker'), false) AS security_invoker,
   coalesce((SELECT json_agg(json_build_object(

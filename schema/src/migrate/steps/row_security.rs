@@ -7,6 +7,7 @@ use pgwarden_policy::rules::Scope;
 
 use crate::audit::lints::reads_wrong_claim;
 use crate::audit::snapshot::{Relation, RowPolicy};
+use crate::audit::sources::Source;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::phase::Phase;
@@ -75,7 +76,8 @@ struct Guarded<'a> {
 }
 
 impl Guarded<'_> {
-    /// Whether a policy keeps rows to the tenant that the verified token names.
+    /// Whether a policy keeps rows to the tenant that the verified token names. One that asks whose
+    /// member the user is shows all of a user's tenants at once.
     fn is_right(&self, policy: &RowPolicy) -> bool {
         let facts = self.model.facts;
         let target = self.model.target(self.table.oid);
@@ -83,8 +85,16 @@ impl Guarded<'_> {
         let texts = [policy.using.as_deref(), policy.check.as_deref()];
         let mut texts = texts.into_iter().flatten();
         there
-            && texts.all(|it| facts.restricts(self.table, it))
+            && texts.all(|it| facts.restricts(self.table, it) && self.reads_claim(it))
             && reads_wrong_claim(facts, self.table, policy).is_none()
+    }
+
+    /// Whether an expression reads a claim that the table is scoped by; behind a parent there is none.
+    fn reads_claim(&self, text: &str) -> bool {
+        let facts = self.model.facts;
+        let keys = facts.keys(self.table.oid).unwrap_or_default();
+        let own = |it: &Source| matches!(it, Source::Claim(path) if keys.iter().any(|key| key.claim.0 == *path));
+        keys.is_empty() || facts.sources(text).iter().any(own)
     }
 
     fn binding(&self) -> impl Iterator<Item = &RowPolicy> {

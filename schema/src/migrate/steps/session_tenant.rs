@@ -1,5 +1,6 @@
 //! The function that gives the session's tenant: the claim of the verified token, or NULL.
 
+use crate::audit::facts::array_of_path;
 use crate::migrate::file::{Run, Step};
 use crate::migrate::model::Model;
 use crate::migrate::names::literal;
@@ -20,8 +21,8 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
             "yes; it reads something else until then, which `pgwarden audit` finds",
         ),
     };
-    let path = model.facts.scoping.policy.tenant.claim.0.join(",");
-    let path = literal(&format!("{{{path}}}"));
+    let path = array_of_path(&model.facts.scoping.policy.tenant.claim.0);
+    let path = literal(&path);
     let mut up = format!(
         "{create} FUNCTION {function}() RETURNS {} LANGUAGE sql STABLE AS $$\n  \
          SELECT nullif(nullif(current_setting('request.jwt.claims', true), '')::jsonb #>> {path}, '')::{}\n$$;\n",
