@@ -1,8 +1,8 @@
 //! The temporary relations of a session.
 //!
-//! The server tells them (`schema/` has the question), after everything that may have changed them;
-//! nothing is worked out from the text of statements, so rollbacks, savepoints and `ON COMMIT DROP`
-//! are followed exactly. They hold what the session itself may read, hence belong to nobody else.
+//! The server tells them (`schema/` has the question), after everything that may have changed them:
+//! rollbacks, savepoints and `ON COMMIT DROP` are followed exactly. Only within one message, which
+//! nobody can interrupt, is a table that it makes known from its text, up to the end of the transaction. They hold what the session itself may read, hence belong to nobody else.
 //! The name `pg_temp` stands for the session's own schema of them, whatever its number.
 
 use std::sync::Arc;
@@ -52,6 +52,16 @@ impl Temporaries {
                 key.into()
             },
             relations,
+        }
+    }
+
+    /// The same and one that the message has just made.
+    pub(crate) fn with(&self, made: Temporary) -> Self {
+        let key = [&*self.key, format!("{made:?}").as_bytes()].concat();
+        let known = self.relations.iter().cloned();
+        Self {
+            key: key.into(),
+            relations: known.chain([relation(made)]).collect(),
         }
     }
 

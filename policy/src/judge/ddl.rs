@@ -253,7 +253,7 @@ impl Judge<'_> {
         let listed = &self.bound.policy.tables;
         let taken = relations.iter().any(|it| it.name == name)
             || listed.iter().any(|it| it.name.name == name)
-            || self.request.facts.temporaries.find(name).is_some()
+            || self.temporaries.find(name).is_some()
             || catalog.types_named(name).next().is_some()
             || catalog.functions_named(name).next().is_some()
             || functions::class(name).is_some();
@@ -268,7 +268,7 @@ impl Judge<'_> {
     fn only_of_its_name(&self, name: &str) -> Result<(), Denial> {
         let relations = &self.bound.catalog.parts().relations;
         let of_that_name = relations.iter().filter(|it| it.name == name).count();
-        if of_that_name > 1 || self.request.facts.temporaries.find(name).is_some() {
+        if of_that_name > 1 || self.temporaries.find(name).is_some() {
             return Err(unsupported("DDL on a table whose name another one has"));
         }
         Ok(())

@@ -80,6 +80,7 @@ use crate::engine::Request;
 use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, TextCheck, Verdict};
 use crate::rewrite;
 use crate::rules::{MissingFilter, MissingValue};
+use crate::temporary::Temporaries;
 use names::{Column, Env};
 pub(crate) use observed::observe;
 
@@ -211,6 +212,7 @@ fn walk<'a>(
         };
         judge.refuse_stale_facts(statement)?;
         kinds.push(each(&mut judge, statement)?);
+        judge.doubt_temporaries(statement);
         judge.refuse_unfiltered()?;
     }
     judge.keep_names();
@@ -291,6 +293,10 @@ struct Judge<'a> {
     request: &'a Request<'a>,
     /// The client's own parameters.
     parameters: u16,
+    /// The session's temporary relations, and those that the message has made so far.
+    temporaries: Temporaries,
+    /// The message has changed them in a way that only the server can tell.
+    temporaries_doubtful: bool,
     entries: Vec<Entry>,
     ctes: Vec<Cte>,
     fenced: HashSet<EntryId>,
@@ -327,6 +333,8 @@ impl<'a> Judge<'a> {
             bound,
             request,
             parameters,
+            temporaries: request.facts.temporaries.clone(),
+            temporaries_doubtful: false,
             entries: Vec::new(),
             ctes: Vec::new(),
             fenced: HashSet::new(),
@@ -384,8 +392,8 @@ impl<'a> Judge<'a> {
             "a statement after RESET ALL or DISCARD ALL in the same message"
         } else if effects.contains(&Effect::SearchPath) {
             "a statement after a change of search_path in the same message"
-        } else if effects.contains(&Effect::Temporaries) {
-            "a statement after one that makes or drops a temporary table in the same message"
+        } else if self.temporaries_doubtful {
+            "a statement after one that drops a temporary table, or makes one of unknown columns, in the same message"
         } else {
             return Ok(());
         };

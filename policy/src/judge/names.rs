@@ -122,7 +122,7 @@ impl Judge<'_> {
         };
         let facts = self.request.facts;
         let found = |schema: &str| match temporary::is_schema(schema) {
-            true => facts.temporaries.find(name),
+            true => self.temporaries.find(name),
             false => catalog.relation(schema, name),
         };
         if !schema.is_empty() {

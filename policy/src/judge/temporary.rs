@@ -8,19 +8,21 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     ColumnDef, ConstrType, Constraint, CreateStmt, CreateTableAsStmt, DropStmt, IndexElem,
-    IndexStmt, IntoClause, Node, ObjectType, RangeVar, SelectStmt, TableLikeClause, TruncateStmt,
-    TypeName, VacuumStmt,
+    IndexStmt, IntoClause, Node, ObjectType, RangeVar, SelectStmt, TableLikeClause,
+    TransactionStmtKind, TruncateStmt, TypeName, VacuumStmt,
 };
 
 use super::names::{Column, Item, Scope, Ty, strings};
+use super::select::Output;
 use super::statement::refused;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::Guard;
+use crate::catalog::Oid;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::{Effect, StatementKind};
 use crate::rewrite;
 use crate::rules::Access;
-use crate::temporary::{MOST, SCHEMA};
+use crate::temporary::{MOST, SCHEMA, Temporary};
 
 /// Nothing can be named.
 const NOWHERE: Scope<'static> = Scope {
@@ -46,7 +48,8 @@ impl Judge<'_> {
             return Ok(StatementKind::Select);
         };
         self.table_of_into(&into)?;
-        self.select(select, None, &Env::default())?;
+        let output = self.select(select, None, &Env::default())?;
+        self.makes_of(&into, &output);
         leftmost(select).into_clause = Some(into);
         Ok(StatementKind::Utility)
     }
@@ -63,10 +66,15 @@ impl Judge<'_> {
             return Err(refused("CREATE MATERIALIZED VIEW"));
         }
         self.table_of_into(into)?;
-        match create.query.as_mut().and_then(|query| query.node.as_mut()) {
+        let output = match create.query.as_mut().and_then(|query| query.node.as_mut()) {
             Some(NodeEnum::SelectStmt(select)) => self.select(select, None, &Env::default())?,
             _ => return Err(unsupported("CREATE TABLE AS EXECUTE")),
         };
+        if create.if_not_exists && self.knows(into.rel.as_ref()) {
+            self.changes();
+        } else {
+            self.makes_of(into, &output);
+        }
         Ok(StatementKind::Utility)
     }
 
@@ -75,9 +83,19 @@ impl Judge<'_> {
             return Err(unsupported("INTO nothing"));
         };
         plain_storage(&into.options, &into.table_space_name, &into.access_method)?;
-        self.new_table(range)?;
-        self.makes();
-        Ok(())
+        self.new_table(range)
+    }
+
+    /// The table that a query fills has the query's columns.
+    fn makes_of(&mut self, into: &IntoClause, output: &Output) {
+        let name = into.rel.as_ref().map(|range| range.relname.as_str());
+        let renamed = strings(&into.col_names).unwrap_or_default();
+        let columns = output.columns.iter().enumerate().map(|(at, column)| {
+            let name = renamed.get(at).copied().unwrap_or(&column.name);
+            Some((name.to_owned(), known(column.ty)?, false))
+        });
+        let columns: Option<Vec<_>> = columns.collect();
+        self.makes(name, columns.filter(|_| !output.open));
     }
 
     /// Judges CREATE TABLE.
@@ -93,8 +111,16 @@ impl Judge<'_> {
         }
         self.new_table(range)?;
         let name = range.relname.clone();
-        self.table_elements(create, name)?;
-        self.makes();
+        let exists = create.if_not_exists && self.knows(Some(range));
+        let table = self.table_elements(create, name.clone())?;
+        if exists {
+            self.changes();
+        } else {
+            let columns = self
+                .entry(table)
+                .and_then(|entry| told(&entry.columns, &create.table_elts));
+            self.makes(Some(&name), columns);
+        }
         Ok(StatementKind::Utility)
     }
 
@@ -147,7 +173,7 @@ impl Judge<'_> {
             return Err(refused("CREATE TABLE").hint("A temporary table can be made."));
         }
         refuse_reserved(&range.relname)?;
-        if self.request.facts.temporaries.len() >= MOST {
+        if self.temporaries.len() >= MOST {
             return Err(Denial::new(
                 DenyReason::TooComplex,
                 "the session has too many temporary tables",
@@ -158,8 +184,46 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn makes(&mut self) {
+    /// Whether there is such a temporary relation, before which IF NOT EXISTS does nothing.
+    fn knows(&self, range: Option<&RangeVar>) -> bool {
+        range.is_some_and(|range| self.temporaries.find(&range.relname).is_some())
+    }
+
+    /// A temporary table is there for the statements that follow, if its columns are known.
+    fn makes(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
+        self.changes();
+        match (name, columns) {
+            (Some(name), Some(columns)) => {
+                self.temporaries = self.temporaries.with(Temporary {
+                    name: name.to_owned(),
+                    is_table: true,
+                    columns,
+                });
+            }
+            _ => self.temporaries_doubtful = true,
+        }
+    }
+
+    /// Temporary relations have changed: the server will be asked.
+    fn changes(&mut self) {
         self.findings.effects.push(Effect::Temporaries);
+    }
+
+    /// Where a transaction ends, and behind DISCARD, tables of the same message may be gone.
+    pub(super) fn doubt_temporaries(&mut self, after: &NodeEnum) {
+        let undoes = match after {
+            NodeEnum::TransactionStmt(transaction) => !matches!(
+                TransactionStmtKind::try_from(transaction.kind),
+                Ok(TransactionStmtKind::TransStmtBegin
+                    | TransactionStmtKind::TransStmtStart
+                    | TransactionStmtKind::TransStmtSavepoint
+                    | TransactionStmtKind::TransStmtRelease)
+            ),
+            NodeEnum::DiscardStmt(_) | NodeEnum::DropStmt(_) => true,
+            _ => false,
+        };
+        let changed = self.findings.effects.contains(&Effect::Temporaries);
+        self.temporaries_doubtful |= undoes && changed;
     }
 
     /// The columns of a new table, as its checks and generated columns can name them.
@@ -299,7 +363,7 @@ impl Judge<'_> {
             self.uses(shown(&name), true, "temporary".to_owned());
         }
         self.rewritten();
-        self.makes();
+        self.changes();
         Ok(StatementKind::Utility)
     }
 
@@ -376,7 +440,7 @@ impl Judge<'_> {
         self.optional(index.where_clause.as_mut(), &scope, &Env::default())?;
         self.refuse_delayed_effects("CREATE INDEX", before)?;
         if !lasting {
-            self.makes();
+            self.changes();
         }
         Ok(StatementKind::Utility)
     }
@@ -446,6 +510,37 @@ fn plain_storage(options: &[Node], tablespace: &str, access_method: &str) -> Res
 }
 
 /// `serial` and its like are no types, but a column's way to say more.
+/// The type of a column of a table that is made from it.
+fn known(ty: Ty) -> Option<Oid> {
+    match ty.behind_border() {
+        Ty::Known(oid) => Some(oid),
+        Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
+    }
+}
+
+/// The columns as the server will tell them; none where LIKE copies what is not known here.
+fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<(String, Oid, bool)>> {
+    let generated = |column: &ColumnDef| {
+        column.constraints.iter().any(|constraint| {
+            matches!(&constraint.node, Some(NodeEnum::Constraint(it))
+                if it.contype == ConstrType::ConstrGenerated as i32)
+        })
+    };
+    let mut columns = columns.iter();
+    let mut told = Vec::with_capacity(elements.len());
+    for element in elements {
+        match element.node.as_ref()? {
+            NodeEnum::ColumnDef(definition) => {
+                let ty = known(columns.next()?.ty)?;
+                told.push((definition.colname.clone(), ty, generated(definition)));
+            }
+            NodeEnum::Constraint(_) => {}
+            _ => return None,
+        }
+    }
+    Some(told)
+}
+
 fn serial(name: &TypeName) -> Option<Ty> {
     let parts = strings(&name.names).ok()?;
     let [part] = parts.as_slice() else {

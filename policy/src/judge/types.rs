@@ -76,7 +76,7 @@ impl Judge<'_> {
         }
         let facts = self.request.facts;
         // A temporary table brings a type of its name, which is looked up first.
-        if facts.temporaries.shadows_type(name) {
+        if self.temporaries.shadows_type(name) {
             return None;
         }
         let path = &facts.search_path;

@@ -80,6 +80,6 @@ impl<'a> Walk<'a> {
     fn relations_named(&self, name: &str) -> usize {
         let relations = &self.claims.catalog.parts().relations;
         let lasting = relations.iter().filter(|it| it.name == name).count();
-        lasting + usize::from(self.claims.temporaries.find(name).is_some())
+        lasting + usize::from(self.is_own(name))
     }
 }

@@ -132,6 +132,8 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         seen: HashSet::new(),
         cursors: 0,
         seen_views: HashSet::new(),
+        made: HashSet::new(),
+        making: None,
         paired: Paired::default(),
     };
     walk.node(original, rewritten)?;
@@ -210,6 +212,9 @@ struct Walk<'a> {
     cursors: usize,
     /// The views that were claimed to be fences and seen.
     seen_views: HashSet<i32>,
+    /// The temporary tables that the statements before this one make, and the one that this one makes.
+    made: HashSet<&'a str>,
+    making: Option<&'a str>,
     paired: Paired,
 }
 
@@ -243,6 +248,11 @@ impl<'a> Walk<'a> {
         need(original.kind == rewritten.kind, "nodes differ")?;
         self.pair(original, rewritten);
         match original.kind {
+            "RawStmt" => {
+                self.fields(original, rewritten, &[])?;
+                self.made.extend(self.making.take());
+                Ok(())
+            }
             "SelectStmt" => self.select(original, rewritten),
             "InsertStmt" => self.insert(original, rewritten),
             "UpdateStmt" => self.update(original, rewritten),

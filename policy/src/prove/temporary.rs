@@ -1,7 +1,7 @@
 //! Temporary tables: what is made and dropped is temporary, and is named so.
 //!
-//! That a name means a temporary table rests on what the server has told of the session, in the
-//! order in which PostgreSQL looks names up, worked out here again. In the rewritten text such a
+//! That a name means a temporary table rests on what the server has told of the session, and on what
+//! the statements before it in the message make, in the order in which PostgreSQL looks names up, worked out here again. In the rewritten text such a
 //! name stands with its schema (form I7), so a server that has no such table says so, instead of
 //! taking a table of somebody's with the same name.
 
@@ -18,7 +18,7 @@ impl<'a> Walk<'a> {
     pub(super) fn means(&self, name: &str) -> Option<&'a str> {
         let path = self.claims.search_path;
         let numbered = |schema: &str| schema.starts_with("pg_temp_");
-        let own = self.claims.temporaries.find(name).map(|_| SCHEMA);
+        let own = self.is_own(name).then_some(SCHEMA);
         if own.is_some() && !path.iter().any(|schema| numbered(schema)) {
             return own;
         }
@@ -34,6 +34,11 @@ impl<'a> Walk<'a> {
                 known(schema).then_some(schema.as_str())
             }
         })
+    }
+
+    /// Whether a temporary relation has this name.
+    pub(super) fn is_own(&self, name: &str) -> bool {
+        self.claims.temporaries.find(name).is_some() || self.made.contains(name)
     }
 
     /// A relation that was taken for a temporary one is one, and is sent as one.
@@ -65,6 +70,9 @@ impl<'a> Walk<'a> {
                     !self.claims.enforce || temporary && there.text("catalogname").is_empty(),
                     "a table is made that is not temporary",
                 )?;
+                if temporary {
+                    self.making = Some(there.text("relname"));
+                }
             }
             _ => return Err(Gap("nothing is made")),
         }
