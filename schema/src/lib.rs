@@ -30,8 +30,10 @@ pub use fingerprint::Fingerprint;
 use gathering::Gathering;
 pub use snapshot::{SnapshotError, read_snapshot, write_snapshot};
 
-/// One snapshot for all queries, in which nothing but pg_catalog is found by name.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = ''";
+/// One snapshot for all queries, in which nothing but pg_catalog is found by name. To compile them would take
+/// longer than to run them.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+    SET LOCAL search_path = ''; SET LOCAL jit = off";
 
 /// Reads the catalogue of the database that the client is connected to. The client must not be in
 /// a transaction, and should not be used for anything else after an error.

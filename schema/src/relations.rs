@@ -40,7 +40,9 @@ LEFT JOIN (
            'number', attnum, 'type_oid', atttypid::pg_catalog.int8, 'not_null', attnotnull,
            'generated', attgenerated <> '', 'identity', attidentity <> '',
            'has_default', atthasdef) ORDER BY attnum) AS columns
-  FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid
+  FROM pg_catalog.pg_attribute
+  JOIN pg_catalog.pg_class k ON k.oid = attrelid AND k.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid
 ) a ON a.attrelid = c.oid
 LEFT JOIN (
   SELECT inhrelid, pg_catalog.json_agg(inhparent::pg_catalog.int8 ORDER BY inhseqno) AS parents

@@ -1,12 +1,12 @@
 //! The catalogue as an open transaction sees it, asked for on the connection of its own session.
 //!
-//! The client's settings must not falsify the answer, nor stop it: `search_path` is empty and
-//! `statement_timeout` ours while it is read. [`BEFORE`] keeps theirs, as settings of the transaction,
-//! and [`AFTER`] brings them back as such: whatever ends the transaction, or goes back to a savepoint, finds
-//! the values of its own levels.
+//! The client's settings must not falsify the answer, nor stop it: `search_path` is empty,
+//! `statement_timeout` ours and `jit` off while it is read (to compile the question takes longer than to
+//! answer it). [`BEFORE`] keeps theirs, as settings of the transaction, and [`AFTER`] brings them back as such:
+//! whatever ends the transaction, or goes back to a savepoint, finds the values of its own levels.
 //!
-//! Where the transaction has written nothing to the system tables nothing is told. Under REPEATABLE
-//! READ the answer would be as old as the transaction, while names are looked up as of now: nothing is told, either.
+//! Under REPEATABLE READ the answer would be as old as the transaction, while names are looked up as of
+//! now: nothing is told.
 
 use std::sync::LazyLock;
 
@@ -20,12 +20,15 @@ pub const BEFORE: &str = "SELECT pg_catalog.set_config('pgwarden.kept_path', \
     pg_catalog.current_setting('search_path'), true), \
     pg_catalog.set_config('pgwarden.kept_timeout', \
     pg_catalog.current_setting('statement_timeout'), true), \
+    pg_catalog.set_config('pgwarden.kept_jit', pg_catalog.current_setting('jit'), true), \
     pg_catalog.set_config('search_path', '', true), \
+    pg_catalog.set_config('jit', 'off', true), \
     pg_catalog.set_config('statement_timeout', '30s', true)";
 
 /// To be sent behind it; its answer says nothing.
 pub const AFTER: &str = "SELECT pg_catalog.set_config('statement_timeout', \
     pg_catalog.current_setting('pgwarden.kept_timeout'), true), \
+    pg_catalog.set_config('jit', pg_catalog.current_setting('pgwarden.kept_jit'), true), \
     pg_catalog.set_config('search_path', pg_catalog.current_setting('pgwarden.kept_path'), true)";
 
 /// The tables whose rows DDL writes, beside those that only it reads.
@@ -50,22 +53,34 @@ const TABLES: &[&str] = &[
     "pg_depend",
 ];
 
-/// The question; each row of the answer is for [`Uncommitted::add`].
-pub fn question() -> &'static str {
-    static QUESTION: LazyLock<String> = LazyLock::new(|| {
-        let written = |table: &&str| {
+/// Whether the transaction has written to them, whoever had it do so: `t` or `f`. It may say `t` for what
+/// an earlier transaction of the connection has written. Every name is qualified.
+pub fn written() -> &'static str {
+    static WRITTEN: LazyLock<String> = LazyLock::new(|| {
+        let counts = TABLES.iter().flat_map(|table| {
             ["inserted", "updated", "deleted"].map(|how| {
                 format!(
                     "pg_catalog.pg_stat_get_xact_tuples_{how}('pg_catalog.{table}'::pg_catalog.regclass)"
                 )
             })
-        };
-        let written: Vec<String> = TABLES.iter().flat_map(written).collect();
-        question_where(&format!(
-            "(SELECT pg_catalog.current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
-              AND ({} > 0 OR NOT pg_catalog.current_setting('track_counts')::pg_catalog.bool))",
-            written.join(" + ")
-        ))
+        });
+        let counts: Vec<String> = counts.collect();
+        format!(
+            "SELECT {} OPERATOR(pg_catalog.>) 0 \
+             OR NOT pg_catalog.current_setting('track_counts')::pg_catalog.bool",
+            counts.join(" OPERATOR(pg_catalog.+) ")
+        )
+    });
+    &WRITTEN
+}
+
+/// The question; each row of the answer is for [`Uncommitted::add`].
+pub fn question() -> &'static str {
+    static QUESTION: LazyLock<String> = LazyLock::new(|| {
+        question_where(
+            "pg_catalog.current_setting('transaction_isolation') \
+             IN ('read committed', 'read uncommitted')",
+        )
     });
     &QUESTION
 }

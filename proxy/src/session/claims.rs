@@ -167,6 +167,7 @@ impl Session {
     pub(super) fn take_facts(&mut self, row: &[u8]) -> Result<(), Stop> {
         let path = search_path(row).ok_or_else(Stop::desynchronised)?;
         self.judging.set_search_path(&path);
+        self.uncommitted.answered();
         let Some(sharing) = &mut self.sharing else {
             return Ok(());
         };

@@ -119,7 +119,12 @@ impl Session {
                 return Ok(Passed::Done);
             }
             (b'C', Expect::OwnTemporaries) => {}
-            (b'1' | b'2', Expect::OwnCatalog) => return Ok(Passed::Done),
+            (b'D', Expect::OwnWritten) => {
+                self.take_written(body)?;
+                return Ok(Passed::Done);
+            }
+            (b'C', Expect::OwnWritten) => {}
+            (b'1' | b'2', Expect::OwnWritten | Expect::OwnCatalog) => return Ok(Passed::Done),
             (b'D', Expect::OwnCatalog) => {
                 self.take_object(body)?;
                 return Ok(Passed::Done);

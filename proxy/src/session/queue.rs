@@ -49,6 +49,8 @@ pub(super) enum Expect {
     Own,
     /// Our question for temporary relations, up to CommandComplete.
     OwnTemporaries,
+    /// Our question whether the transaction has changed the catalogue.
+    OwnWritten,
     /// Our question for the catalogue, up to CommandComplete.
     OwnCatalog,
     /// A Parse of our own statement.
@@ -86,6 +88,7 @@ impl Expect {
             | Self::Own
             | Self::OwnPrepare
             | Self::OwnTemporaries
+            | Self::OwnWritten
             | Self::OwnCatalog
             | Self::OwnClose
             | Self::OwnSync
@@ -102,6 +105,7 @@ impl Expect {
             Self::Own
                 | Self::OwnPrepare
                 | Self::OwnTemporaries
+                | Self::OwnWritten
                 | Self::OwnCatalog
                 | Self::OwnClose
                 | Self::OwnSync

@@ -158,6 +158,7 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         | Expect::DeallocateExecute
         | Expect::Own
         | Expect::OwnTemporaries
+        | Expect::OwnWritten
         | Expect::OwnCatalog
         | Expect::OwnClose
         | Expect::OwnSync

@@ -89,7 +89,7 @@ impl Session {
     /// A statement of our own has failed. A cancel of the client's may have hit the batch instead of
     /// its own statement: then the batch is sent again, or another server connection taken.
     pub(super) fn own_error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
-        if self.uncommitted.is_being_read() {
+        if self.uncommitted.is_asked() {
             return Ok(self.reading_failed(body));
         }
         let cancelled = report::field(body, b'C') == Some(b"57014");

@@ -29,6 +29,8 @@ enum Need {
     Nothing,
     /// Only before one is denied.
     BeforeDenial,
+    /// If the transaction has written to the system tables at all.
+    IfWritten,
     BeforeAll,
 }
 
@@ -36,8 +38,10 @@ enum Need {
 #[derive(Debug, Default)]
 pub(super) struct Uncommitted {
     need: Need,
+    /// A batch of questions is on its way.
+    asked: bool,
     /// What the server has told so far.
-    gathering: Option<Box<Gathering>>,
+    gathering: Gathering,
     failure: Option<Failure>,
 }
 
@@ -61,7 +65,7 @@ impl Failure {
 impl Uncommitted {
     /// Whether nothing is judged before the catalogue was read.
     pub(super) fn must_be_read(&self) -> bool {
-        self.need == Need::BeforeAll
+        self.need >= Need::IfWritten
     }
 
     /// Why it can't be.
@@ -69,8 +73,14 @@ impl Uncommitted {
         self.failure.as_ref().map(|failure| &failure.report)
     }
 
-    pub(super) fn is_being_read(&self) -> bool {
-        self.gathering.is_some()
+    /// Whether a batch with the question is not answered yet.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// The batch is answered.
+    pub(super) fn answered(&mut self) {
+        self.asked = false;
     }
 }
 
@@ -82,7 +92,7 @@ impl Session {
         }
         let opaque = tag.starts_with(b"CALL") || tag.starts_with(b"DO");
         let need = if opaque {
-            Need::BeforeAll
+            Need::IfWritten
         } else {
             Need::BeforeDenial
         };
@@ -140,23 +150,36 @@ impl Session {
         if !open || !self.uncommitted.must_be_read() {
             return;
         }
+        self.uncommitted.asked = true;
+        if self.uncommitted.need == Need::IfWritten {
+            own_statement(server, uncommitted::written(), &[]);
+            self.owe(Expect::OwnWritten);
+            return;
+        }
+        self.uncommitted.gathering = Gathering::default();
         own_statement(server, uncommitted::BEFORE, &[]);
         self.owe(Expect::OwnReplay);
         own_statement(server, uncommitted::question(), &[]);
         self.owe(Expect::OwnCatalog);
         own_statement(server, uncommitted::AFTER, &[]);
         self.owe(Expect::OwnReplay);
-        self.uncommitted.gathering = Some(Box::default());
+    }
+
+    /// Whether the transaction has written to the system tables.
+    pub(super) fn take_written(&mut self, row: &[u8]) -> Result<(), Stop> {
+        let told = first_column(row).flatten();
+        self.uncommitted.need = match told.ok_or_else(Stop::desynchronised)? {
+            b"f" => Need::Nothing,
+            _ => Need::BeforeAll,
+        };
+        Ok(())
     }
 
     /// A row of the answer.
     pub(super) fn take_object(&mut self, row: &[u8]) -> Result<(), Stop> {
         let object = first_column(row).flatten();
-        let gathering = self.uncommitted.gathering.as_mut();
-        let (Some(object), Some(gathering)) = (object, gathering) else {
-            return Err(Stop::desynchronised());
-        };
-        if let Err(error) = gathering.add(object) {
+        let object = object.ok_or_else(Stop::desynchronised)?;
+        if let Err(error) = self.uncommitted.gathering.add(object) {
             tracing::error!(%error, "an object of a transaction's catalogue can't be understood");
             self.uncommitted.failure = Some(Failure::of_ours());
         }
@@ -166,8 +189,7 @@ impl Session {
     /// The answer is complete.
     pub(super) fn take_catalog(&mut self) {
         self.uncommitted.need = Need::Nothing;
-        let gathering = self.uncommitted.gathering.take().unwrap_or_default();
-        match gathering.finish() {
+        match std::mem::take(&mut self.uncommitted.gathering).finish() {
             Ok(Some(catalog)) => self.judging.pass(catalog),
             Ok(None) => self.judging.leave_passing(),
             Err(error) => {
@@ -186,7 +208,8 @@ impl Session {
             self.queue.pop();
         }
         self.leftover = true;
-        self.uncommitted.gathering = None;
+        self.uncommitted.answered();
+        self.uncommitted.gathering = Gathering::default();
         let report = match report::field(body, b'C') {
             Some(b"57014") => Report::error("57014", "canceling statement due to user request"),
             _ => unreadable(),
