@@ -8,6 +8,9 @@ seeds="$(realpath "${CARGO_TARGET_DIR:-target}")/fuzz-seeds"
 export RUSTC_BOOTSTRAP=1 # the sanitizer's flags are not stable
 # libpg_query measures the depth of a stack that the sanitizer would take variables away from.
 export ASAN_OPTIONS="detect_stack_use_after_return=0:detect_odr_violation=0"
+# Its errors jump out of many frames, which the sanitizer understands on the thread's own stack alone: let
+# that be large enough for all statements.
+ulimit -s 524288
 
 mkdir -p "$seeds"
 export PGWARDEN_FUZZ_CATALOG="$seeds.catalog.json"

@@ -34,6 +34,10 @@ pub struct Token {
 
 /// The tokens, if the scanner can read the text.
 pub fn of(text: &str) -> Option<Vec<Token>> {
+    // pg_query makes a slice of no tokens out of a null pointer.
+    if text.trim().is_empty() {
+        return Some(Vec::new());
+    }
     let scanned = pg_query::scan_tokens(text).ok()?;
     let mut depth = 0_usize;
     let mut tokens: Vec<Token> = Vec::with_capacity(scanned.len());

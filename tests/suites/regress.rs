@@ -252,7 +252,8 @@ impl<'s> Run<'s> {
             }
             Ok(Ok((Verdict::Pass, text))) => {
                 figures.passed += 1;
-                if text != sql {
+                // A name that is found in a later schema of the path may get it written before.
+                if text != sql && self.facts.search_path.len() < 2 {
                     figures
                         .problems
                         .push(format!("{place}\n  is sent as {text}"));

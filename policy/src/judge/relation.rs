@@ -80,10 +80,12 @@ impl Judge<'_> {
         if !self.is_replicated(&relation) {
             self.findings.primary_only.set(true);
         }
-        let system = relation.schema == "pg_catalog";
-        if range.schemaname.is_empty() && !system {
+        if range.schemaname.is_empty() {
             range.schemaname.clone_from(&relation.schema);
-            self.named = self.named.max(self.naming(&relation.schema));
+            // A system relation alone is no reason to send other words than the client's.
+            if relation.schema != "pg_catalog" {
+                self.named = self.named.max(self.naming(&relation.schema));
+            }
         }
         let schema = (!aliased).then(|| relation.schema.clone());
         let id = self.add_entry(Entry {

@@ -3,7 +3,7 @@
 //! (`currval($1)`). What a literal would have decided when the statement was judged is decided at
 //! Bind.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::builtin::settings;
@@ -31,7 +31,7 @@ pub enum TextPart {
 
 /// The sequences that a client may name, each with its schema, and those that need none.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sequences(pub(crate) HashSet<(Option<String>, String)>);
+pub struct Sequences(pub(crate) BTreeSet<(Option<String>, String)>);
 
 impl Sequences {
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -133,15 +133,22 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A barrier of HAVING is something that a client can write, too. It is the client's own where the
-/// original has it and no other stands around it; then it has to hold nothing back.
+/// A barrier of HAVING is something that a client can write, too, any number of them around each other. It
+/// is the client's own where the original has as many; then it has to hold nothing back.
 fn is_the_clients(original: &Node, rewritten: &Node) -> bool {
-    let inside = |node| {
-        let (when, then) = forms::barrier(node)?;
-        forms::is_after_grouping(when).then_some(then)
-    };
-    let around = inside(rewritten).is_some_and(|then| inside(then).is_some());
-    inside(original).is_some() && !around
+    let own = barriers_of_having(original);
+    own > 0 && own == barriers_of_having(rewritten)
+}
+
+fn barriers_of_having(mut node: &Node) -> usize {
+    let mut count = 0;
+    while let Some((when, then)) = forms::barrier(node)
+        && forms::is_after_grouping(when)
+    {
+        count += 1;
+        node = then;
+    }
+    count
 }
 
 /// Whether the last of the rewritten conjuncts is a barrier around all that the client wrote.
