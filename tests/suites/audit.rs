@@ -344,6 +344,12 @@ const DEFECTS: &[(&str, &str)] = &[
          ALTER TABLE leads DROP COLUMN org_id CASCADE",
     ),
     (
+        "immutability_trigger_coverage:public.leads.org_id",
+        "DROP TRIGGER prevent_org_id_change ON leads;
+         CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.org_id := OLD.org_id; RETURN NEW; END $$;
+         CREATE TRIGGER back AFTER UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION back()",
+    ),
+    (
         "unlisted_table:away.things",
         "CREATE SCHEMA away; CREATE TABLE away.things (org_id uuid)",
     ),

@@ -26,8 +26,14 @@ pub(super) fn belonging(facts: &Facts) -> HashMap<Oid, Belonging> {
     let own = left().filter_map(|it| Some((it.oid, of_its_own(facts, it)?)));
     let mut found: HashMap<Oid, Belonging> = own.collect();
     loop {
-        let next = left().filter(|it| !found.contains_key(&it.oid));
-        let next = next.filter_map(|it| Some((it.oid, through(facts, it, &found)?)));
+        let next = left().filter_map(|it| {
+            let known = found.get(&it.oid).map(|it| it.level);
+            let new = through(facts, it, &found).filter(|_| known != Some(Level::Error))?;
+            // What is more certain comes first.
+            known
+                .is_none_or(|it| new.level < it)
+                .then_some((it.oid, new))
+        });
         let next: Vec<(Oid, Belonging)> = next.collect();
         if next.is_empty() {
             return found;
@@ -48,7 +54,15 @@ fn of_its_own(facts: &Facts, table: &Relation) -> Option<Belonging> {
 
 /// It refers to one that does, and is no more certain than that.
 fn through(facts: &Facts, table: &Relation, found: &HashMap<Oid, Belonging>) -> Option<Belonging> {
-    let (why, parent) = refers(facts, table, |it| found.contains_key(&it.oid))?;
+    let other = |it: &Relation| it.oid != table.oid;
+    let certain = |it: &Relation| {
+        found
+            .get(&it.oid)
+            .is_some_and(|it| it.level == Level::Error)
+    };
+    let parent = refers(facts, table, |it| other(it) && certain(it))
+        .or_else(|| refers(facts, table, |it| other(it) && found.contains_key(&it.oid)));
+    let (why, parent) = parent?;
     let level = found.get(&parent)?.level;
     Some(Belonging { why, level })
 }

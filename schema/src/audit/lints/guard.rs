@@ -5,8 +5,10 @@ use crate::audit::snapshot::{Function, Trigger};
 use crate::audit::sources;
 use crate::ident::ident;
 
-/// `tgtype` of a trigger that fires before each updated row.
-const ROW_BEFORE_UPDATE: i32 = 1 | 2 | 16;
+/// `tgtype` of a trigger that fires for each updated row.
+const ROW_UPDATE: i32 = 1 | 16;
+/// The same for one that fires before: only that can put the old value back.
+const BEFORE: i32 = 2;
 
 /// What guards a tenant column.
 pub(super) enum Guard<'a> {
@@ -25,7 +27,8 @@ impl<'a> Guard<'a> {
                 .filter(|trigger| guards(facts, it, trigger))
         };
         let covers = |trigger: &&Trigger| {
-            trigger.kind & ROW_BEFORE_UPDATE == ROW_BEFORE_UPDATE
+            trigger.kind & ROW_UPDATE == ROW_UPDATE
+                && (trigger.kind & BEFORE != 0 || raises(facts, trigger))
                 && (trigger.columns.is_empty() || trigger.columns.contains(&it.column.name))
         };
         let fires = |trigger: &&Trigger| matches!(trigger.enabled, 'O' | 'A');
@@ -100,6 +103,16 @@ fn guards(facts: &Facts, it: &TenantColumn<'_>, trigger: &Trigger) -> bool {
     let refuses = has("raise") && !has("if") && trigger.columns == [it.column.name.clone()];
     let acts = has("raise") || has(":=");
     (old(&body) || old(&condition) || told || refuses) && acts
+}
+
+/// Whether a trigger can refuse, for which it is never too late.
+fn raises(facts: &Facts, trigger: &Trigger) -> bool {
+    let function = facts.function(trigger.function);
+    function.is_some_and(|it| {
+        lower(sources::body(&it.source))
+            .iter()
+            .any(|it| it == "raise")
+    })
 }
 
 /// Whether a function looks at the old value of a column.

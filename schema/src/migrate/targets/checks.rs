@@ -67,7 +67,8 @@ impl Finder<'_, '_> {
         if rows > max {
             let message = format!(
                 "its {column} has another type than the tenant: about {rows} rows would be rewritten while nobody can \
-                 read or write the table; rewrite_rows_max in the mapping allows it, or change the type beforehand"
+                 read or write the table; rewrite_rows_max in the mapping allows it, or change the type beforehand \
+                 as docs/migrate.md says below \"By hand\""
             );
             self.problem(table.full_name(), message);
         }
