@@ -41,6 +41,7 @@ mod join;
 mod json;
 mod labels;
 mod lock;
+mod made;
 mod merge;
 mod modify;
 mod names;

@@ -8,21 +8,19 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     ColumnDef, ConstrType, Constraint, CreateStmt, CreateTableAsStmt, DropStmt, IndexElem,
-    IndexStmt, IntoClause, Node, ObjectType, RangeVar, SelectStmt, TableLikeClause,
-    TransactionStmtKind, TruncateStmt, TypeName, VacuumStmt,
+    IndexStmt, IntoClause, Node, ObjectType, RangeVar, SelectStmt, TableLikeClause, TruncateStmt,
+    TypeName, VacuumStmt,
 };
 
 use super::names::{Column, Item, Scope, Ty, strings};
-use super::select::Output;
 use super::statement::refused;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::Guard;
-use crate::catalog::Oid;
 use crate::deny::{Denial, DenyReason};
-use crate::plan::{Effect, StatementKind};
+use crate::plan::StatementKind;
 use crate::rewrite;
 use crate::rules::Access;
-use crate::temporary::{MOST, SCHEMA, Temporary};
+use crate::temporary::{MOST, SCHEMA};
 
 /// Nothing can be named.
 const NOWHERE: Scope<'static> = Scope {
@@ -86,18 +84,6 @@ impl Judge<'_> {
         self.new_table(range)
     }
 
-    /// The table that a query fills has the query's columns.
-    fn makes_of(&mut self, into: &IntoClause, output: &Output) {
-        let name = into.rel.as_ref().map(|range| range.relname.as_str());
-        let renamed = strings(&into.col_names).unwrap_or_default();
-        let columns = output.columns.iter().enumerate().map(|(at, column)| {
-            let name = renamed.get(at).copied().unwrap_or(&column.name);
-            Some((name.to_owned(), known(column.ty)?, false))
-        });
-        let columns: Option<Vec<_>> = columns.collect();
-        self.makes(name, columns.filter(|_| !output.open));
-    }
-
     /// Judges CREATE TABLE.
     pub(super) fn create_table(
         &mut self,
@@ -116,10 +102,7 @@ impl Judge<'_> {
         if exists {
             self.changes();
         } else {
-            let columns = self
-                .entry(table)
-                .and_then(|entry| told(&entry.columns, &create.table_elts));
-            self.makes(Some(&name), columns);
+            self.makes_from(&name, table, &create.table_elts);
         }
         Ok(StatementKind::Utility)
     }
@@ -182,48 +165,6 @@ impl Judge<'_> {
         }
         self.uses(shown(&range.relname), true, "temporary".to_owned());
         Ok(())
-    }
-
-    /// Whether there is such a temporary relation, before which IF NOT EXISTS does nothing.
-    fn knows(&self, range: Option<&RangeVar>) -> bool {
-        range.is_some_and(|range| self.temporaries.find(&range.relname).is_some())
-    }
-
-    /// A temporary table is there for the statements that follow, if its columns are known.
-    fn makes(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
-        self.changes();
-        match (name, columns) {
-            (Some(name), Some(columns)) => {
-                self.temporaries = self.temporaries.with(Temporary {
-                    name: name.to_owned(),
-                    is_table: true,
-                    columns,
-                });
-            }
-            _ => self.temporaries_doubtful = true,
-        }
-    }
-
-    /// Temporary relations have changed: the server will be asked.
-    fn changes(&mut self) {
-        self.findings.effects.push(Effect::Temporaries);
-    }
-
-    /// Where a transaction ends, and behind DISCARD, tables of the same message may be gone.
-    pub(super) fn doubt_temporaries(&mut self, after: &NodeEnum) {
-        let undoes = match after {
-            NodeEnum::TransactionStmt(transaction) => !matches!(
-                TransactionStmtKind::try_from(transaction.kind),
-                Ok(TransactionStmtKind::TransStmtBegin
-                    | TransactionStmtKind::TransStmtStart
-                    | TransactionStmtKind::TransStmtSavepoint
-                    | TransactionStmtKind::TransStmtRelease)
-            ),
-            NodeEnum::DiscardStmt(_) | NodeEnum::DropStmt(_) => true,
-            _ => false,
-        };
-        let changed = self.findings.effects.contains(&Effect::Temporaries);
-        self.temporaries_doubtful |= undoes && changed;
     }
 
     /// The columns of a new table, as its checks and generated columns can name them.
@@ -510,37 +451,6 @@ fn plain_storage(options: &[Node], tablespace: &str, access_method: &str) -> Res
 }
 
 /// `serial` and its like are no types, but a column's way to say more.
-/// The type of a column of a table that is made from it.
-fn known(ty: Ty) -> Option<Oid> {
-    match ty.behind_border() {
-        Ty::Known(oid) => Some(oid),
-        Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
-    }
-}
-
-/// The columns as the server will tell them; none where LIKE copies what is not known here.
-fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<(String, Oid, bool)>> {
-    let generated = |column: &ColumnDef| {
-        column.constraints.iter().any(|constraint| {
-            matches!(&constraint.node, Some(NodeEnum::Constraint(it))
-                if it.contype == ConstrType::ConstrGenerated as i32)
-        })
-    };
-    let mut columns = columns.iter();
-    let mut told = Vec::with_capacity(elements.len());
-    for element in elements {
-        match element.node.as_ref()? {
-            NodeEnum::ColumnDef(definition) => {
-                let ty = known(columns.next()?.ty)?;
-                told.push((definition.colname.clone(), ty, generated(definition)));
-            }
-            NodeEnum::Constraint(_) => {}
-            _ => return None,
-        }
-    }
-    Some(told)
-}
-
 fn serial(name: &TypeName) -> Option<Ty> {
     let parts = strings(&name.names).ok()?;
     let [part] = parts.as_slice() else {

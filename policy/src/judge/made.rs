@@ -1,0 +1,110 @@
+//! The temporary tables that a message makes, for the statements behind in the same message.
+//!
+//! Nothing comes between the statements of a message, and one that fails ends it: behind a CREATE the table
+//! is there, with the columns of its text. Where their types are not all known, or what follows may have
+//! undone it (the end of a transaction, ROLLBACK TO, DISCARD, DROP), statements behind are
+//! refused. A name that means such a table is sent with its schema, so it can't come to mean another.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{ColumnDef, ConstrType, IntoClause, Node, RangeVar, TransactionStmtKind};
+
+use super::names::{Column, Ty, strings};
+use super::select::Output;
+use super::{EntryId, Judge};
+use crate::catalog::Oid;
+use crate::plan::Effect;
+use crate::temporary::Temporary;
+
+impl Judge<'_> {
+    /// The table that a query fills has the query's columns.
+    pub(super) fn makes_of(&mut self, into: &IntoClause, output: &Output) {
+        let name = into.rel.as_ref().map(|range| range.relname.as_str());
+        let renamed = strings(&into.col_names).unwrap_or_default();
+        let columns = output.columns.iter().enumerate().map(|(at, column)| {
+            let name = renamed.get(at).copied().unwrap_or(&column.name);
+            Some((name.to_owned(), known(column.ty)?, false))
+        });
+        let columns: Option<Vec<_>> = columns.collect();
+        self.makes(name, columns.filter(|_| !output.open));
+    }
+
+    /// The table has the columns that CREATE TABLE lists.
+    pub(super) fn makes_from(&mut self, name: &str, table: EntryId, elements: &[Node]) {
+        let entry = self.entry(table);
+        let columns = entry.and_then(|entry| told(&entry.columns, elements));
+        self.makes(Some(name), columns);
+    }
+
+    /// Whether there is such a temporary relation, before which IF NOT EXISTS does nothing.
+    pub(super) fn knows(&self, range: Option<&RangeVar>) -> bool {
+        range.is_some_and(|range| self.temporaries.find(&range.relname).is_some())
+    }
+
+    /// A temporary table is there for the statements that follow, if its columns are known.
+    fn makes(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
+        self.changes();
+        match (name, columns) {
+            (Some(name), Some(columns)) => {
+                self.temporaries = self.temporaries.with(Temporary {
+                    name: name.to_owned(),
+                    is_table: true,
+                    columns,
+                });
+            }
+            _ => self.temporaries_doubtful = true,
+        }
+    }
+
+    /// Temporary relations have changed: the server will be asked.
+    pub(super) fn changes(&mut self) {
+        self.findings.effects.push(Effect::Temporaries);
+    }
+
+    /// Where a transaction ends, and behind DISCARD, tables of the same message may be gone.
+    pub(super) fn doubt_temporaries(&mut self, after: &NodeEnum) {
+        let undoes = match after {
+            NodeEnum::TransactionStmt(transaction) => !matches!(
+                TransactionStmtKind::try_from(transaction.kind),
+                Ok(TransactionStmtKind::TransStmtBegin
+                    | TransactionStmtKind::TransStmtStart
+                    | TransactionStmtKind::TransStmtSavepoint
+                    | TransactionStmtKind::TransStmtRelease)
+            ),
+            NodeEnum::DiscardStmt(_) | NodeEnum::DropStmt(_) => true,
+            _ => false,
+        };
+        let changed = self.findings.effects.contains(&Effect::Temporaries);
+        self.temporaries_doubtful |= undoes && changed;
+    }
+}
+
+/// The type of a column of a table that is made from it.
+fn known(ty: Ty) -> Option<Oid> {
+    match ty.behind_border() {
+        Ty::Known(oid) => Some(oid),
+        Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
+    }
+}
+
+/// The columns as the server will tell them; none where LIKE copies what is not known here.
+fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<(String, Oid, bool)>> {
+    let generated = |column: &ColumnDef| {
+        column.constraints.iter().any(|constraint| {
+            matches!(&constraint.node, Some(NodeEnum::Constraint(it))
+                if it.contype == ConstrType::ConstrGenerated as i32)
+        })
+    };
+    let mut columns = columns.iter();
+    let mut told = Vec::with_capacity(elements.len());
+    for element in elements {
+        match element.node.as_ref()? {
+            NodeEnum::ColumnDef(definition) => {
+                let ty = known(columns.next()?.ty)?;
+                told.push((definition.colname.clone(), ty, generated(definition)));
+            }
+            NodeEnum::Constraint(_) => {}
+            _ => return None,
+        }
+    }
+    Some(told)
+}
