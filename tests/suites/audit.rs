@@ -350,6 +350,11 @@ const DEFECTS: &[(&str, &str)] = &[
          CREATE TRIGGER back AFTER UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION back()",
     ),
     (
+        "policy_ignores_tenant:public.leads.x",
+        "CREATE TABLE members (org_id uuid, user_id uuid);
+         CREATE POLICY x ON leads USING (EXISTS (SELECT FROM members m WHERE m.org_id = org_id AND m.user_id = auth_org_id()))",
+    ),
+    (
         "unlisted_table:away.things",
         "CREATE SCHEMA away; CREATE TABLE away.things (org_id uuid)",
     ),

@@ -117,7 +117,7 @@ impl Asked<'_> {
         if fields(value, "NullTest").is_some() {
             return false;
         }
-        mentions(value, self.columns) && !self.lists_all(value)
+        mentions(value, self.columns) && looks_at_row(value) && !self.lists_all(value)
     }
 
     /// Whether it compares with the rows of other tables, all of them, whoever asks.
@@ -162,6 +162,27 @@ fn mentions(value: &Value, columns: &[&str]) -> bool {
         if kind == "ColumnRef" {
             let last = names(fields, "fields").pop().unwrap_or_default();
             found |= columns.is_empty() || columns.contains(&last);
+        }
+    });
+    found
+}
+
+/// Whether it looks at the row that it decides about. In `EXISTS (SELECT … FROM m WHERE m.org_id =
+/// org_id)` it does not where `m` has a column of that name: PostgreSQL takes the nearest.
+fn looks_at_row(value: &Value) -> bool {
+    let mut inner = Vec::new();
+    visit(value, &mut |kind, fields| {
+        let alias = fields.pointer("/alias/aliasname").and_then(Value::as_str);
+        let own = (kind == "RangeVar").then(|| fields.get("relname").and_then(Value::as_str));
+        inner.extend(alias.filter(|it| !it.is_empty()).or_else(|| own.flatten()));
+    });
+    let mut found = false;
+    visit(value, &mut |kind, fields| {
+        if kind == "ColumnRef" {
+            let names = names(fields, "fields");
+            let whole = names.len() < list(fields, "fields").count();
+            let qualifier = names.iter().rev().nth(usize::from(!whole));
+            found |= qualifier.is_none_or(|it| !inner.contains(it));
         }
     });
     found
@@ -257,6 +278,7 @@ mod tests {
             "org_id IN (SELECT org_id FROM m WHERE u = auth.uid())",
             "org_id = f() OR auth.role() = 'service_role'",
             "org_id IN (SELECT id FROM guarded)",
+            "EXISTS (SELECT FROM a.members x WHERE x.org_id = leads.org_id AND x.u = auth.uid())",
             "org_id IN (SELECT id FROM orgs WHERE owner = CURRENT_USER)",
         ];
         let no = [
@@ -267,6 +289,8 @@ mod tests {
             "user_id = auth.uid()",
             "org_id IN (SELECT id FROM orgs)",
             "EXISTS (SELECT FROM orgs o WHERE o.id = org_id AND o.active)",
+            "EXISTS (SELECT FROM m WHERE m.org_id = m.org_id AND m.u = auth.uid())",
+            "EXISTS (SELECT FROM a.members x WHERE x.org_id = x.org_id AND x.u = auth.uid())",
         ];
         for text in yes {
             assert!(
