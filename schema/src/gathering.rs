@@ -123,3 +123,41 @@ pub(crate) fn sort(parts: &mut CatalogParts) {
     });
     parts.casts.sort_by_key(|cast| (cast.source, cast.target));
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn gathered(rows: &[&str]) -> Result<Catalog, Error> {
+        let mut gathering = Gathering::default();
+        for row in rows {
+            gathering.add(row.as_bytes())?;
+        }
+        gathering.finish()
+    }
+
+    #[test]
+    fn rows_come_in_any_order() {
+        let rows = [
+            r#"{"version": 150018}"#,
+            r#"{"schema": "public"}"#,
+            r#"{"schema": "app"}"#,
+        ];
+        let there = gathered(&rows).unwrap();
+        let [version, public, app] = rows;
+        let back = gathered(&[app, public, version]).unwrap();
+        assert_eq!(there.parts(), back.parts());
+        assert_eq!(there.parts().schemas, ["app", "public"]);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_refused() {
+        let version = r#"{"version": 150018}"#;
+        for row in ["", "{}", r#"{"role": "x"}"#, r#"{"relation": {"oid": 1}}"#] {
+            assert!(matches!(gathered(&[version, row]), Err(Error::Document(_))));
+        }
+        assert!(matches!(gathered(&[]), Err(Error::TooOld(0))));
+    }
+}

@@ -400,6 +400,36 @@ fn c_a_chain_of_transactions_is_followed() {
 }
 
 #[test]
+fn c_a_procedure_that_makes_nothing_changes_nothing() {
+    let world = world(NEVER);
+    let mut client = world.session();
+    for send in PROTOCOLS {
+        all_ok(
+            &mut client,
+            send,
+            &[
+                "BEGIN",
+                "CALL public.migrate('UPDATE places SET name = upper(name)')",
+            ],
+        );
+        assert_eq!(
+            outcome(&send(&mut client, "SELECT name FROM places")),
+            "HARBOUR"
+        );
+        all_ok(
+            &mut client,
+            send,
+            &[
+                "SELECT note FROM leads",
+                "CALL public.migrate('CREATE TABLE fresh AS SELECT * FROM leads')",
+            ],
+        );
+        assert_eq!(outcome(&send(&mut client, "SELECT note FROM fresh")), "a");
+        all_ok(&mut client, send, &["ROLLBACK"]);
+    }
+}
+
+#[test]
 fn c_several_statements_at_once_do_not_outlive_the_transaction() {
     let world = world(NEVER);
     let mut client = world.session();
