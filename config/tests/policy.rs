@@ -104,6 +104,34 @@ fn the_contract_is_read() {
 }
 
 #[test]
+fn a_function_that_no_policy_can_allow_is_a_mistake() {
+    let functions = |entry: &str| {
+        read(&format!("version = 1\n[functions]\nallow = [\"{entry}\"]\n"))
+    };
+    let sleep = functions("pg_catalog.pg_sleep").unwrap_err();
+    assert!(
+        sleep.contains("pg_catalog.pg_sleep can't be allowed"),
+        "{sleep}"
+    );
+    assert!(sleep.contains("hold a server connection"), "{sleep}");
+    for entry in [
+        "pg_catalog.query_to_xml",
+        "pg_catalog.pg_advisory_lock",
+        "pg_catalog.no_such_function",
+        "pg_catalog.pg_advisory_xact_lock(int8)",
+    ] {
+        assert!(functions(entry).is_err(), "{entry}");
+    }
+    for entry in [
+        "pg_catalog.pg_advisory_xact_lock",
+        "pg_catalog.lower",
+        "public.pg_sleep",
+    ] {
+        assert!(functions(entry).is_ok(), "{entry}");
+    }
+}
+
+#[test]
 fn the_revision_is_the_start_of_the_files_sha256() {
     let revision = read("version = 1\n").unwrap().policy.revision.clone();
     assert_eq!(revision, "dbab12665d98");

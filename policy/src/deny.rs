@@ -137,7 +137,9 @@ pub enum DenyReason {
     /// Why: It runs SQL that nobody judges, reads files or statistics, or the policy does not
     /// list it.
     ///
-    /// Instead: Write what it does as SQL, or have it listed under `[functions]`.
+    /// Instead: Write what it does as SQL, or have a function of your own listed under `[functions]`. Of
+    /// PostgreSQL's own only the advisory locks of a transaction can be listed
+    /// (`pg_catalog.pg_advisory_xact_lock`); `pgwarden policy check` refuses any other that is denied.
     ///
     /// ```sql
     /// SELECT query_to_xml('SELECT …', true, true, '') -- refused

@@ -1,6 +1,7 @@
 //! The policy, resolved: what `policy.toml` says, without its syntax. `config/` builds it, and the
 //! engine binds it to a catalogue.
 
+use crate::builtin::functions;
 use crate::tenant::ValueType;
 
 /// A dotted path into the token's claims, such as `app_metadata.org_id`.
@@ -195,6 +196,20 @@ pub struct FunctionRule {
     pub arguments: Option<Vec<ArgumentType>>,
 }
 
+impl FunctionRule {
+    /// Why listing it under `allow` could never let it be called: PostgreSQL's own functions are allowed or
+    /// denied by the engine, but for a few that a policy may list by name.
+    pub fn never_allowed(&self) -> Option<&'static str> {
+        if self.name.schema != "pg_catalog" {
+            return None;
+        }
+        if self.arguments.is_some() && functions::is_shared_lock(&self.name.name) {
+            return Some("PostgreSQL's own functions are listed by name, without a signature.");
+        }
+        functions::never_allowed(&self.name.name)
+    }
+}
+
 impl From<QualifiedName> for FunctionRule {
     fn from(name: QualifiedName) -> Self {
         Self {
@@ -220,7 +235,8 @@ impl std::fmt::Display for FunctionRule {
 /// `[functions]`: user-defined functions that tenants may call.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionRules {
-    /// Allowed.
+    /// Allowed. Of PostgreSQL's own functions only the advisory locks of a transaction need to be listed, and
+    /// no other that the engine denies can be ([`FunctionRule::never_allowed`]).
     pub allow: Vec<FunctionRule>,
     /// All functions of these extensions, less the engine's built-in deny list.
     pub extensions: Vec<String>,

@@ -28,8 +28,20 @@ fn qualified_name(written: &str) -> Result<QualifiedName, Complaint> {
     }
 }
 
+/// A function that a policy may allow: an entry that could never take effect is a mistake.
+pub(crate) fn allowed_function(node: &Node) -> Result<FunctionRule, Complaint> {
+    let rule = function(node)?;
+    match rule.never_allowed() {
+        Some(why) => {
+            let complaint = Complaint::new(format!("function {rule} can't be allowed by a policy"));
+            Err(complaint.help(why))
+        }
+        None => Ok(rule),
+    }
+}
+
 /// `schema.name`, or `schema.name(type, …)` for one of its overloads.
-pub(crate) fn function(node: &Node) -> Result<FunctionRule, Complaint> {
+fn function(node: &Node) -> Result<FunctionRule, Complaint> {
     let written = word(node)?;
     let Some(open) = outside_quotes(&written, '(') else {
         return qualified(node).map(FunctionRule::from);

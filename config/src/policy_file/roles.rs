@@ -41,7 +41,7 @@ impl Reader {
         let deny = section.take("deny");
         section.finish(&mut self.report);
         let rules = FunctionRules {
-            allow: self.functions_of(allow, names::function),
+            allow: self.functions_of(allow, names::allowed_function),
             extensions: self.labels(extensions),
             deny: self.functions_of(deny, names::qualified),
         };

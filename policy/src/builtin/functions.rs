@@ -186,6 +186,19 @@ pub(crate) fn is_shared_lock(name: &str) -> bool {
     SHARED_LOCKS.contains(&name)
 }
 
+/// Why a policy can't allow a function of PostgreSQL's own; `None` where it can, or need not.
+pub(crate) fn never_allowed(name: &str) -> Option<&'static str> {
+    match class(name) {
+        Some(Class::Denied) if is_shared_lock(name) => None,
+        Some(Class::Denied) => Some(advice(name).unwrap_or(
+            "It runs SQL that nobody judges, reads files, statistics or other sessions, waits, or belongs to the \
+             server's own machinery.",
+        )),
+        Some(Class::Allowed | Class::Leakproof | Class::Aggregate | Class::Checked) => None,
+        None => Some("It is none that pgwarden knows."),
+    }
+}
+
 /// Whether a function of PostgreSQL's own may give several rows.
 pub(crate) fn returns_set(name: &str) -> bool {
     SETS.contains(&name)
