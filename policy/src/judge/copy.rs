@@ -147,8 +147,17 @@ impl Judge<'_> {
             return Err(unsupported("a table name with a database"));
         }
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
-        if !matches!(self.bound.guarded(relation)?.guard, Guard::Keys(_)) {
-            return Ok(());
+        match self.bound.guarded(relation)?.guard {
+            Guard::Keys(_) => {}
+            Guard::View(_) => {
+                return Err(refused("COPY of a view").hint("Use COPY (SELECT …) TO STDOUT."));
+            }
+            Guard::Global(_) | Guard::System(_) | Guard::Denied(..) => return Ok(()),
+        }
+        if relation.kind == RelationKind::PartitionedTable {
+            // PostgreSQL refuses it; under row level security it asks ONLY the root, and writes no row.
+            return Err(refused("COPY of a partitioned table")
+                .hint("Use COPY (SELECT …) TO STDOUT, or copy the partitions one by one."));
         }
         if relation.kind != RelationKind::Table {
             return Err(refused("COPY of what is not an ordinary table")

@@ -41,14 +41,16 @@ impl Judge<'_> {
         let shared = self.shared_columns(join, &lefts, &rights)?;
         let narrowed = narrowed(kind, &lefts, &rights);
         let mut items = Vec::new();
+        let mut columns = Vec::new();
         if !shared.is_empty() {
             let merged = self.merge_columns(&shared, &mut lefts, &mut rights)?;
             self.note_merged(merged.entry, &narrowed);
+            let merged_columns = self.entry(merged.entry).map(|it| it.columns.clone());
+            columns = merged_columns.unwrap_or_default();
             items.push(merged);
         }
         if let Some(alias) = join.join_using_alias.as_ref() {
             refuse_reserved(&alias.aliasname)?;
-            let columns = shared.iter().map(|name| Column::opaque(name)).collect();
             let kind = EntryKind::Join { risky: true };
             let name = alias.aliasname.clone();
             let entry = Entry {

@@ -36,7 +36,7 @@ impl Judge<'_> {
         ) else {
             return Err(unsupported("MERGE without a table"));
         };
-        let target = self.relation_reference(relation, true)?;
+        let target = self.write_target(relation)?;
         let source = std::slice::from_mut(source);
         let mut level = Level {
             without_where: true,
@@ -126,13 +126,13 @@ impl Judge<'_> {
     }
 
     /// Row level security hides rows of the target only from a MERGE that reads columns of it; one
-    /// that reads none matches foreign rows, and fails at them.
+    /// that reads none matches foreign rows, and fails at them, or inserts nothing because of them.
     fn refuse_unread_target(&self, target: EntryId, read: &[EntryId]) -> Result<(), Denial> {
         let scoped = !self.keys_of(target).0.is_empty();
         if scoped && !read.contains(&target) {
             return Err(
                 unsupported("MERGE that reads no column of its target in ON or WHEN")
-                    .hint("Compare a column of the target in ON."),
+                    .hint("Compare a column of the target in ON: without one even row level security matches every tenant's rows."),
             );
         }
         Ok(())

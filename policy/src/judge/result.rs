@@ -19,6 +19,14 @@ const SAME: &[&str] = &[
     "nth_value",
 ];
 
+/// Functions that give rows of the type of their first argument.
+const POPULATING: &[&str] = &[
+    "json_populate_record",
+    "json_populate_recordset",
+    "jsonb_populate_record",
+    "jsonb_populate_recordset",
+];
+
 /// A call, as far as its result depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Given {
@@ -86,6 +94,9 @@ impl Judge<'_> {
         if call.name == "unnest" {
             return self.unnested(call.arguments()?, alias);
         }
+        if POPULATING.contains(&call.name.as_str()) {
+            return self.attributes(call.arguments()?.first()?);
+        }
         if let Some(Results::Columns(columns)) = results::of(&call.name) {
             let columns = columns.iter().map(|(name, oid)| given(name, *oid));
             return Some(columns.collect());
@@ -94,6 +105,19 @@ impl Judge<'_> {
         // A row would have a column for each attribute.
         self.is_value(oid)
             .then(|| vec![given(alias.unwrap_or(&call.name), oid)])
+    }
+
+    /// The columns of a row type that a table has.
+    fn attributes(&self, row: &Ty) -> Option<Vec<Column>> {
+        let catalog = &self.bound.catalog;
+        let ty = match row {
+            Ty::Known(oid) => catalog.type_by_oid(*oid)?,
+            Ty::Unknown | Ty::Builtin | Ty::Adaptable => return None,
+        };
+        let table = catalog.relation(&ty.schema, &ty.name)?;
+        let attributes = table.columns.iter();
+        let attributes = attributes.map(|column| given(&column.name, column.type_oid));
+        (ty.kind == TypeKind::Composite).then(|| attributes.collect())
     }
 
     /// The columns of `unnest`: one for each array.
