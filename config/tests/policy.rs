@@ -106,7 +106,9 @@ fn the_contract_is_read() {
 #[test]
 fn a_function_that_no_policy_can_allow_is_a_mistake() {
     let functions = |entry: &str| {
-        read(&format!("version = 1\n[functions]\nallow = [\"{entry}\"]\n"))
+        read(&format!(
+            "version = 1\n[functions]\nallow = [\"{entry}\"]\n"
+        ))
     };
     let sleep = functions("pg_catalog.pg_sleep").unwrap_err();
     assert!(

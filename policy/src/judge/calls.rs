@@ -31,7 +31,10 @@ impl Judge<'_> {
         let (schema, name) = match parts.as_slice() {
             [name] => (None, *name),
             [schema, name] => (Some(*schema), *name),
-            _ => return Err(unsupported("a function name with a database")),
+            _ => {
+                return Err(unsupported("a function name with a database")
+                    .hint("Leave the name of the database out."));
+            }
         };
         let arguments = have_places(call).then_some(given);
         let called = self.function_called(schema, name, arguments)?;

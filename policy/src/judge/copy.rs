@@ -74,7 +74,8 @@ impl Judge<'_> {
         };
         let (keys, table) = (keys.clone(), table.clone());
         if self.findings.statements != 1 {
-            return Err(unsupported("COPY FROM among other statements"));
+            return Err(unsupported("COPY FROM among other statements")
+                .hint("Send it in a message of its own."));
         }
         let Some(range) = copy.relation.as_ref() else {
             return Err(unsupported("COPY FROM without a table"));
@@ -144,7 +145,8 @@ impl Judge<'_> {
             return Ok(());
         };
         if !range.catalogname.is_empty() {
-            return Err(unsupported("a table name with a database"));
+            return Err(unsupported("a table name with a database")
+                .hint("Leave the name of the database out."));
         }
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
         match self.bound.guarded(relation)?.guard {

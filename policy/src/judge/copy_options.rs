@@ -25,7 +25,8 @@ fn check_one(option: &DefElem) -> Result<(), Denial> {
     let name = option.defname.as_str();
     let value = option.arg.as_ref().and_then(|arg| arg.node.as_ref());
     match (name, value) {
-        ("encoding", _) => Err(unsupported("COPY with an encoding")),
+        ("encoding", _) => Err(unsupported("COPY with an encoding")
+            .hint("Leave ENCODING out: the rows are UTF-8, as client_encoding is.")),
         ("format" | "delimiter" | "null" | "quote" | "escape", None) => {
             Err(wrong("42601", format!("{name} requires a parameter")))
         }
@@ -110,13 +111,14 @@ pub(super) fn format(options: &[Node]) -> Result<Format, Denial> {
             ("header", Some("false" | "off"), _) => header = false,
             ("header", None, Some(NodeEnum::Boolean(given))) => header = given.boolval,
             ("force_not_null", ..) => {}
-            _ => return Err(unsupported("this option of COPY FROM into a scoped table")),
+            _ => return Err(unsupported("this option of COPY FROM into a scoped table").hint("Rows are read before they are sent on: write FORMAT, DELIMITER, NULL, QUOTE, HEADER and FORCE_NOT_NULL only.")),
         }
     }
     let csv = name == "csv";
     let quote = quote.unwrap_or(b'"');
     if csv && escape.is_some_and(|escape| escape != quote) {
-        return Err(unsupported("COPY FROM with an ESCAPE that is not QUOTE"));
+        return Err(unsupported("COPY FROM with an ESCAPE that is not QUOTE")
+            .hint("Double the quotes within a field, and leave ESCAPE out."));
     }
     let style = Style {
         delimiter: delimiter.unwrap_or(if csv { b',' } else { b'\t' }),

@@ -101,7 +101,8 @@ impl Judge<'_> {
         };
         refuse_reserved(&current.cursor_name)?;
         if level.items.len() > 1 {
-            return Err(unsupported("WHERE CURRENT OF beside other relations"));
+            return Err(unsupported("WHERE CURRENT OF beside other relations")
+                .hint("Write by the key of the row that was fetched."));
         }
         let (keys, table) = self.keys_of(target);
         if keys.is_empty() {

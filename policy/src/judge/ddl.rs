@@ -15,7 +15,7 @@ use pg_query::protobuf::{
 };
 
 use super::names::{Scope, strings};
-use super::statement::refused;
+use super::statement::{ddl, refused};
 use super::temporary::numbers_only;
 use super::{EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::Guard;
@@ -58,7 +58,7 @@ impl Judge<'_> {
         create: &CreateSeqStmt,
     ) -> Result<StatementKind, Denial> {
         if !self.may_change() || create.owner_id != 0 || create.for_identity {
-            return Err(refused("DDL"));
+            return Err(ddl());
         }
         let Some(range) = create.sequence.as_ref() else {
             return Err(unsupported("CREATE SEQUENCE without a name"));
@@ -71,7 +71,7 @@ impl Judge<'_> {
     /// Judges `CREATE TYPE … AS ENUM`.
     pub(super) fn create_enum(&mut self, create: &CreateEnumStmt) -> Result<StatementKind, Denial> {
         if !self.may_change() {
-            return Err(refused("DDL"));
+            return Err(ddl());
         }
         match strings(&create.type_name)?.as_slice() {
             [name] => self.new_name("", name)?,
@@ -87,7 +87,7 @@ impl Judge<'_> {
         alter: &mut AlterTableStmt,
     ) -> Result<StatementKind, Denial> {
         if !self.may_change() || alter.objtype != ObjectType::ObjectTable as i32 {
-            return Err(refused("DDL"));
+            return Err(ddl());
         }
         let Some(range) = alter.relation.as_mut() else {
             return Err(unsupported("ALTER TABLE without a table"));
@@ -106,7 +106,7 @@ impl Judge<'_> {
 
     fn alter_command(&mut self, command: &mut AlterTableCmd, table: EntryId) -> Result<(), Denial> {
         if command.behavior == DropBehavior::DropCascade as i32 {
-            return Err(unsupported("CASCADE"));
+            return Err(unsupported("CASCADE").hint("Drop what depends on it first, by name."));
         }
         let kind = AlterTableType::try_from(command.subtype).unwrap_or(AlterTableType::Undefined);
         let nowhere = Scope {
@@ -139,7 +139,7 @@ impl Judge<'_> {
     /// Judges `ALTER TABLE … RENAME TO`.
     pub(super) fn rename(&mut self, rename: &mut RenameStmt) -> Result<StatementKind, Denial> {
         if !self.may_change() || rename.rename_type != ObjectType::ObjectTable as i32 {
-            return Err(refused("DDL"));
+            return Err(ddl());
         }
         let Some(range) = rename.relation.as_mut() else {
             return Err(unsupported("RENAME of nothing"));
@@ -155,7 +155,7 @@ impl Judge<'_> {
     /// Judges DROP TABLE of lasting tables.
     pub(super) fn drop_lasting(&mut self, drop: &DropStmt) -> Result<StatementKind, Denial> {
         if drop.behavior == DropBehavior::DropCascade as i32 {
-            return Err(unsupported("CASCADE"));
+            return Err(unsupported("CASCADE").hint("Drop what depends on it first, by name."));
         }
         for object in &drop.objects {
             let Some(NodeEnum::List(list)) = object.node.as_ref() else {
@@ -179,7 +179,8 @@ impl Judge<'_> {
     fn refuse_tenants_rows(&self, mark: EntryId) -> Result<(), Denial> {
         let mut made = self.entries.iter().skip(mark);
         if made.any(|entry| matches!(entry.kind, EntryKind::Scoped { .. })) {
-            return Err(unsupported("a scoped table in lasting DDL"));
+            return Err(unsupported("a scoped table in lasting DDL")
+                .hint("Change it by a migration on a connection of its own to the database."));
         }
         Ok(())
     }

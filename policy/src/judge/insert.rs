@@ -35,7 +35,7 @@ impl Judge<'_> {
         if let Some(conflict) = insert.on_conflict_clause.as_mut() {
             self.on_conflict(conflict, target, &scope, &inner)?;
         }
-        let output = self.returning(insert.returning_clause.as_mut(), &scope, &inner)?;
+        let output = self.returning(insert.returning_clause.as_mut(), target, &scope, &inner)?;
         self.fence_ctes(with.as_mut(), &inner);
         insert.with_clause = with;
         Ok(Output {

@@ -45,7 +45,8 @@ impl Judge<'_> {
         // What is appended behind a list of columns has its place, however many come before.
         let listed = !insert.cols.is_empty() && given.is_empty();
         if output.open && !listed {
-            return Err(unsupported("INSERT … SELECT whose columns are not known"));
+            return Err(unsupported("INSERT … SELECT whose columns are not known")
+                .hint("Name the columns of the select list one by one."));
         }
         if !missing.is_empty() {
             list_columns(&mut insert.cols, columns);

@@ -65,7 +65,8 @@ impl Judge<'_> {
             by_source |= is_by_source(when);
             read.absorb(&self.when(when, target, &matching, &inner)?);
         }
-        let output = self.merged_output(merge.returning_clause.as_mut(), &matching, &inner)?;
+        let output =
+            self.merged_output(merge.returning_clause.as_mut(), target, &matching, &inner)?;
         read.reads.extend(output.reads.iter().copied());
         if !never || by_source {
             self.refuse_unread_target(target, &read.reads)?;
@@ -86,11 +87,12 @@ impl Judge<'_> {
     fn merged_output(
         &mut self,
         returning: Option<&mut ReturningClause>,
+        target: EntryId,
         matching: &Matching,
         env: &Env<'_>,
     ) -> Result<Output, Denial> {
         let around = std::mem::replace(&mut self.merging, true);
-        let output = self.returning(returning, &scope_of(&matching.both), env);
+        let output = self.returning(returning, target, &scope_of(&matching.both), env);
         self.merging = around;
         output
     }

@@ -50,6 +50,7 @@ mod operation;
 mod prepared;
 mod relation;
 mod result;
+mod returning;
 mod select;
 mod sequences;
 mod settings;
@@ -514,7 +515,8 @@ fn unsupported(what: &str) -> Denial {
 /// Client names must not look like injected ones.
 fn refuse_reserved(name: &str) -> Result<(), Denial> {
     if name.starts_with(rewrite::RESERVED_PREFIX) {
-        return Err(unsupported("a name that begins with \"pgwarden_\""));
+        return Err(unsupported("a name that begins with \"pgwarden_\"")
+            .hint("Choose another: such names stand for what pgwarden adds to a statement."));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! UPDATE and DELETE.
 
-use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, UpdateStmt};
+use pg_query::protobuf::{DeleteStmt, Node, RangeVar, UpdateStmt};
 
 use super::barrier::Clause;
 use super::from::Level;
@@ -35,7 +35,7 @@ impl Judge<'_> {
         if !current {
             self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
         }
-        let output = self.returning(update.returning_clause.as_mut(), &scope, &inner)?;
+        let output = self.returning(update.returning_clause.as_mut(), target, &scope, &inner)?;
         self.demand_filters(&level.relations);
         self.fence(&mut update.from_clause, &level);
         if !current {
@@ -73,7 +73,7 @@ impl Judge<'_> {
         if !current {
             self.quals(&mut delete.where_clause, &scope, &inner, Clause::Where)?;
         }
-        let output = self.returning(delete.returning_clause.as_mut(), &scope, &inner)?;
+        let output = self.returning(delete.returning_clause.as_mut(), target, &scope, &inner)?;
         self.demand_filters(&level.relations);
         self.fence(&mut delete.using_clause, &level);
         if !current {
@@ -120,21 +120,5 @@ impl Judge<'_> {
         }
         rewrite::prepend(clause, predicates);
         Ok(())
-    }
-
-    /// RETURNING.
-    pub(super) fn returning(
-        &mut self,
-        clause: Option<&mut ReturningClause>,
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Output, Denial> {
-        let Some(clause) = clause else {
-            return Ok(Output::default());
-        };
-        if !clause.options.is_empty() {
-            return Err(unsupported("RETURNING WITH (OLD AS, NEW AS)"));
-        }
-        self.targets(&mut clause.exprs, scope, env)
     }
 }

@@ -95,7 +95,7 @@ impl Env<'_> {
 }
 
 /// System columns, readable in every table (`attnum` below 0).
-const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 /// What a column reference reads.
 #[derive(Debug, Clone, Default)]
@@ -160,7 +160,8 @@ impl Judge<'_> {
             [Part::Name(schema), Part::Name(qualifier), part] => {
                 self.resolve_qualified(Some(schema), qualifier, part, scope)
             }
-            _ => Err(unsupported("a column name with a database")),
+            _ => Err(unsupported("a column name with a database")
+                .hint("Leave the name of the database out.")),
         }
     }
 
@@ -199,23 +200,12 @@ impl Judge<'_> {
             level = current.outer;
         }
         if open.is_empty() {
-            self.refuse_old_and_new(name)?;
             return Err(unknown_column(name));
         }
         Ok(Reading {
             entries: open,
             ..Reading::default()
         })
-    }
-
-    /// What no FROM item is called: in RETURNING the row before and after, since PostgreSQL 18.
-    fn refuse_old_and_new(&self, name: &str) -> Result<(), Denial> {
-        let known = self.bound.catalog.parts().server_version_num >= 180_000;
-        match known && matches!(name, "old" | "new") {
-            true => Err(unsupported("OLD and NEW in RETURNING")
-                .hint("Return the columns by the table's own name.")),
-            false => Ok(()),
-        }
     }
 
     fn has_system_column(&self, entry: &super::Entry, name: &str) -> bool {
@@ -293,7 +283,6 @@ impl Judge<'_> {
         scope: &Scope<'_>,
     ) -> Result<Reading, Denial> {
         let Some(id) = self.find_item(schema, qualifier, scope) else {
-            self.refuse_old_and_new(qualifier)?;
             // `column.field` of a composite column: PostgreSQL wants parentheses for that, so this
             // is a name that does not exist.
             return Err(Denial {
@@ -400,7 +389,6 @@ impl Judge<'_> {
             None => scope.items.to_vec(),
             Some((schema, name)) => {
                 let Some(id) = self.find_item(schema, name, scope) else {
-                    self.refuse_old_and_new(name)?;
                     return Err(unknown_column(name));
                 };
                 vec![Item::new(id)]

@@ -379,7 +379,8 @@ fn operator_name(name: &[Node]) -> Result<(Option<&str>, &str), Denial> {
     match strings(name)?.as_slice() {
         [operator] => Ok((None, *operator)),
         [schema, operator] => Ok((Some(*schema), *operator)),
-        _ => Err(unsupported("an operator name with a database")),
+        _ => Err(unsupported("an operator name with a database")
+            .hint("Leave the name of the database out.")),
     }
 }
 

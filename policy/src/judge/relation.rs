@@ -35,7 +35,8 @@ impl Judge<'_> {
         write: bool,
     ) -> Result<EntryId, Denial> {
         if !range.catalogname.is_empty() {
-            return Err(unsupported("a table name with a database"));
+            return Err(unsupported("a table name with a database")
+                .hint("Leave the name of the database out."));
         }
         let relation = self
             .find_relation(&range.schemaname, &range.relname)?

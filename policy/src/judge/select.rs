@@ -323,7 +323,18 @@ impl Judge<'_> {
                 if !range.schemaname.is_empty()
                     || self.find_item(None, &range.relname, &scope).is_none()
                 {
-                    return Err(unsupported("FOR UPDATE OF a name that is not in FROM"));
+                    let sqlstate = match range.schemaname.is_empty() {
+                        true => "42P01",
+                        false => "42601",
+                    };
+                    return Err(Denial {
+                        sqlstate,
+                        message: format!(
+                            "relation \"{}\" in a locking clause is not found in FROM",
+                            range.relname
+                        ),
+                        ..Denial::new(DenyReason::AmbiguousColumn, "")
+                    });
                 }
             }
         }

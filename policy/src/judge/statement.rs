@@ -81,7 +81,15 @@ impl Judge<'_> {
             | NodeEnum::GrantRoleStmt(_) => Err(Denial::new(
                 DenyReason::IdentityGuard,
                 "statements that change roles or their settings are not allowed",
-            )),
+            )
+            .hint("Roles are changed on a connection of one's own to the database.")),
+            NodeEnum::CreateFunctionStmt(_) | NodeEnum::AlterFunctionStmt(_) => {
+                Err(refused("a new function or a change of one").hint(
+                    "Its body is code that nobody judges, in pg_temp too. Send its statements themselves \
+                     (Sequelize: findCreateFind or upsert instead of findOrCreate), or have the function made by \
+                     a migration and listed under [functions] in policy.toml.",
+                ))
+            }
             NodeEnum::AlterCollationStmt(_)
             | NodeEnum::AlterDomainStmt(_)
             | NodeEnum::GrantStmt(_)
@@ -122,8 +130,6 @@ impl Judge<'_> {
             | NodeEnum::SecLabelStmt(_)
             | NodeEnum::CreateStatsStmt(_)
             | NodeEnum::AlterStatsStmt(_)
-            | NodeEnum::CreateFunctionStmt(_)
-            | NodeEnum::AlterFunctionStmt(_)
             | NodeEnum::AlterObjectDependsStmt(_)
             | NodeEnum::AlterObjectSchemaStmt(_)
             | NodeEnum::AlterOwnerStmt(_)
@@ -150,11 +156,11 @@ impl Judge<'_> {
             | NodeEnum::AlterPublicationStmt(_)
             | NodeEnum::CreateSubscriptionStmt(_)
             | NodeEnum::AlterSubscriptionStmt(_)
-            | NodeEnum::DropSubscriptionStmt(_) => Err(refused("DDL")),
+            | NodeEnum::DropSubscriptionStmt(_) => Err(ddl()),
             NodeEnum::LoadStmt(_)
             | NodeEnum::ClusterStmt(_)
             | NodeEnum::CheckPointStmt(_)
-            | NodeEnum::ReindexStmt(_) => Err(refused("maintenance of the server")),
+            | NodeEnum::ReindexStmt(_) => Err(maintenance()),
             NodeEnum::ReturnStmt(_) | NodeEnum::PlassignStmt(_) | NodeEnum::SetOperationStmt(_) => {
                 Err(refused("this statement"))
             }
@@ -422,5 +428,20 @@ pub(super) fn refused(kind: &str) -> Denial {
     Denial::new(
         DenyReason::UnsupportedStatement,
         format!("{kind} is not supported"),
+    )
+}
+
+/// DDL that no policy allows, or that this one does not.
+pub(super) fn ddl() -> Denial {
+    refused("DDL").hint(
+        "Migrations run on a connection of their own to the database. What is nobody's a client may make where the \
+         policy says ddl = \"unscoped\", and temporary tables always.",
+    )
+}
+
+/// What concerns the rows of all tenants.
+pub(super) fn maintenance() -> Denial {
+    refused("maintenance of the server").hint(
+        "It concerns the rows of all tenants: run it on a connection of its own to the database.",
     )
 }

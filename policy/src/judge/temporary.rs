@@ -13,7 +13,7 @@ use pg_query::protobuf::{
 };
 
 use super::names::{Column, Item, Scope, Ty, strings};
-use super::statement::refused;
+use super::statement::{ddl, maintenance, refused};
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::Guard;
 use crate::deny::{Denial, DenyReason};
@@ -61,12 +61,12 @@ impl Judge<'_> {
             return Err(unsupported("CREATE TABLE AS without a name"));
         };
         if create.objtype != ObjectType::ObjectTable as i32 {
-            return Err(refused("CREATE MATERIALIZED VIEW"));
+            return Err(refused("CREATE MATERIALIZED VIEW").hint("It would keep rows for everybody. CREATE TEMP TABLE … AS keeps them for the session."));
         }
         self.table_of_into(into)?;
         let output = match create.query.as_mut().and_then(|query| query.node.as_mut()) {
             Some(NodeEnum::SelectStmt(select)) => self.select(select, None, &Env::default())?,
-            _ => return Err(unsupported("CREATE TABLE AS EXECUTE")),
+            _ => return Err(unsupported("CREATE TABLE AS EXECUTE").hint("Write the query itself.")),
         };
         if create.if_not_exists && self.knows(into.rel.as_ref()) {
             self.changes();
@@ -118,7 +118,8 @@ impl Judge<'_> {
             || create.partspec.is_some()
             || create.of_typename.is_some();
         if part {
-            return Err(unsupported("a new table with INHERITS, PARTITION or OF"));
+            return Err(unsupported("a new table with INHERITS, PARTITION or OF")
+                .hint("Write its columns, or LIKE."));
         }
         let CreateStmt {
             options,
@@ -269,7 +270,8 @@ impl Judge<'_> {
                 NOWHERE
             }
             ConstrType::ConstrForeign => {
-                return Err(unsupported("a foreign key of a temporary table"));
+                return Err(unsupported("a foreign key of a temporary table")
+                    .hint("Leave it out: no row of another tenant could be referred to."));
             }
             ConstrType::ConstrExclusion | ConstrType::Undefined => {
                 return Err(unsupported("this kind of constraint"));
@@ -286,7 +288,7 @@ impl Judge<'_> {
     /// so that IF EXISTS finds nothing else.
     pub(super) fn drop_table(&mut self, drop: &mut DropStmt) -> Result<StatementKind, Denial> {
         if drop.remove_type != ObjectType::ObjectTable as i32 {
-            return Err(refused("DDL"));
+            return Err(ddl());
         }
         if self.may_change() && self.drops_lasting(drop) {
             return self.drop_lasting(drop);
@@ -363,7 +365,8 @@ impl Judge<'_> {
         };
         plain_storage(&index.options, &index.table_space, "")?;
         if index.concurrent {
-            return Err(unsupported("CREATE INDEX CONCURRENTLY"));
+            return Err(unsupported("CREATE INDEX CONCURRENTLY")
+                .hint("Leave CONCURRENTLY out: nobody else sees the table."));
         }
         let items = [Item::new(table)];
         let scope = Scope {
@@ -399,7 +402,7 @@ impl Judge<'_> {
     /// ANALYZE of temporary tables.
     pub(super) fn analyze(&mut self, vacuum: &mut VacuumStmt) -> Result<StatementKind, Denial> {
         if vacuum.is_vacuumcmd || vacuum.rels.is_empty() || !vacuum.options.is_empty() {
-            return Err(refused("maintenance of the server"));
+            return Err(maintenance());
         }
         for relation in &mut vacuum.rels {
             let range = match relation.node.as_mut() {
@@ -447,7 +450,7 @@ fn plain_storage(options: &[Node], tablespace: &str, access_method: &str) -> Res
     if options.is_empty() && tablespace.is_empty() && access_method.is_empty() {
         return Ok(());
     }
-    Err(unsupported("WITH, USING or TABLESPACE here"))
+    Err(unsupported("WITH, USING or TABLESPACE here").hint("Leave it out."))
 }
 
 /// `serial` and its like are no types, but a column's way to say more.

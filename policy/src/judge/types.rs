@@ -35,7 +35,7 @@ impl Judge<'_> {
     /// Judges a type's name and says which type it is.
     pub(super) fn type_name(&self, name: &TypeName) -> Result<Ty, Denial> {
         if name.pct_type {
-            return Err(unsupported("%TYPE"));
+            return Err(unsupported("%TYPE").hint("Write the type itself."));
         }
         for modifier in &name.typmods {
             match modifier.node {
@@ -48,7 +48,10 @@ impl Judge<'_> {
         let ty = match parts.as_slice() {
             [name] => self.find_type(None, name),
             [schema, name] => self.find_type(Some(schema), name),
-            _ => return Err(unsupported("a type name with a database")),
+            _ => {
+                return Err(unsupported("a type name with a database")
+                    .hint("Leave the name of the database out."));
+            }
         };
         let shown = parts.join(".");
         let Some(ty) = ty else {

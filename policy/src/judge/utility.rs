@@ -105,7 +105,9 @@ impl Judge<'_> {
                 }
                 Ok(StatementKind::Setting)
             }
-            _ => Err(unsupported("SET TRANSACTION SNAPSHOT")),
+            _ => Err(unsupported("SET TRANSACTION SNAPSHOT").hint(
+                "A snapshot is another session's. Read in one transaction, REPEATABLE READ.",
+            )),
         }
     }
 

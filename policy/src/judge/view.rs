@@ -71,7 +71,9 @@ impl Judge<'_> {
             return Err(unsupported("this kind of view"));
         };
         if !range.inh {
-            return Err(unsupported("ONLY of a view"));
+            return Err(
+                unsupported("ONLY of a view").hint("Leave ONLY out: it means nothing there.")
+            );
         }
         self.expanded += 1;
         if self.expanded > MOST_VIEWS {

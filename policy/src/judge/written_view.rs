@@ -51,7 +51,9 @@ impl Judge<'_> {
         relation: Relation,
     ) -> Result<EntryId, Denial> {
         if !range.inh {
-            return Err(unsupported("ONLY of a view"));
+            return Err(
+                unsupported("ONLY of a view").hint("Leave ONLY out: it means nothing there.")
+            );
         }
         let behind = self.behind(&relation, GENERATIONS)?;
         let Some((view, listed)) = self.bound.view(&relation, false) else {
