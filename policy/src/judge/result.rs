@@ -9,7 +9,8 @@ use super::names::{Column, TEXT, Ty, strings};
 use crate::builtin::results::{self, Results};
 use crate::catalog::{Oid, TypeKind};
 
-/// Functions that give a value of the type of their first argument, whatever that is.
+/// Functions that give a value of the type of their first argument, whatever that is; the default of `lag`
+/// and `lead`, if they have one, must be of that type, too.
 const SAME: &[&str] = &[
     "any_value",
     "first_value",
@@ -70,8 +71,11 @@ impl Judge<'_> {
 
     fn oid_given(&self, call: &Given) -> Option<Oid> {
         if SAME.contains(&call.name.as_str()) {
-            return match call.arguments()?.first()? {
-                Ty::Known(oid) => Some(*oid),
+            let arguments = call.arguments()?;
+            let (value, default) = (arguments.first()?, arguments.get(2));
+            let alike = default.is_none_or(|default| default == value);
+            return match value {
+                Ty::Known(oid) => Some(*oid).filter(|_| alike),
                 Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
             };
         }
