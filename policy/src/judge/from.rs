@@ -4,12 +4,14 @@
 //! guarded in WHERE. Any other (the nullable side of an outer join, FULL, inside the alias of a
 //! join) becomes a guard join: `(t JOIN (SELECT) AS pgwarden_1 ON <predicate>)`.
 
+use std::collections::HashMap;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeVar};
 
 use super::names::{Column, Item, Scope, strings};
 use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
-use crate::deny::Denial;
+use crate::deny::{Denial, DenyReason};
 use crate::{rewrite, tree};
 
 /// What a query level collects from its FROM clause.
@@ -45,6 +47,31 @@ impl Judge<'_> {
             let left = level.items.clone();
             let found = self.range_item(node, level, &left, outer, env, true)?;
             level.items.extend(found);
+        }
+        if level.risky {
+            self.refuse_a_name_twice(&level.items)?;
+        }
+        Ok(())
+    }
+
+    /// Two items of a name are the server's to refuse, but where one of them gets a predicate by that name.
+    /// Tables of two schemas may share theirs.
+    pub(super) fn refuse_a_name_twice(&self, items: &[Item]) -> Result<(), Denial> {
+        let mut seen: HashMap<&str, &Option<String>> = HashMap::new();
+        for entry in items.iter().filter_map(|item| self.entry(item.entry)) {
+            if entry.name.is_empty() {
+                continue;
+            }
+            let Some(schema) = seen.insert(&entry.name, &entry.schema) else {
+                continue;
+            };
+            if schema.is_none() || entry.schema.is_none() || *schema == entry.schema {
+                return Err(Denial {
+                    sqlstate: "42712",
+                    message: format!("table name \"{}\" specified more than once", entry.name),
+                    ..Denial::new(DenyReason::AmbiguousColumn, "")
+                });
+            }
         }
         Ok(())
     }

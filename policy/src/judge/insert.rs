@@ -159,6 +159,7 @@ impl Judge<'_> {
         };
         let mut with = select.with_clause.take();
         let inner = self.with(with.as_mut(), None, env)?;
+        same_width(select)?;
         for list in &mut select.values_lists {
             let Some(NodeEnum::List(list)) = list.node.as_mut() else {
                 return Err(unsupported("this kind of VALUES"));
@@ -345,13 +346,32 @@ fn is_values(select: &SelectStmt) -> bool {
         && select.limit_offset.is_none()
 }
 
+fn row_widths(select: &SelectStmt) -> impl Iterator<Item = usize> {
+    select
+        .values_lists
+        .iter()
+        .map(|list| match list.node.as_ref() {
+            Some(NodeEnum::List(list)) => list.items.len(),
+            _ => 0,
+        })
+}
+
 fn row_width(select: &SelectStmt) -> usize {
-    let lists = select.values_lists.iter();
-    let widths = lists.map(|list| match list.node.as_ref() {
-        Some(NodeEnum::List(list)) => list.items.len(),
-        _ => 0,
-    });
-    widths.max().unwrap_or(0)
+    row_widths(select).max().unwrap_or(0)
+}
+
+/// Rows get values of ours: the server would count with them.
+fn same_width(select: &SelectStmt) -> Result<(), Denial> {
+    let mut widths = row_widths(select);
+    let first = widths.next();
+    if widths.all(|width| Some(width) == first) {
+        return Ok(());
+    }
+    Err(Denial {
+        sqlstate: "42601",
+        message: "VALUES lists must all be the same length".to_owned(),
+        ..Denial::new(DenyReason::SyntaxError, "")
+    })
 }
 
 /// Writes out the column list that the client left implicit.

@@ -50,6 +50,7 @@ impl Judge<'_> {
             both: [level.items.as_slice(), &[Item::new(target)]].concat(),
             source: std::mem::take(&mut level.items),
         };
+        self.refuse_a_name_twice(&matching.both)?;
         let never = merge.join_condition.as_deref().is_some_and(is_false);
         let mut read = self.quals(
             &mut merge.join_condition,

@@ -110,6 +110,9 @@ impl Judge<'_> {
         // The target can't be named by LATERAL items, but by everything else.
         self.range_items(from, &mut level, None, env)?;
         level.items.insert(0, Item::new(target));
+        if level.risky || !level.guarded_in_where.is_empty() {
+            self.refuse_a_name_twice(&level.items)?;
+        }
         Ok((target, level))
     }
 
