@@ -41,8 +41,8 @@ pub(super) struct Uncommitted {
     /// A batch of questions is on its way.
     asked: bool,
     /// What the server has told so far.
-    gathering: Gathering,
-    failure: Option<Failure>,
+    gathering: Option<Box<Gathering>>,
+    failure: Option<Box<Failure>>,
 }
 
 /// Why a reading has failed, for the statement that waits for it.
@@ -54,11 +54,11 @@ struct Failure {
 }
 
 impl Failure {
-    fn of_ours() -> Self {
-        Self {
+    fn of_ours() -> Box<Self> {
+        Box::new(Self {
             report: unreadable(),
             by_server: false,
-        }
+        })
     }
 }
 
@@ -156,7 +156,7 @@ impl Session {
             self.owe(Expect::OwnWritten);
             return;
         }
-        self.uncommitted.gathering = Gathering::default();
+        self.uncommitted.gathering = None;
         own_statement(server, uncommitted::BEFORE, &[]);
         self.owe(Expect::OwnReplay);
         own_statement(server, uncommitted::question(), &[]);
@@ -179,7 +179,8 @@ impl Session {
     pub(super) fn take_object(&mut self, row: &[u8]) -> Result<(), Stop> {
         let object = first_column(row).flatten();
         let object = object.ok_or_else(Stop::desynchronised)?;
-        if let Err(error) = self.uncommitted.gathering.add(object) {
+        let gathering = self.uncommitted.gathering.get_or_insert_default();
+        if let Err(error) = gathering.add(object) {
             tracing::error!(%error, "an object of a transaction's catalogue can't be understood");
             self.uncommitted.failure = Some(Failure::of_ours());
         }
@@ -189,7 +190,8 @@ impl Session {
     /// The answer is complete.
     pub(super) fn take_catalog(&mut self) {
         self.uncommitted.need = Need::Nothing;
-        match std::mem::take(&mut self.uncommitted.gathering).finish() {
+        let gathering = self.uncommitted.gathering.take().unwrap_or_default();
+        match gathering.finish() {
             Ok(Some(catalog)) => self.judging.pass(catalog),
             Ok(None) => self.judging.leave_passing(),
             Err(error) => {
@@ -209,15 +211,15 @@ impl Session {
         }
         self.leftover = true;
         self.uncommitted.answered();
-        self.uncommitted.gathering = Gathering::default();
+        self.uncommitted.gathering = None;
         let report = match report::field(body, b'C') {
             Some(b"57014") => Report::error("57014", "canceling statement due to user request"),
             _ => unreadable(),
         };
-        self.uncommitted.failure = Some(Failure {
+        self.uncommitted.failure = Some(Box::new(Failure {
             report,
             by_server: true,
-        });
+        }));
         self.known.lose();
         Passed::Done
     }
