@@ -64,6 +64,11 @@ impl StatementKind {
     }
 
     /// Whether it writes rows.
+    /// Whether it only reads or changes rows.
+    pub fn is_of_rows(self) -> bool {
+        self == Self::Select || self.writes()
+    }
+
     fn writes(self) -> bool {
         matches!(
             self,

@@ -49,7 +49,7 @@ use pause::Pause;
 
 pub(crate) use carried::{Carried, Settings, Setup};
 pub use lease::Lease;
-pub(crate) use statements::{Need, Prepared, name_of};
+pub(crate) use statements::{Need, Prepared, Under, name_of, name_under};
 
 /// Start-up parameters whose greeting is remembered, at most.
 const GREETINGS_MAX: usize = 64;

@@ -21,13 +21,16 @@ const SCHEMA: &str = "
 CREATE TABLE public.words (org_id uuid PRIMARY KEY, word text NOT NULL);
 CREATE TABLE public.marks (org_id uuid NOT NULL, writer int NOT NULL, n bigint NOT NULL,
   PRIMARY KEY (writer, n));
+CREATE FUNCTION public.move_to(zone text) RETURNS text LANGUAGE plpgsql AS
+  $$BEGIN RETURN set_config('TimeZone', zone, false); END$$;
 ";
 
 /// The policy of the proxy.
 pub const POLICY: &str = "version = 1\n[tenant]\nclaim = \"app_metadata.org_id\"\ntype = \"uuid\"\n\
     column = \"org_id\"\n[defaults]\ndiscover = [\"public\"]\n\
     [settings]\nallow = [\"statement_timeout\", \"application_name\", \"TimeZone\", \"DateStyle\", \
-    \"extra_float_digits\", \"client_min_messages\", \"search_path\"]\n";
+    \"extra_float_digits\", \"client_min_messages\", \"search_path\"]\n\
+    [functions]\nallow = [\"public.move_to\"]\n";
 
 /// Tenants there are.
 pub const TENANTS: usize = 20;

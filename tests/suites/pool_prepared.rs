@@ -301,3 +301,77 @@ fn cursors_and_sql_prepare_from_end_to_end() {
         assert_eq!(client.query("EXECUTE p").code(), "26000");
     }
 }
+
+/// A literal is read when its statement is parsed, under the settings of then.
+#[test]
+fn literals_are_read_under_the_settings_of_who_prepares() {
+    let world = pooled(1);
+    let mut clients: Vec<Client> = (0..3).map(|it| world.session(it).unwrap()).collect();
+    let zones = ["UTC", "Asia/Tokyo", "UTC"];
+    for (client, zone) in clients.iter_mut().zip(zones) {
+        client.query(&format!("SET timezone = '{zone}'")).ok();
+    }
+    let sql = "SELECT extract(epoch FROM '2024-01-01 09:00'::timestamptz)::bigint::text";
+    let (utc, tokyo) = ("12(1704099600)CZ", "12(1704067200)CZ");
+    for _ in 0..3 {
+        for (client, expected) in clients.iter_mut().zip([utc, tokyo, utc]) {
+            assert_eq!(
+                Pipeline(client).parse("", sql).run("", &[]).sync(),
+                expected
+            );
+        }
+    }
+    // Within a transaction, too: until its end nobody has told what the settings are.
+    let [a, _, b] = &mut clients[..] else {
+        panic!("three clients")
+    };
+    a.query("BEGIN").ok();
+    a.query("SET LOCAL timezone = 'Asia/Tokyo'").ok();
+    a.query("SAVEPOINT s").ok();
+    assert_eq!(Pipeline(a).parse("", sql).run("", &[]).sync(), tokyo);
+    a.query("SET LOCAL timezone = 'UTC'").ok();
+    assert_eq!(Pipeline(a).parse("", sql).run("", &[]).sync(), utc);
+    a.query("ROLLBACK TO s").ok();
+    assert_eq!(Pipeline(a).parse("", sql).run("", &[]).sync(), tokyo);
+    a.query("ROLLBACK").ok();
+    assert_eq!(Pipeline(a).parse("", sql).run("", &[]).sync(), utc);
+    // Within one pipeline, before the server has said anything.
+    let all = Pipeline(a)
+        .parse("", "SET timezone = 'Asia/Tokyo'")
+        .run("", &[])
+        .parse("", sql)
+        .run("", &[]);
+    assert_eq!(all.sync(), format!("12C{}", tokyo.replace('Z', "SZ")));
+    assert_eq!(Pipeline(a).parse("", sql).run("", &[]).sync(), tokyo);
+    // A name that is prepared anew on the connection leads nobody else astray.
+    assert_eq!(Pipeline(b).parse("s", sql).run("s", &[]).sync(), utc);
+    b.query("SET timezone = 'Asia/Tokyo'").ok();
+    for at in 0..300 {
+        let other = format!("SELECT {at}::text");
+        Pipeline(a).parse("", &other).run("", &[]).sync();
+    }
+    Pipeline(b).run("s", &[]).sync();
+    b.query("SET timezone = 'UTC'").ok();
+    for _ in 0..2 {
+        assert_eq!(Pipeline(b).parse("", sql).run("", &[]).sync(), utc);
+    }
+}
+
+/// What a function sets, nobody has told: what was prepared under it serves no other session.
+#[test]
+fn statements_prepared_under_unknown_settings_serve_no_other_session() {
+    let world = pooled(1);
+    let mut a = world.session(1).unwrap();
+    let mut b = world.session(2).unwrap();
+    let sql = "SELECT extract(epoch FROM '2024-01-01 09:00'::timestamptz)::bigint::text";
+    let run = |client: &mut Client| Pipeline(client).parse("", sql).run("", &[]).sync();
+    let before = run(&mut b);
+    for other in 0..300 {
+        let other = format!("SELECT {other}::text");
+        Pipeline(&mut b).parse("", &other).run("", &[]).sync();
+    }
+    a.query("SELECT move_to('Asia/Tokyo')").ok();
+    assert_eq!(run(&mut a), "12(1704067200)CZ");
+    assert_eq!(run(&mut b), before);
+    assert_ne!(before, "12(1704067200)CZ");
+}

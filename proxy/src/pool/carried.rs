@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use super::statements::Prepared;
+use super::statements::{Prepared, Under};
 
 /// Settings by name.
 pub(crate) type Settings = Vec<(String, String)>;
@@ -19,6 +19,8 @@ pub(crate) type Settings = Vec<(String, String)>;
 pub(crate) struct Setup {
     /// Compared first.
     hash: u64,
+    /// Of the settings that a statement may be parsed or planned by.
+    parsing: u64,
     /// `request.jwt.claims`.
     pub(crate) claims: Box<str>,
     /// The server role.
@@ -31,13 +33,42 @@ impl Setup {
     /// A setup.
     pub(crate) fn new(claims: &str, role: Option<&str>, settings: Settings) -> Arc<Self> {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let parsing: Vec<_> = settings
+            .iter()
+            .filter(|(name, _)| !is_of_no_statement(name))
+            .collect();
         Arc::new(Self {
             hash: KEYS.hash_one((claims, role, &settings)),
+            parsing: KEYS.hash_one(parsing),
             claims: claims.into(),
             role: role.map(Into::into),
             settings,
         })
     }
+
+    /// What statements are parsed under while it is in force.
+    pub(crate) fn under(&self) -> Under {
+        Under::Settings(self.parsing)
+    }
+}
+
+/// Settings by which no statement is parsed or planned; of any other it is taken to be. The
+/// `search_path` is known to statements by what is effective of it.
+fn is_of_no_statement(name: &str) -> bool {
+    matches!(
+        name,
+        "application_name"
+            | "client_min_messages"
+            | "default_transaction_deferrable"
+            | "default_transaction_isolation"
+            | "default_transaction_read_only"
+            | "idle_in_transaction_session_timeout"
+            | "idle_session_timeout"
+            | "lock_timeout"
+            | "search_path"
+            | "statement_timeout"
+            | "transaction_timeout"
+    )
 }
 
 impl fmt::Debug for Setup {
@@ -60,6 +91,8 @@ pub(crate) struct Carried {
     pub(crate) unswept: bool,
     /// The setup whose settings were put in force on it and are there still, if any were.
     pub(crate) in_place: Option<Arc<Setup>>,
+    /// Somebody's function ran on it since it was swept, which may have changed settings unseen.
+    pub(crate) strayed: bool,
     /// A role was put in force on it since it was swept: it stays until another is, or a sweep.
     pub(crate) roled: bool,
     /// Its prepared statements.
@@ -93,6 +126,18 @@ mod tests {
         assert!(!carried.carries(&Setup::new("{}", None, settings())));
         assert!(!carried.carries(&Setup::new("{}", Some("r"), Vec::new())));
         assert!(!Carried::default().carries(&setup));
+    }
+
+    #[test]
+    fn statements_are_shared_where_the_settings_that_they_read_are_equal() {
+        let under = |name: &str, value: &str| {
+            Setup::new("{}", None, vec![(name.to_owned(), value.to_owned())]).under()
+        };
+        let none = Setup::new("{ }", Some("r"), Vec::new()).under();
+        assert_eq!(under("application_name", "a"), none);
+        assert_ne!(under("TimeZone", "UTC"), none);
+        assert_ne!(under("TimeZone", "UTC"), under("TimeZone", "Asia/Tokyo"));
+        assert_ne!(under("not.known", "1"), none);
     }
 
     #[test]

@@ -1,15 +1,26 @@
 //! The prepared statements of a server connection in transaction mode.
 //!
-//! A statement's name there says what it is: a keyed hash of its text and types, and of the
-//! `search_path` and the state of the catalogue that it was judged under. So all clients that prepare the same share one statement,
-//! whatever they call it; the tenant is a parameter. The least recently used are closed.
+//! A statement's name there says what it is: a keyed hash of its text and types, of the
+//! `search_path` and the state of the catalogue that it was judged under, and of the settings that
+//! it was parsed under. So all clients that prepare the same share one statement, whatever they call
+//! it; the tenant is a parameter. The least recently used are closed.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, LazyLock};
 
 /// A server connection has so many prepared statements, at most.
 const STATEMENTS_MAX: usize = 256;
+
+/// The settings that a statement is parsed and planned under. The server reads literals when it
+/// parses (a `timestamptz` by `TimeZone`, a `date` by `DateStyle`) and chooses a plan by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Under {
+    /// Those with this hash, which any session may have.
+    Settings(u64),
+    /// Those of one session, which has changed some since the server last told them.
+    Own { session: u64, changes: u64 },
+}
 
 /// What there is to do before a statement can be used.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,33 +34,52 @@ pub(crate) enum Need {
 /// The statements that are there once everything that was sent is worked off.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    /// With when they were used, and whether they are stale.
-    known: HashMap<Arc<str>, (u64, bool)>,
+    known: HashMap<Arc<str>, Entry>,
     clock: u64,
 }
 
+#[derive(Debug)]
+struct Entry {
+    /// When it was last used; 0 for one that no other session can use, which is the first to go.
+    used: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// Prepared when somebody's function may have changed settings: good until the connection is
+    /// swept of them.
+    Stray,
+    /// It must be prepared again before it is used.
+    Stale,
+}
+
 impl Prepared {
-    /// A statement is about to be used; if need be, it counts as prepared from now on.
-    pub(crate) fn need(&mut self, name: &str) -> Need {
-        self.clock += 1;
-        match self.known.get_mut(name) {
-            Some((used, false)) => {
-                *used = self.clock;
-                return Need::Nothing;
-            }
-            Some((used, stale)) => {
-                (*used, *stale) = (self.clock, false);
-                return Need::Prepare(Some(name.into()));
-            }
-            None => {}
+    /// A statement is about to be used; if need be, it counts as prepared from now on, under
+    /// settings that may be others than those of its name when it is a `stray`.
+    pub(crate) fn need(&mut self, name: &str, under: Under, stray: bool) -> Need {
+        if self.is_ready(name) {
+            return Need::Nothing;
+        }
+        let entry = Entry {
+            used: match under {
+                Under::Settings(_) => self.clock,
+                Under::Own { .. } => 0,
+            },
+            state: if stray { State::Stray } else { State::Good },
+        };
+        if let Some(stale) = self.known.get_mut(name) {
+            *stale = entry;
+            return Need::Prepare(Some(name.into()));
         }
         let full = self.known.len() >= STATEMENTS_MAX;
-        let oldest = self.known.iter().min_by_key(|(_, (used, _))| *used);
+        let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used);
         let oldest = oldest.filter(|_| full).map(|(name, _)| Arc::clone(name));
         if let Some(oldest) = &oldest {
             self.known.remove(oldest);
         }
-        self.known.insert(name.into(), (self.clock, false));
+        self.known.insert(name.into(), entry);
         Need::Prepare(oldest)
     }
 
@@ -57,11 +87,13 @@ impl Prepared {
     pub(crate) fn is_ready(&mut self, name: &str) -> bool {
         self.clock += 1;
         match self.known.get_mut(name) {
-            Some((used, false)) => {
-                *used = self.clock;
+            Some(entry) if entry.state != State::Stale => {
+                if entry.used > 0 {
+                    entry.used = self.clock;
+                }
                 true
             }
-            Some((_, true)) | None => false,
+            Some(_) | None => false,
         }
     }
 
@@ -72,20 +104,30 @@ impl Prepared {
 
     /// It was not closed after all.
     pub(crate) fn restore(&mut self, name: Arc<str>) {
-        self.known.insert(name, (0, true));
+        let (used, state) = (0, State::Stale);
+        self.known.insert(name, Entry { used, state });
     }
 
     /// It must be prepared again before it is used.
     pub(crate) fn distrust_one(&mut self, name: &str) {
-        if let Some((_, stale)) = self.known.get_mut(name) {
-            *stale = true;
+        if let Some(entry) = self.known.get_mut(name) {
+            entry.state = State::Stale;
         }
     }
 
     /// Something that they depend on has changed: each is prepared again before it is used.
     pub(crate) fn distrust(&mut self) {
-        for (_, stale) in self.known.values_mut() {
-            *stale = true;
+        for entry in self.known.values_mut() {
+            entry.state = State::Stale;
+        }
+    }
+
+    /// The connection is swept of settings that nobody knows.
+    pub(crate) fn distrust_strays(&mut self) {
+        for entry in self.known.values_mut() {
+            if entry.state == State::Stray {
+                entry.state = State::Stale;
+            }
         }
     }
 
@@ -106,14 +148,22 @@ pub(crate) fn name_of(
     types: &[u32],
     search_path: &[String],
     catalog: (u64, u64),
+    under: Under,
     whose: Option<(u64, u64)>,
 ) -> Box<str> {
+    hashed((text, types, search_path, catalog, under, whose)).into_boxed_str()
+}
+
+/// The name of a statement that has a name, prepared under other settings.
+pub(crate) fn name_under(name: &str, under: Under) -> String {
+    hashed((name, under))
+}
+
+fn hashed(what: impl Hash) -> String {
     static KEYS: LazyLock<[RandomState; 2]> =
         LazyLock::new(|| [RandomState::new(), RandomState::new()]);
-    let [first, second] = KEYS
-        .each_ref()
-        .map(|keys| keys.hash_one((text, types, search_path, catalog, whose)));
-    format!("pgwarden_{first:016x}{second:016x}").into_boxed_str()
+    let [first, second] = KEYS.each_ref().map(|keys| keys.hash_one(&what));
+    format!("pgwarden_{first:016x}{second:016x}")
 }
 
 #[cfg(test)]
@@ -123,36 +173,69 @@ mod tests {
     #[test]
     fn a_name_is_what_the_statement_is() {
         let path = vec!["public".to_owned()];
-        let name = name_of("SELECT $1", &[25], &path, (1, 0), None);
-        assert_eq!(name, name_of("SELECT $1", &[25], &path, (1, 0), None));
-        assert_ne!(name, name_of("SELECT $1", &[23], &path, (1, 0), None));
-        assert_ne!(name, name_of("SELECT $2", &[25], &path, (1, 0), None));
-        assert_ne!(name, name_of("SELECT $1", &[25], &[], (1, 0), None));
-        assert_ne!(name, name_of("SELECT $1", &[25], &path, (2, 0), None));
-        assert_ne!(name, name_of("SELECT $1", &[25], &path, (1, 1), None));
+        let under = Under::Settings(1);
+        let of = |text, types, path, catalog| name_of(text, types, path, catalog, under, None);
+        let name = of("SELECT $1", &[25], &path, (1, 0));
+        assert_eq!(name, of("SELECT $1", &[25], &path, (1, 0)));
+        assert_ne!(name, of("SELECT $1", &[23], &path, (1, 0)));
+        assert_ne!(name, of("SELECT $2", &[25], &path, (1, 0)));
+        assert_ne!(name, of("SELECT $1", &[25], &[], (1, 0)));
+        assert_ne!(name, of("SELECT $1", &[25], &path, (2, 0)));
+        assert_ne!(name, of("SELECT $1", &[25], &path, (1, 1)));
+        let own = |changes| {
+            let session = 1;
+            let under = Under::Own { session, changes };
+            name_of("SELECT $1", &[25], &path, (1, 0), under, None)
+        };
+        assert_eq!(own(1), own(1));
+        assert_ne!(own(1), own(2));
+        assert_ne!(own(1), name);
     }
+
+    const SHARED: Under = Under::Settings(1);
 
     #[test]
     fn the_least_recently_used_is_closed() {
         let mut prepared = Prepared::default();
         for at in 0..STATEMENTS_MAX {
-            assert_eq!(prepared.need(&at.to_string()), Need::Prepare(None));
+            let name = at.to_string();
+            assert_eq!(prepared.need(&name, SHARED, false), Need::Prepare(None));
         }
-        assert_eq!(prepared.need("0"), Need::Nothing);
-        assert_eq!(prepared.need("new"), Need::Prepare(Some("1".into())));
+        assert_eq!(prepared.need("0", SHARED, false), Need::Nothing);
+        let evicts = |name: &str| Need::Prepare(Some(name.into()));
+        assert_eq!(prepared.need("new", SHARED, false), evicts("1"));
         assert!(!prepared.is_ready("1") && prepared.is_ready("0"));
+        // What only one session can use goes before what all can.
+        let own = Under::Own {
+            session: 1,
+            changes: 1,
+        };
+        assert_eq!(prepared.need("own", own, false), evicts("2"));
+        assert!(prepared.is_ready("own"));
+        assert_eq!(prepared.need("newer", SHARED, false), evicts("own"));
     }
 
     #[test]
     fn a_stale_statement_is_closed_and_prepared_again() {
         let mut prepared = Prepared::default();
-        prepared.need("a");
+        let again = |name: &str| Need::Prepare(Some(name.into()));
+        prepared.need("a", SHARED, false);
         prepared.distrust();
-        assert_eq!(prepared.need("a"), Need::Prepare(Some("a".into())));
-        assert_eq!(prepared.need("a"), Need::Nothing);
+        assert_eq!(prepared.need("a", SHARED, false), again("a"));
+        assert_eq!(prepared.need("a", SHARED, false), Need::Nothing);
         prepared.restore("b".into());
-        assert_eq!(prepared.need("b"), Need::Prepare(Some("b".into())));
+        assert_eq!(prepared.need("b", SHARED, false), again("b"));
         prepared.remove("b");
-        assert_eq!(prepared.need("b"), Need::Prepare(None));
+        assert_eq!(prepared.need("b", SHARED, false), Need::Prepare(None));
+    }
+
+    #[test]
+    fn what_was_prepared_under_unknown_settings_ends_with_them() {
+        let mut prepared = Prepared::default();
+        prepared.need("good", SHARED, false);
+        prepared.need("stray", SHARED, true);
+        assert!(prepared.is_ready("stray"));
+        prepared.distrust_strays();
+        assert!(prepared.is_ready("good") && !prepared.is_ready("stray"));
     }
 }

@@ -60,7 +60,11 @@ impl Session {
             shared,
             ..Pending::new(expect)
         };
-        if let Need::Prepare(evicted) = sharing.prepared.need(statement.name) {
+        if let Need::Prepare(evicted) =
+            sharing
+                .prepared
+                .need(statement.name, sharing.setup.under(), false)
+        {
             if let Some(evicted) = evicted {
                 server.forward_parts(Forward::Close, &[b"S", evicted.as_bytes(), &[0]]);
                 self.queue.push(own(Expect::OwnClose, Some(evicted)));

@@ -49,12 +49,10 @@ impl Session {
             return Ok(Taken::Later);
         }
         let checked = self.check_bind(&statement, bind, spans);
-        let checked = checked.and_then(|hidden| {
-            self.ensure_prepared(&statement, server)?;
-            Ok(hidden)
-        });
+        let checked =
+            checked.and_then(|hidden| Ok((self.name_on_server(&statement, server)?, hidden)));
         match checked {
-            Ok(hidden) => self.write_bind(&statement, bind, spans.len(), hidden, server),
+            Ok((name, hidden)) => self.write_bind(&name, bind, spans.len(), hidden, server),
             Err(denial) => {
                 self.deny(denial, Expect::Bind, None, server);
                 return Ok(Taken::Yes);
@@ -114,7 +112,7 @@ impl Session {
 
     pub(super) fn write_bind(
         &self,
-        statement: &Statement,
+        statement: &str,
         bind: &client::Bind<'_>,
         own: usize,
         hidden: usize,
@@ -129,7 +127,7 @@ impl Session {
             &[
                 bind.portal,
                 &[0],
-                statement.server_name.as_bytes(),
+                statement.as_bytes(),
                 &[0],
                 &count(codes + more),
                 bind.formats,

@@ -1,5 +1,6 @@
 //! Describe, Execute and Close: messages about statements and portals that were judged before.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,6 +54,7 @@ impl Session {
     ) -> Result<Taken, Stop> {
         let hidden = statement.plan.hidden.len();
         let expect = Expect::DescribeStatement { hidden };
+        let mut name = Cow::Borrowed(&*statement.server_name);
         if self.sharing.is_some() {
             // It may have to be prepared, and names are looked up then.
             match self.gate(server)? {
@@ -66,13 +68,15 @@ impl Session {
             if self.must_wait_for_claims(&statement.plan, server) {
                 return Ok(Taken::Later);
             }
-            if let Err(denial) = self.ensure_prepared(statement, server) {
-                self.deny(denial, expect, None, server);
-                return Ok(Taken::Yes);
-            }
+            name = match self.name_on_server(statement, server) {
+                Ok(name) => name,
+                Err(denial) => {
+                    self.deny(denial, expect, None, server);
+                    return Ok(Taken::Yes);
+                }
+            };
         }
-        let name = statement.server_name.as_bytes();
-        server.forward_parts(Forward::Describe, &[b"S", name, &[0]]);
+        server.forward_parts(Forward::Describe, &[b"S", name.as_bytes(), &[0]]);
         self.sent(expect, None);
         Ok(Taken::Yes)
     }

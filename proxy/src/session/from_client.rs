@@ -195,6 +195,11 @@ impl Session {
             return Ok(Taken::Yes);
         }
         server.forward(Forward::Sync, &[]);
+        if let Some(sharing) = &mut self.sharing
+            && self.status != b'T'
+        {
+            sharing.may_bring_settings_back();
+        }
         self.transaction += 1;
         self.queue.push(Pending {
             // It may end the transaction in which settings were changed.

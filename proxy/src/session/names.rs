@@ -11,6 +11,7 @@ use pgwarden_policy::Plan;
 
 use super::given::Given;
 use crate::metrics::Pin;
+use crate::pool::Under;
 
 /// What a verdict was based on: changes of the engine and of the session's `search_path` so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +27,8 @@ pub(super) struct Basis {
 pub(super) struct Statement {
     /// Its name on the server; empty for the unnamed one.
     pub(super) server_name: Box<str>,
+    /// The settings that the name stands for, in transaction mode.
+    pub(super) under: Option<Under>,
     /// The client's text.
     pub(super) text: Box<str>,
     /// The client's declared types.
@@ -265,6 +268,7 @@ mod tests {
     fn statement(text: &str) -> Arc<Statement> {
         Arc::new(Statement {
             server_name: format!("pgwarden_{text}").into(),
+            under: None,
             text: text.into(),
             declared: Box::default(),
             rewritten: None,

@@ -77,6 +77,7 @@ impl Session {
         let passing = self.judging.is_passing();
         let failed = self.status == b'E';
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
+        let under = self.sharing.as_ref().map(|it| it.under(whose.0));
         let catalog = (
             self.judging.generation(),
             self.judging.database().ddl_count(),
@@ -92,15 +93,16 @@ impl Session {
             }
             let mut expect = Expect::Parse;
             let mut server_name = own_name;
-            if let (Some(sharing), Some(path)) = (&mut self.sharing, &path) {
+            if let (Some(sharing), Some(path), Some(under)) = (&mut self.sharing, &path, under) {
                 let whose = (passing || uses_temporary(plan)).then_some(whose);
-                server_name = pool::name_of(cleared.text(), types, path, catalog, whose);
-                let prepared = &mut sharing.prepared;
-                if failed && plan.kind != StatementKind::Transaction {
-                    // It is refused as it is due, and nothing may say that it went well.
-                    prepared.distrust_one(&server_name);
+                server_name = pool::name_of(cleared.text(), types, path, catalog, under, whose);
+                // In a failed transaction it is refused as it is due, and nothing may say that it went
+                // well; and what ran unread may have changed any setting.
+                let refused = failed && plan.kind != StatementKind::Transaction;
+                if refused || sharing.unread {
+                    sharing.prepared.distrust_one(&server_name);
                 }
-                if !shared::make_way(prepared, &server_name, &mut self.queue, server) {
+                if !shared::make_way(sharing, &server_name, under, &mut self.queue, server) {
                     shared::close(NOBODY, server);
                     expect = Expect::Parsed;
                 }
@@ -144,6 +146,7 @@ impl Session {
         };
         let statement = Arc::new(Statement {
             server_name,
+            under,
             text: text.into(),
             declared: types.into(),
             rewritten,

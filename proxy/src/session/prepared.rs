@@ -219,6 +219,7 @@ impl Session {
         keep_text(&mut self.last_query, self.transaction, text, cleared.plan());
         Ok(Arc::new(Statement {
             server_name: Box::default(),
+            under: None,
             text: text.into(),
             declared: Box::default(),
             rewritten: (cleared.text() != text).then(|| cleared.text().into()),

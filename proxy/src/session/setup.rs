@@ -53,6 +53,9 @@ impl Session {
             if !restores && std::mem::take(&mut sharing.unswept) {
                 server.own_query(SWEEP);
                 sharing.roled = false;
+                if std::mem::take(&mut sharing.strayed) {
+                    sharing.prepared.distrust_strays();
+                }
                 sharing.in_place = None;
                 self.transaction += 1;
                 self.queue.push(Pending {

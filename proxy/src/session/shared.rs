@@ -6,6 +6,7 @@
 //! on a connection that lacks it. A Parse of what is there is sent as a Close of nothing, whose
 //! answer comes in its place, or not, just as that of the Parse would.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use pgwarden_policy::{Denial, DenyReason, Protocol};
@@ -14,17 +15,19 @@ use super::Session;
 use super::names::Statement;
 use super::queue::{Expect, Pending, Queue};
 use super::refusing::NOBODY;
+use super::sharing::Sharing;
 use crate::backend::{Forward, Outbox};
-use crate::pool::{Need, Prepared};
+use crate::pool::{self, Need, Under};
 
 /// Makes room for a statement, if need be. Gives whether it must be prepared.
 pub(super) fn make_way(
-    prepared: &mut Prepared,
+    sharing: &mut Sharing,
     name: &str,
+    under: Under,
     queue: &mut Queue,
     server: &mut Outbox,
 ) -> bool {
-    match prepared.need(name) {
+    match sharing.prepared.need(name, under, sharing.strayed) {
         Need::Nothing => false,
         Need::Prepare(None) => true,
         Need::Prepare(Some(evicted)) => {
@@ -53,18 +56,32 @@ impl Session {
         }
     }
 
-    /// Prepares a statement, unseen, where the server connection lacks it.
-    pub(super) fn ensure_prepared(
+    /// The name of a statement on the server connection, where it is prepared, unseen, if it is
+    /// lacking.
+    ///
+    /// The server has read the statement's literals under the settings of its Parse. Where it must be
+    /// prepared under others, it gets their name, as it reads its literals by them: PostgreSQL
+    /// itself reads them again, under the settings of then, when the tables of a statement change.
+    pub(super) fn name_on_server<'s>(
         &mut self,
-        statement: &Arc<Statement>,
+        statement: &'s Arc<Statement>,
         server: &mut Outbox,
-    ) -> Result<(), Denial> {
+    ) -> Result<Cow<'s, str>, Denial> {
+        let own_name = Cow::Borrowed(&*statement.server_name);
         let Some(sharing) = &mut self.sharing else {
-            return Ok(());
+            return Ok(own_name);
         };
-        let name = &*statement.server_name;
-        if sharing.prepared.is_ready(name) {
-            return Ok(());
+        if sharing.prepared.is_ready(&own_name) {
+            return Ok(own_name);
+        }
+        let under = sharing.under(self.who.session);
+        let name = if statement.under == Some(under) {
+            own_name
+        } else {
+            Cow::Owned(pool::name_under(&own_name, under))
+        };
+        if sharing.prepared.is_ready(&name) {
+            return Ok(name);
         }
         let types = &statement.declared;
         let cleared = self
@@ -75,15 +92,15 @@ impl Session {
             let denial = Denial::new(DenyReason::UnsupportedConstruct, text);
             return Err(denial.hint("Prepare it again."));
         }
-        make_way(&mut sharing.prepared, name, &mut self.queue, server);
-        server.parse(name, &cleared, types);
+        make_way(sharing, &name, under, &mut self.queue, server);
+        server.parse(&name, &cleared, types);
         self.pipeline_open = true;
         self.queue.push(Pending {
             statement: Some(Arc::clone(statement)),
-            shared: Some(name.into()),
+            shared: Some((*name).into()),
             transaction: self.transaction,
             ..Pending::new(Expect::Prepare)
         });
-        Ok(())
+        Ok(name)
     }
 }

@@ -16,7 +16,7 @@ use super::Session;
 use super::queue::Expect;
 use crate::backend::{ConnectError, Moment};
 use crate::metrics::Pin;
-use crate::pool::{Carried, Prepared, Settings, Setup};
+use crate::pool::{Carried, Prepared, Settings, Setup, Under};
 use crate::wire::Report;
 
 /// What a session remembers while it has no server connection.
@@ -36,6 +36,9 @@ pub(super) struct Sharing {
     pub(super) placed: bool,
     /// The connection must be swept before another setup is put in force.
     pub(super) unswept: bool,
+    /// Somebody's function ran on the connection since it was swept, which may have changed settings
+    /// unseen.
+    pub(super) strayed: bool,
     /// A role was put in force on the connection since it was swept.
     pub(super) roled: bool,
     /// The connection's prepared statements.
@@ -46,6 +49,8 @@ pub(super) struct Sharing {
     pub(super) wrote_before: Moment,
     /// Settings that were changed, or may have been, since the server was last asked.
     pub(super) touched: BTreeSet<String>,
+    /// Counts the statements that may have changed settings, or brought others back.
+    changes: u64,
     /// The server must be asked for settings and cursors when the transaction has ended.
     pub(super) asks: bool,
     /// Something ran whose effects nobody knows.
@@ -90,11 +95,13 @@ impl Sharing {
             attached: false,
             placed: false,
             unswept: false,
+            strayed: false,
             roled: false,
             prepared: Prepared::default(),
             wrote: false,
             wrote_before: Moment::default(),
             touched: BTreeSet::new(),
+            changes: 0,
             asks: false,
             unread: false,
             holds: false,
@@ -146,9 +153,28 @@ impl Sharing {
                 | Effect::Fetch(_) => {}
             }
         }
+        if !plan.kind.is_of_rows() {
+            self.may_bring_settings_back();
+        }
+        self.strayed |= plan.calls_users;
+    }
+
+    /// The end of a savepoint or transaction brings back what was in force before it.
+    pub(super) fn may_bring_settings_back(&mut self) {
+        self.changes += 1;
+    }
+
+    /// What a statement is parsed under that a session sends now.
+    pub(super) fn under(&self, session: u64) -> Under {
+        if self.touched.is_empty() {
+            return self.setup.under();
+        }
+        let changes = self.changes;
+        Under::Own { session, changes }
     }
 
     fn touch(&mut self, name: &str) {
+        self.changes += 1;
         self.asks = true;
         self.unswept = true;
         if !self.touched.contains(name) {
@@ -221,6 +247,7 @@ impl Session {
             self.proxy.metrics().standby_checkouts.increment();
         }
         sharing.roled = carried.roled;
+        sharing.strayed = carried.strayed;
         // Who has no role of its own must not run under another's.
         let foreign_role = carried.roled && sharing.setup.role.is_none();
         sharing.in_place = carried.in_place.take();
@@ -268,6 +295,7 @@ impl Session {
         carried.generation = self.judging.generation();
         carried.unswept = sharing.unswept;
         carried.roled = sharing.roled;
+        carried.strayed = sharing.strayed;
         carried.in_place = sharing.in_place.take();
         carried.prepared = std::mem::take(&mut sharing.prepared);
         self.known.lose();
