@@ -31,7 +31,7 @@ regress: setup          ## PostgreSQL's own regression SQL, statement by stateme
 soak: setup             ## Many clients, faults all the time, TIME seconds (600)
 	PGWARDEN_SOAK_SECONDS=$(or $(TIME),600) cargo test -p pgwarden-tests --test soak -- --nocapture
 
-client-suites: build    ## Upstream suites of seven clients, beside PostgreSQL alone (SUITES, TARGETS)
+client-suites: build    ## Upstream suites of clients, beside PostgreSQL alone (SUITES, TARGETS)
 	tests/drivers/upstream/run.py $(if $(SUITES),--suites $(SUITES)) $(if $(TARGETS),--targets $(TARGETS))
 
 fuzz: setup             ## The fuzz targets, TIME seconds each (300)

@@ -323,6 +323,26 @@ fn f1_drivers_start_up_parameters_work() {
 }
 
 #[test]
+fn f1_of_several_values_the_one_that_wins_is_judged() {
+    let arena = Arena::take();
+    let settings = |switch, parameter| {
+        connect(
+            &arena.plain(),
+            &token(Tenant::A),
+            &[("options", switch), ("client_encoding", parameter)],
+        )
+    };
+    let mut client = settings("-c Client_Encoding=LATIN1 --client-encoding=SJIS", "UTF8").unwrap();
+    still_a(&mut client, "a switch that the parameter overrides");
+    assert_eq!(client.parameter("client_encoding"), Some("UTF8"));
+    let refused = settings("-c client_encoding=UTF8", "LATIN1").unwrap_err();
+    assert_eq!(refused.code(), "0A000");
+    let twice = [("options", "-c role=platform_admin -c ROLE=none")];
+    let refused = connect(&arena.plain(), &token(Tenant::A), &twice).unwrap_err();
+    assert_eq!(refused.code(), "42501");
+}
+
+#[test]
 fn f1_the_user_name_chooses_nothing() {
     let arena = Arena::take();
     for user in [

@@ -95,19 +95,20 @@ impl Requested {
         })
     }
 
-    /// The settings for the server's start-up packet, if the policy allows them all.
+    /// The settings for the server's start-up packet, if the policy allows them all. Of several
+    /// values of one the last alone counts, and reaches the server.
     pub(crate) fn allowed(&self, policy: &Policy) -> Result<StartupParameters, StartupError> {
-        let mut allowed = StartupParameters::new();
+        let mut wanted = StartupParameters::new();
         for (name, value) in &self.settings {
             let lower = name.to_ascii_lowercase();
-            settings::check(policy, name, Some(value)).map_err(StartupError::Setting)?;
-            if FIXED.contains(&lower.as_str()) {
-                continue;
-            }
-            allowed.retain(|(known, _)| *known != lower);
-            allowed.push((lower, value.clone()));
+            wanted.retain(|(known, _)| *known != lower);
+            wanted.push((lower, value.clone()));
         }
-        Ok(allowed)
+        for (name, value) in &wanted {
+            settings::check(policy, name, Some(value)).map_err(StartupError::Setting)?;
+        }
+        wanted.retain(|(name, _)| !FIXED.contains(&name.as_str()));
+        Ok(wanted)
     }
 }
 

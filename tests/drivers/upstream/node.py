@@ -66,7 +66,7 @@ class Scripts:
     the last library that has the interface which they use, on the Node.js of that time."""
 
     tests: str
-    library: str
+    release: str
     node: str
 
     def place(self, directory):
@@ -79,7 +79,7 @@ class Scripts:
         unpack(self.tests, place)
         shutil.rmtree(place / "lib")
         (place / "package.json").write_text('{"private": true}')
-        npm(place, "install", self.library, self.node, "semver@4", "async@0.9")
+        npm(place, "install", self.release, self.node, "semver@4", "async@0.9")
         shutil.copytree(place / "node_modules/pg/lib", place / "lib")
         shutil.copy(place / "node_modules/pg/package.json", place / "package.json")
 

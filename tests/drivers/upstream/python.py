@@ -19,6 +19,10 @@ class Pytest:
     arguments: list
     # Of the source's own package: it would be found in the place of the installed driver.
     hidden: str = ""
+    # What stands in the tests, and what shall.
+    replaced: dict = dataclasses.field(default_factory=dict)
+    # What reads this package's metadata.
+    builders: list = dataclasses.field(default_factory=list)
     environment: dict = dataclasses.field(default_factory=dict)
 
     def pip(self, directory, *arguments):
@@ -32,7 +36,7 @@ class Pytest:
         return directory / self.source.replace("==", "-")
 
     def prepare(self, directory):
-        self.pip(directory, "install", *TOOLS, *BUILDERS, *self.drivers)
+        self.pip(directory, "install", *TOOLS, *BUILDERS, *self.builders, *self.drivers)
         place = self.place(directory)
         if place.exists():
             return
@@ -41,6 +45,11 @@ class Pytest:
         subprocess.run(["tar", "xzf", f"{place.name}.tar.gz"], check=True, cwd=directory)
         if self.hidden:
             (place / self.hidden).rename(place / f"{self.hidden}-of-the-source")
+        for file in place.rglob("*.py") if self.replaced else ():
+            text = file.read_text()
+            for published, ours in self.replaced.items():
+                text = text.replace(published, ours)
+            file.write_text(text)
 
     def run(self, directory, environment, results):
         """Runs it; a time-out of its own for each test."""

@@ -4,6 +4,8 @@ A suite has `prepare(directory)`, which fetches it and what it needs, once, and
 `run(directory, environment, results)`, which gives each test's outcome and why it failed.
 """
 
+from django_tests import Django
+from golang import Go
 from node import Mocha, Scripts
 from python import Pytest
 from rust import Crate
@@ -40,7 +42,31 @@ SUITES = {
         environment={"PSYCOPG2_TESTDB": "{PGDATABASE}"}),
     "sqlalchemy-psycopg": sqlalchemy("psycopg", "psycopg[binary]==3.2.13"),
     "sqlalchemy-asyncpg": sqlalchemy("asyncpg", "asyncpg==0.30.0"),
-    "node-postgres": Scripts(tests="pg@4.0.0", library="pg@6.4.2", node="node@10.24.1"),
+    "pg8000": Pytest(
+        source="pg8000==1.31.2",
+        drivers=["pg8000==1.31.2", "pytest-mock==3.14.0", "pytz"],
+        builders=["hatchling", "versioningit"],
+        # One of its tests takes a minute in the driver alone.
+        arguments=["test", "--ignore-glob=*/test_benchmarks.py", "--ignore-glob=*/auth/*",
+                   "--timeout=300"],
+        replaced={'{"user": "postgres", "password": "pw"}':
+                  '{"user": environ["PGUSER"], "database": environ["PGDATABASE"]}'}),
+    "django": Django(
+        version="4.2.16",
+        drivers=["psycopg[binary]==3.2.13"],
+        labels=["aggregation", "aggregation_regress", "annotations", "backends", "basic",
+                "bulk_create", "constraints", "custom_columns", "datatypes", "dates", "datetimes",
+                "db_functions", "db_utils", "defer", "delete", "distinct_on_fields", "expressions",
+                "expressions_case", "expressions_window", "extra_regress", "field_defaults",
+                "filtered_relation", "generic_relations", "get_or_create", "inspectdb",
+                "introspection", "invalid_models_tests", "known_related_objects", "lookup",
+                "many_to_many", "many_to_one", "model_fields", "model_inheritance", "nested_foreign_keys",
+                "null_queries", "one_to_one", "ordering", "or_lookups", "postgres_tests",
+                "prefetch_related", "queries", "queryset_pickle", "raw_query", "reverse_lookup",
+                "select_for_update", "select_related", "timezones", "transactions",
+                "transaction_hooks", "update", "update_only_fields", "validation", "xor_lookups"]),
+    "sqlalchemy-pg8000": sqlalchemy("pg8000", "pg8000==1.31.2"),
+    "node-postgres": Scripts(tests="pg@4.0.0", release="pg@6.4.2", node="node@10.24.1"),
     "pg-cursor": Mocha(source="pg-cursor@2.10.0", packages=[PG]),
     "pg-pool": Mocha(
         source="pg-pool@3.2.0",
@@ -63,4 +89,19 @@ SUITES = {
             "port=5433": "port={PGPORT}",
             "user=postgres": CONNECTION,
         }),
+    "postgres": Crate(
+        name="postgres",
+        version="0.19.14",
+        features=["with-uuid-1"],
+        selected=["--lib"],
+        tests="src",
+        replaced={"port=5433": "port={PGPORT}", "user=postgres": CONNECTION}),
+    "lib-pq": Go(debian="golang-github-lib-pq-dev", packages=["github.com/lib/pq"], environment={}),
+    "pgx": Go(
+        debian="golang-github-jackc-pgx-v4-dev",
+        packages=["github.com/jackc/pgconn", "github.com/jackc/pgx/v4",
+                  "github.com/jackc/pgx/v4/pgxpool", "github.com/jackc/pgx/v4/stdlib"],
+        environment={name: CONNECTION + " host={PGHOST} port={PGPORT}" for name in (
+            "PGX_TEST_DATABASE", "PGX_TEST_CONN_STRING", "PGX_TEST_TCP_CONN_STRING",
+            "PGX_TEST_PGBOUNCER_CONN_STRING")}),
 }

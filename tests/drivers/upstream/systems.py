@@ -38,6 +38,8 @@ address = "127.0.0.1:{admin}"
 [databases.{database}]
 url = "postgres://{role}@127.0.0.1:{server}/{database}?sslmode=disable"
 max_server_connections = 60
+[databases.{database}_other]
+url = "postgres://{role}@127.0.0.1:{server}/{database}_other?sslmode=disable"
 [databases.postgres]
 url = "postgres://{role}@127.0.0.1:{server}/postgres?sslmode=disable"
 [pool]
@@ -58,17 +60,23 @@ filter = "warn"
 
 POLICY = pathlib.Path(__file__).with_name("policy.toml")
 
+EXTENSIONS = "\n".join(f"CREATE EXTENSION {it};" for it in (
+    "bloom", "btree_gin", "btree_gist", "citext", "hstore", "pg_trgm", "pgcrypto",
+    "unaccent", '"uuid-ossp"'))
+
 # What the suites' makers expect to be there, made by the superuser.
 PREPARED = f"""
 CREATE ROLE {ROLE} LOGIN PASSWORD 'secret';
 CREATE DATABASE {DATABASE};
+CREATE DATABASE {DATABASE}_other OWNER {ROLE};
 \\connect {DATABASE}
 GRANT ALL ON DATABASE {DATABASE} TO {ROLE};
 GRANT ALL ON SCHEMA public TO {ROLE};
-CREATE EXTENSION hstore;
-CREATE EXTENSION citext;
+{EXTENSIONS}
 CREATE SCHEMA test_schema AUTHORIZATION {ROLE};
 CREATE SCHEMA test_schema_2 AUTHORIZATION {ROLE};
+\\connect {DATABASE}_other
+{EXTENSIONS}
 """
 
 
@@ -100,7 +108,8 @@ def account():
 
 
 class System:
-    """One target, running. `environment` is what a client needs to find it."""
+    """One target, running. `environment` is what a client needs to find it, and what makes
+    tables before it needs to find the server (SERVER_PORT)."""
 
     def __init__(self, target, pgwarden):
         self.target = target
@@ -159,7 +168,8 @@ class System:
 
     def start_target(self):
         found = {"PGHOST": "127.0.0.1", "PGPORT": str(self.server), "PGDATABASE": DATABASE,
-                 "PGUSER": ROLE, "PGPASSWORD": "secret", "PGSSLMODE": "disable"}
+                 "PGUSER": ROLE, "PGPASSWORD": "secret", "PGSSLMODE": "disable",
+                 "SERVER_PORT": str(self.server)}
         proxy = TARGETS[self.target]
         if proxy is None:
             if self.target == "superuser":
