@@ -156,6 +156,13 @@ const STRUCTURE: &[Defect] = &[
         "function_search_path",
         "CREATE FUNCTION public.nothing() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT 1::bigint'",
     ),
+    (
+        "claims_function_immutable",
+        "CREATE SCHEMA api; CREATE FUNCTION api.claims() RETURNS json LANGUAGE sql STABLE
+           AS 'SELECT nullif(current_setting(''request.jwt.claims'', true), '''')::json';
+         CREATE FUNCTION api.me() RETURNS text LANGUAGE plpgsql IMMUTABLE
+           AS 'BEGIN RETURN api.claims() ->> ''sub''; END'",
+    ),
     ("publication", "CREATE PUBLICATION sent FOR TABLE {table}"),
     ("publication", "CREATE PUBLICATION sent FOR ALL TABLES"),
     (

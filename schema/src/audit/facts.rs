@@ -264,6 +264,11 @@ impl Facts {
         sources::of_expression(text, &self.snapshot.functions)
     }
 
+    /// Whether a function's value depends on the session that calls it.
+    pub(crate) fn reads_session(&self, function: &Function) -> bool {
+        sources::reads_session(function, &self.snapshot.functions)
+    }
+
     /// The session's value for a key, as fixes write it.
     pub(crate) fn value_of(&self, key: &ScopeKey) -> String {
         if let Some(setting) = &self.setting {

@@ -9,6 +9,7 @@ use crate::ident::ident;
 pub(crate) use belonging::member_column;
 
 mod belonging;
+mod claims_function_immutable;
 mod foreign_key_without_tenant;
 mod foreign_table;
 mod function_search_path;
@@ -84,6 +85,7 @@ pub(super) const ALL: &[Lint] = &[
     materialized_view::LINT,
     security_definer_function::LINT,
     function_search_path::LINT,
+    claims_function_immutable::LINT,
     grant_to_public::LINT,
     sequence_exposed::LINT,
     publication::LINT,

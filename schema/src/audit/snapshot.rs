@@ -146,6 +146,8 @@ pub(crate) struct Function {
     /// Name and arguments as SQL.
     pub(crate) sql: String,
     pub(crate) security_definer: bool,
+    /// Says of itself that its value depends on its arguments alone.
+    pub(crate) immutable: bool,
     pub(crate) trigger: bool,
     pub(crate) fixed_search_path: bool,
     /// The whole definition.

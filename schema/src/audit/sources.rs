@@ -97,6 +97,24 @@ fn follow(
     }
 }
 
+/// Whether a function asks for a setting of the session, itself or through those that it calls.
+pub(crate) fn reads_session(function: &Function, functions: &[Function]) -> bool {
+    asks(function, functions, CALLS, &mut HashSet::new())
+}
+
+fn asks(function: &Function, functions: &[Function], calls: u8, seen: &mut HashSet<u32>) -> bool {
+    let tokens = tokens(body(&function.source));
+    let asked =
+        |it: &[&str]| matches!(it, [name, "("] if name.eq_ignore_ascii_case("current_setting"));
+    if tokens.windows(2).any(asked) {
+        return true;
+    }
+    calls > 0
+        && called(&tokens, functions)
+            .into_iter()
+            .any(|it| seen.insert(it.oid) && asks(it, functions, calls - 1, seen))
+}
+
 /// Whether a function gives all claims, as `auth.jwt()` does: it takes none out of them.
 fn gives_claims(function: &Function, functions: &[Function], calls: u8) -> bool {
     let tokens = tokens(body(&function.source));

@@ -1,7 +1,7 @@
 SELECT to_json(r)::text FROM (
 SELECT p.oid::int8 AS oid, n.nspname AS schema, p.proname AS name, pg_get_userbyid(p.proowner) AS owner,
        format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS sql,
-       p.prosecdef AS security_definer, p.prorettype = 'pg_catalog.trigger'::regtype AS trigger,
+       p.prosecdef AS security_definer, p.provolatile = 'i' AS immutable, p.prorettype = 'pg_catalog.trigger'::regtype AS trigger,
        coalesce((SELECT bool_or(s LIKE 'search\_path=%') FROM unnest(p.proconfig) s), false) AS fixed_search_path,
        pg_get_functiondef(p.oid) AS source,
   coalesce((SELECT json_agg(CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END)
