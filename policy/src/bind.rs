@@ -292,7 +292,8 @@ impl Binder<'_> {
                     nearest(
                         &key.column,
                         relation.columns.iter().map(|c| c.name.as_str()),
-                    ),
+                    )
+                    .map(as_written),
                 );
                 continue;
             };
@@ -363,7 +364,8 @@ impl Binder<'_> {
         self.problems.push(BindingProblem {
             object: name.to_string(),
             message: format!("table \"{name}\" does not exist"),
-            suggestion: near.map(|near| format!("{}.{near}", name.schema)),
+            suggestion: near
+                .map(|near| format!("{}.{}", as_written(&name.schema), as_written(near))),
         });
     }
 
@@ -473,4 +475,14 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(0)
+}
+
+/// A name as a policy has to write it: what holds capitals only counts in quotes.
+fn as_written(name: impl AsRef<str>) -> String {
+    let name = name.as_ref();
+    let plain = |it: char| it == '_' || it.is_alphanumeric() && !it.is_uppercase();
+    match name.chars().all(plain) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
 }

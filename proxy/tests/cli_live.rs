@@ -93,11 +93,13 @@ fn a_policy_is_compared_with_the_database() {
 #[test]
 fn a_policy_that_does_not_fit_is_shown_with_its_lines() {
     let place = Place::new();
+    place.sql("CREATE TABLE \"Mixed\" (id int)");
     place.write(
         "policy.toml",
         "version = 1\n[[table]]\nname = \"public.lead\"\ncolumn = \"id\"\n\
          [[table]]\nname = \"public.leads\"\ncolumn = \"org\"\n\
-         [[table]]\nname = \"public.plans\"\nmissing_filter = \"reject\"\n",
+         [[table]]\nname = \"public.plans\"\nmissing_filter = \"reject\"\n\
+         [[table]]\nname = \"public.Mixed\"\n",
     );
     let shown = place.run(&["policy", "check", "--dsn", &place.dsn()], 1);
     for (line, name) in [(3, "public.lead"), (6, "public.leads"), (9, "public.plans")] {
@@ -110,7 +112,10 @@ fn a_policy_that_does_not_fit_is_shown_with_its_lines() {
             "{shown}"
         );
     }
-    assert!(shown.contains("did you mean \"public.leads\"?"), "{shown}");
+    for meant in ["\"public.leads\"?", "'public.\"Mixed\"', with its quotes?"] {
+        let meant = format!("did you mean {meant}");
+        assert!(shown.contains(&meant), "{shown}");
+    }
 }
 
 #[test]

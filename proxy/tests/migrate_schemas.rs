@@ -10,6 +10,8 @@
 
 mod migrate;
 
+use std::path::Path;
+
 use migrate::{Place, answer, one, statements, sums};
 use pgwarden_tests::fixture::script;
 use serde_json::{Value, json};
@@ -409,12 +411,15 @@ fn users_of_one_tenant_each_say_whose_a_row_is() {
         &mut admin,
         "CREATE TABLE crm.members (workspace_slug varchar(40) NOT NULL REFERENCES \"Core\".\"Workspaces\", user_no int NOT NULL, PRIMARY KEY (workspace_slug, user_no));
          INSERT INTO crm.members VALUES ('acme', 1), ('globex', 2), ('globex', 3);
-         CREATE TABLE crm.tokens (id int PRIMARY KEY, user_id int NOT NULL); INSERT INTO crm.tokens VALUES (1, 1), (2, 3)",
+         CREATE TABLE crm.drafts (id int PRIMARY KEY, user_id int NOT NULL); INSERT INTO crm.drafts VALUES (1, 1), (2, 3);
+         CREATE TABLE crm.login_tokens (id int PRIMARY KEY, user_id int NOT NULL)",
     );
     let said = place.plan("migration");
     assert!(said.contains("is taken from crm.members"), "{said}");
+    // What is about a person is left to the mapping.
+    assert!(said.contains("crm.login_tokens"), "{said}");
     place.run(&["migrate", "apply"], 0);
-    let homes = "SELECT string_agg(workspace_slug, ' ' ORDER BY id) FROM crm.tokens";
+    let homes = "SELECT string_agg(workspace_slug, ' ' ORDER BY id) FROM crm.drafts";
     assert_eq!(one(&mut admin, homes), "acme globex");
     // One of several tenants: users are above them, and nobody says whose the table is.
     let place = Place::new("workspaces");
@@ -422,11 +427,71 @@ fn users_of_one_tenant_each_say_whose_a_row_is() {
         &mut place.admin(),
         "CREATE TABLE crm.members (workspace_slug varchar(40) NOT NULL REFERENCES \"Core\".\"Workspaces\", user_no int NOT NULL, PRIMARY KEY (workspace_slug, user_no));
          INSERT INTO crm.members VALUES ('acme', 1), ('globex', 1);
-         CREATE TABLE crm.tokens (id int PRIMARY KEY, user_id int NOT NULL)",
+         CREATE TABLE crm.drafts (id int PRIMARY KEY, user_id int NOT NULL)",
     );
     let said = place.run(&["migrate", "plan", "--policy", "policy.toml"], 2);
     assert!(
-        said.contains("crm.tokens: nothing says whose its rows are"),
+        said.contains("crm.drafts: nothing says whose its rows are"),
         "{said}"
     );
+}
+
+/// What the audit takes for good is left as it is: the two never disagree.
+#[test]
+fn a_schema_without_findings_has_an_empty_plan() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/lints/applications");
+    let files = std::fs::read_dir(folder).unwrap();
+    let files = files.map(|it| it.unwrap().path());
+    let clean = files.filter(|it| {
+        it.file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("clean")
+    });
+    let (mut seen, mut wrong) = (0, String::new());
+    for file in clean {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let place = Place::of(name, &std::fs::read_to_string(&file).unwrap());
+        let left: Vec<_> = place
+            .findings(&[])
+            .into_iter()
+            .filter(|it| it.0 != "note" && it.1 != "proxy_role")
+            .collect();
+        assert!(left.is_empty(), "{name}: {left:#?}");
+        let said = place.run(&["migrate", "plan"], 0);
+        let planned = std::fs::read_dir(place.folder.path().join("migration")).unwrap();
+        let planned: Vec<_> = planned
+            .map(|it| std::fs::read_to_string(it.unwrap().path()).unwrap())
+            .collect();
+        if !said.contains("nothing to do") {
+            wrong += &format!("{name}: {said}{}", planned.concat());
+        }
+        seen += 1;
+    }
+    assert!(seen > 5 && wrong.is_empty(), "{wrong}");
+}
+
+/// A table of tenants that asks for more than a key and a name, or does more with a new row, gets none
+/// that nobody asked for.
+#[test]
+fn a_default_tenant_is_not_forced_on_an_application() {
+    let uses = "INSERT INTO teams (id, name, slug, owner) VALUES ('a0000000-0000-0000-0000-000000000009', 'Acme', 'acme', 'ann');
+        CREATE TABLE boards (id int PRIMARY KEY, team_id uuid REFERENCES teams); INSERT INTO boards SELECT 1, id FROM teams;
+        CREATE TABLE cards (id int PRIMARY KEY, board_id int REFERENCES boards); INSERT INTO cards VALUES (1, 1), (2, 1)";
+    let plain = "CREATE TABLE teams (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text, slug text, owner text)";
+    for demand in [
+        "ALTER TABLE teams ALTER owner SET DEFAULT current_setting('app.user', true), ALTER owner SET NOT NULL",
+        "ALTER TABLE teams ADD CHECK (slug IS NOT NULL)",
+        "CREATE FUNCTION greet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a new team'; END $$;
+         CREATE TRIGGER greet AFTER INSERT ON teams FOR EACH ROW EXECUTE FUNCTION greet()",
+    ] {
+        let place = Place::of("demands", &format!("{plain}; {uses}; {demand}"));
+        let mut admin = place.admin();
+        place.run(&["migrate", "plan", "--tenant-column", "team_id"], 0);
+        place.run(&["migrate", "apply"], 0);
+        assert_eq!(one(&mut admin, "SELECT count(*) FROM teams"), "1");
+        let filled = "SELECT count(*) FROM cards WHERE team_id = 'a0000000-0000-0000-0000-000000000009'";
+        assert_eq!(one(&mut admin, filled), "2");
+    }
 }

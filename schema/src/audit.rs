@@ -12,7 +12,7 @@ pub(crate) mod expression;
 pub(crate) mod facts;
 mod fences;
 mod finding;
-mod guarantees;
+pub(crate) mod guarantees;
 pub(crate) mod lints;
 pub(crate) mod references;
 pub(crate) mod scoping;

@@ -89,22 +89,31 @@ pub async fn plan(
         let facts = audit::read_model(client, &asked, &catalog).await?;
         let rows = model::read_rows(client).await?;
         let used = model::read_used_indexes(client).await?;
+        let demanding = model::read_demanding(client).await?;
         let members = members::find(client, &facts, &options.migration).await?;
         let version = crate::read_version(client).await?;
-        Ok::<_, Error>((facts, rows, used, members, version))
+        let measured = model::Measured {
+            rows,
+            demanding,
+            users_guessed: false,
+            server_version: version,
+        };
+        Ok::<_, Error>((facts, used, members, measured))
     };
     let read = read.await;
     client.batch_execute("ROLLBACK").await?;
-    let (mut facts, rows, used, members, version) = read?;
+    let (mut facts, used, members, mut measured) = read?;
+    let faulty = audit::guarantees::faulty_row_security(&facts);
     // The model takes the tenant from the verified claims, whatever policies do until now.
     facts.setting = None;
     let lookups = queries::lookups(&options.scripts, &facts);
     let (users, note) = members.unzip();
     let mut migration = options.migration.clone();
+    measured.users_guessed = users.is_some();
     migration.users = migration.users.or(users);
-    let model = model::Model::new(&facts, &migration, rows, version);
+    let model = model::Model::new(&facts, &migration, &measured);
     Ok(model.map(|model| {
-        let model = model.with_lookups(lookups);
+        let model = model.with_lookups(lookups).with_faulty(faulty);
         let mut notes = facts.scoping.notes.clone();
         notes.extend(note);
         notes.extend(model.notes());

@@ -47,19 +47,24 @@ impl PolicySource {
         self.file.name()
     }
 
+    /// Whether a problem is about something that the file names.
+    pub fn names(&self, problem: &BindingProblem) -> bool {
+        self.span(problem).is_some()
+    }
+
+    fn span(&self, problem: &BindingProblem) -> Option<Range<usize>> {
+        let mut object = problem.object.as_str();
+        loop {
+            if let Some(span) = self.index.get(object) {
+                return Some(span);
+            }
+            object = object.rsplit_once('.')?.0;
+        }
+    }
+
     /// The place of a binding problem: its object's, or that of what the object belongs to.
     pub fn locate(&self, problem: &BindingProblem) -> Problem {
-        let mut object = problem.object.as_str();
-        let span = loop {
-            if let Some(span) = self.index.get(object) {
-                break Some(span);
-            }
-            match object.rsplit_once('.') {
-                Some((owner, _)) => object = owner,
-                None => break None,
-            }
-        };
-        let (place, message) = match span {
+        let (place, message) = match self.span(problem) {
             Some(span) => (
                 Place::At(Arc::clone(&self.file), span),
                 problem.message.clone(),
@@ -70,7 +75,10 @@ impl PolicySource {
             ),
         };
         let help = problem.suggestion.as_ref();
-        Problem::new(place, message).help(help.map(|name| format!("did you mean \"{name}\"?")))
+        Problem::new(place, message).help(help.map(|name| match name.contains('"') {
+            true => format!("did you mean '{name}', with its quotes?"),
+            false => format!("did you mean \"{name}\"?"),
+        }))
     }
 
     /// All of them, in the file's order.

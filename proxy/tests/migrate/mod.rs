@@ -25,7 +25,8 @@ fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = Server::start();
-        let roles = "CREATE ROLE legacy_app LOGIN BYPASSRLS; CREATE ROLE tenant_app LOGIN";
+        let roles = "CREATE ROLE legacy_app LOGIN BYPASSRLS; CREATE ROLE tenant_app LOGIN; \
+                     CREATE ROLE lint_app LOGIN; CREATE ROLE lint_jobs BYPASSRLS";
         script(&mut superuser(server.address(), "postgres"), roles);
         server
     })
@@ -38,6 +39,16 @@ fn fixture(schema: &str, name: &str) -> String {
 
 impl Place {
     pub fn new(schema: &str) -> Self {
+        let place = Self::of(schema, &fixture(schema, "schema.sql"));
+        place.grant();
+        for name in ["policy.toml", "mapping.toml"] {
+            place.write(name, &fixture(schema, name));
+        }
+        place
+    }
+
+    /// A database with what SQL makes, and no policy.
+    pub fn of(schema: &str, sql: &str) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
         let server = server();
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
@@ -50,11 +61,7 @@ impl Place {
             database,
             folder,
         };
-        script(&mut place.admin(), &fixture(schema, "schema.sql"));
-        place.grant();
-        for name in ["policy.toml", "mapping.toml"] {
-            place.write(name, &fixture(schema, name));
-        }
+        script(&mut place.admin(), sql);
         place
     }
 

@@ -26,10 +26,17 @@ impl Expression {
 
     /// Whether every way to true looks at one of these columns. A table behind a parent has none
     /// of its own: there any column will do.
-    /// `is_open` says of a table's name whether a sub-select gets all of its rows.
-    pub(crate) fn restricts(&self, columns: &[&str], is_open: impl Fn(&str) -> bool) -> bool {
+    /// `setting` is the setting that holds the tenant, if one does; `is_open` says of a table's name
+    /// whether a sub-select gets all of its rows.
+    pub(crate) fn restricts(
+        &self,
+        columns: &[&str],
+        setting: Option<&str>,
+        is_open: impl Fn(&str) -> bool,
+    ) -> bool {
         let asked = Asked {
             columns,
+            setting,
             is_open: &is_open,
         };
         asked.restricts(&self.root)
@@ -95,6 +102,7 @@ fn always_true(value: &Value) -> bool {
 /// What a restriction is looked for by.
 struct Asked<'a> {
     columns: &'a [&'a str],
+    setting: Option<&'a str>,
     is_open: &'a dyn Fn(&str) -> bool,
 }
 
@@ -109,7 +117,7 @@ impl Asked<'_> {
                 Some(AND) => return arms().any(|it| self.restricts(it)),
                 Some(OR) => {
                     return arms().any(|it| self.restricts(it))
-                        && arms().all(|it| self.restricts(it) || asks_for_role(it));
+                        && arms().all(|it| self.restricts(it) || self.lets_in(it));
                 }
                 _ => {}
             }
@@ -118,6 +126,31 @@ impl Asked<'_> {
             return false;
         }
         mentions(value, self.columns) && looks_at_row(value) && !self.lists_all(value)
+    }
+
+    /// Whether it lets somebody in who is above tenants.
+    fn lets_in(&self, value: &Value) -> bool {
+        asks_for_role(value) || self.names_no_tenant(value)
+    }
+
+    /// Whether the setting that holds the tenant says something that is no tenant: who can set it can be
+    /// any tenant anyway. Where it is empty or missing, nobody has said anything.
+    fn names_no_tenant(&self, value: &Value) -> bool {
+        let value = sub_select(value).unwrap_or(value);
+        let Some(fields) = fields(value, "AExpr").filter(|it| names(it, "name") == ["="]) else {
+            return false;
+        };
+        let sides = [fields.get("lexpr"), fields.get("rexpr")];
+        let sides = || sides.into_iter().flatten();
+        let asks = |it: &Value| {
+            let texts = texts(it);
+            texts.len() == 1 && texts.first().map(String::as_str) == self.setting
+        };
+        let says = |it: &Value| {
+            let texts = texts(it);
+            texts.len() == 1 && !texts.contains(&String::new()) && !calls(it)
+        };
+        !mentions(value, &[]) && sides().any(|it| calls(it) && asks(it)) && sides().any(says)
     }
 
     /// Whether it compares with the rows of other tables, all of them, whoever asks.
@@ -138,21 +171,41 @@ impl Asked<'_> {
 
 /// Whether it looks at the session alone, and not merely at whether somebody is logged in.
 fn asks_for_role(value: &Value) -> bool {
-    let mut texts = Vec::new();
-    let mut calls = false;
-    visit(value, &mut |kind, fields| {
-        calls |= kind == "FuncCall";
-        if let Some(text) = fields.pointer("/val/Sval/sval").and_then(Value::as_str) {
-            texts.push(text.to_owned());
-        }
-    });
+    let texts = texts(value);
     let everybody = |it: &String| matches!(it.as_str(), "authenticated" | "anon");
     let setting = |it: &String| it.contains('.') && !it.starts_with("request.jwt");
-    calls
+    calls(value)
         && !mentions(value, &[])
         && !always_true(value)
         && !texts.iter().any(everybody)
         && !texts.iter().any(setting)
+}
+
+/// The literals of a text's kind.
+fn texts(value: &Value) -> Vec<String> {
+    let mut texts = Vec::new();
+    visit(value, &mut |_, fields| {
+        if let Some(text) = fields.pointer("/val/Sval/sval").and_then(Value::as_str) {
+            texts.push(text.to_owned());
+        }
+    });
+    texts
+}
+
+fn calls(value: &Value) -> bool {
+    let mut calls = false;
+    visit(value, &mut |kind, _| calls |= kind == "FuncCall");
+    calls
+}
+
+/// The only column of a sub-select without tables, as it stands around a call that shall run once.
+fn sub_select(value: &Value) -> Option<&Value> {
+    let query = fields(value, "SubLink")?.pointer("/subselect/node/SelectStmt")?;
+    let bare = list(query, "from_clause").next().is_none() && query.get("where_clause")?.is_null();
+    let mut columns = list(query, "target_list");
+    let column = columns.next()?;
+    let only = bare && columns.next().is_none();
+    fields(column, "ResTarget")?.get("val").filter(|_| only)
 }
 
 /// Whether it names one of the columns, or any at all when there are none to name.
@@ -280,6 +333,8 @@ mod tests {
             "org_id IN (SELECT id FROM guarded)",
             "EXISTS (SELECT FROM a.members x WHERE x.org_id = leads.org_id AND x.u = auth.uid())",
             "org_id IN (SELECT id FROM orgs WHERE owner = CURRENT_USER)",
+            "(SELECT (current_setting('app.tenant'::text) = 'worker'::text)) OR org_id = f()",
+            "org_id = f() OR current_setting('app.tenant', true) = 'worker'",
         ];
         let no = [
             "auth.role() = 'authenticated'",
@@ -291,16 +346,22 @@ mod tests {
             "EXISTS (SELECT FROM orgs o WHERE o.id = org_id AND o.active)",
             "EXISTS (SELECT FROM m WHERE m.org_id = m.org_id AND m.u = auth.uid())",
             "EXISTS (SELECT FROM a.members x WHERE x.org_id = x.org_id AND x.u = auth.uid())",
+            "org_id = f() OR current_setting('app.tenant', true) = ''",
+            "org_id = f() OR current_setting('app.tenant', true) IS NULL",
+            "org_id = f() OR current_setting('app.tenant', true) <> 'x'",
+            "org_id = f() OR coalesce(current_setting('app.tenant', true), '') = ''",
+            "org_id = f() OR current_setting('app.all', true) = 'on'",
+            "org_id = f() OR nullif(current_setting('app.tenant', true), 'x') = 'y'",
         ];
         for text in yes {
             assert!(
-                parsed(text).restricts(&["org_id"], |it| it == "orgs"),
+                parsed(text).restricts(&["org_id"], Some("app.tenant"), |it| it == "orgs"),
                 "{text}"
             );
         }
         for text in no {
             assert!(
-                !parsed(text).restricts(&["org_id"], |it| it == "orgs"),
+                !parsed(text).restricts(&["org_id"], Some("app.tenant"), |it| it == "orgs"),
                 "{text}"
             );
         }

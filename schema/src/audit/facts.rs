@@ -250,7 +250,8 @@ impl Facts {
             let mut named = self.snapshot.relations.iter().filter(|it| it.name == name);
             named.any(|it| it.is_table() && !it.row_security)
         };
-        Expression::parse(text).is_none_or(|it| it.restricts(&columns, is_open))
+        Expression::parse(text)
+            .is_none_or(|it| it.restricts(&columns, self.setting.as_deref(), is_open))
     }
 
     /// Whether policies don't bind a role anyway.

@@ -108,6 +108,18 @@ fn binds(acting: &HashSet<String>, table: &Relation, finding: &Finding) -> bool 
     })
 }
 
+/// The tables whose row level security the audit finds fault with, partitions that somebody may name
+/// included: a migration changes no others.
+pub(crate) fn faulty_row_security(facts: &Facts) -> HashSet<Oid> {
+    let partitions = facts.open_partitions().map(|it| it.0);
+    let tables = facts.guarded().chain(partitions);
+    let tables: HashMap<String, &Relation> = tables.map(|it| (it.full_name(), it)).collect();
+    let found = findings(facts, lints::ROW_SECURITY).into_iter();
+    found
+        .filter_map(|it| Some(table_of(&tables, &it.object)?.1.oid))
+        .collect()
+}
+
 /// The table that an object is, or is something of.
 fn table_of<'a>(
     tables: &'a HashMap<String, &'a Relation>,

@@ -6,7 +6,7 @@ use super::finding::{Draft, Lint};
 use super::snapshot::{Constraint, Index, Relation, RowPolicy};
 use crate::ident::ident;
 
-pub(crate) use belonging::member_column;
+pub(crate) use belonging::{guards_itself_from_all, is_of_users_alone, member_column};
 
 mod belonging;
 mod claims_function_immutable;
@@ -110,7 +110,18 @@ pub(super) const ENFORCEMENT: &[Lint] = &[
     policy_wrong_claim::LINT,
 ];
 
-/// Those of them that find policies which don't keep tenants apart.
+/// Those that say a table's row level security has to change.
+pub(super) const ROW_SECURITY: &[Lint] = &[
+    rls_disabled::LINT,
+    rls_not_forced::LINT,
+    no_policy::LINT,
+    policy_always_true::LINT,
+    policy_ignores_tenant::LINT,
+    policy_wrong_claim::LINT,
+    policy_for_public::LINT,
+];
+
+/// Those that find policies which don't keep tenants apart.
 pub(super) const FENCE: &[&str] = &[
     policy_always_true::LINT.code,
     policy_ignores_tenant::LINT.code,

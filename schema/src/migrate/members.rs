@@ -1,5 +1,5 @@
 //! Which table says what tenant a user belongs to, where the mapping doesn't: one whose key is a user
-//! and a tenant, if no user has several. Users of several are above tenants, and say nothing.
+//! and a tenant, if there are users and none has several. Users of several are above tenants, and say nothing.
 
 use pgwarden_policy::migration::{Migration, UserMapping};
 use pgwarden_policy::rules::QualifiedName;
@@ -27,7 +27,7 @@ pub(super) async fn find(
     };
     let (table, tenant) = (it.table, &it.column.sql);
     let several = format!(
-        "SELECT EXISTS (SELECT FROM {} GROUP BY {} HAVING count(DISTINCT {tenant}) > 1)",
+        "SELECT EXISTS (SELECT FROM {0} GROUP BY {1} HAVING count(DISTINCT {tenant}) > 1) OR NOT EXISTS (SELECT FROM {0})",
         table.sql,
         ident(&user)
     );

@@ -1,7 +1,7 @@
 //! What the plan aims at: the tenants' table, the session's tenant, and the tables that belong to
 //! tenants, each with what it already has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pgwarden_policy::catalog::Oid;
 use pgwarden_policy::engine::BindingProblem;
@@ -14,7 +14,7 @@ use crate::Error;
 use crate::audit::facts::{Facts, sql_type};
 use crate::audit::lints::links_to_tenants;
 use crate::audit::scoping::type_of;
-use crate::audit::snapshot::Relation;
+use crate::audit::snapshot::{Relation, Trigger};
 use crate::ident::ident;
 
 use super::names::{joined, literal};
@@ -33,6 +33,18 @@ pub(super) const SET_NULL_OF_COLUMNS: u32 = 150_000;
 
 /// The first version whose views can run with the rights of who asks.
 pub(super) const SECURITY_INVOKER: u32 = 150_000;
+
+/// What was read beside the facts.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// Estimated, by table.
+    pub(super) rows: HashMap<Oid, i64>,
+    /// Tables that ask more of a row than a key and a name.
+    pub(super) demanding: HashSet<Oid>,
+    /// Whether the mapping leaves open where users' tenants are, and a table says so.
+    pub(super) users_guessed: bool,
+    pub(super) server_version: u32,
+}
 
 /// The table of the tenants.
 #[derive(Debug)]
@@ -66,6 +78,8 @@ pub(super) struct Model<'a> {
     pub(super) targets: Vec<Target<'a>>,
     pub(super) batch_rows: usize,
     pub(super) server_version: u32,
+    /// The tables that are there with the tenant's column, and whose row level security has faults.
+    pub(super) faulty: HashSet<Oid>,
     /// What the application looks rows up by.
     pub(super) lookups: Vec<Lookup>,
     notes: Vec<String>,
@@ -75,13 +89,12 @@ impl<'a> Model<'a> {
     pub(super) fn new(
         facts: &'a Facts,
         migration: &Migration,
-        rows: HashMap<Oid, i64>,
-        server_version: u32,
+        measured: &Measured,
     ) -> Result<Self, Vec<BindingProblem>> {
         let policy = &facts.scoping.policy;
         let value_type = policy.tenant.value_type;
-        let tenants = tenants(facts, migration)?;
-        let (targets, notes) = targets::find(facts, migration, &tenants, &rows)?;
+        let tenants = tenants(facts, migration, &measured.demanding)?;
+        let (targets, notes) = targets::find(facts, migration, &tenants, measured)?;
         Ok(Self {
             facts,
             type_name: sql_type(value_type),
@@ -89,10 +102,15 @@ impl<'a> Model<'a> {
             tenants,
             targets,
             batch_rows: migration.batch_rows,
-            server_version,
+            server_version: measured.server_version,
+            faulty: HashSet::new(),
             lookups: Vec::new(),
             notes,
         })
+    }
+
+    pub(super) fn with_faulty(self, faulty: HashSet<Oid>) -> Self {
+        Self { faulty, ..self }
     }
 
     pub(super) fn with_lookups(self, lookups: Vec<Lookup>) -> Self {
@@ -172,6 +190,7 @@ impl<'a> Model<'a> {
 fn tenants<'a>(
     facts: &'a Facts,
     migration: &Migration,
+    demanding: &HashSet<Oid>,
 ) -> Result<Tenants<'a>, Vec<BindingProblem>> {
     let found = match &migration.tenants {
         Some(name) => facts
@@ -206,12 +225,15 @@ fn tenants<'a>(
         let wanted = sql_type(value_type);
         return Err(problem(
             &name,
-            format!("its key {key} is {key_type}, but the policy's tenant is {wanted}"),
+            format!(
+                "its key {key} is {key_type}, but the policy's tenant is {wanted}, and only people can change a key: give it \
+                 and the columns that refer to it that type before (ALTER TABLE … ALTER COLUMN … TYPE …)"
+            ),
         ));
     }
     let typed = |text: &str| value(value_type, text, key_type, &name);
     let default = migration.default_tenant.as_deref();
-    let default = default.or_else(|| usual_default(value_type, found, &key));
+    let default = default.or_else(|| usual_default(value_type, found, &key, demanding));
     Ok(Tenants {
         default: default.map(typed).transpose()?,
         quarantine: migration.quarantine.as_deref().map(typed).transpose()?,
@@ -236,15 +258,19 @@ fn usual_name(facts: &Facts) -> QualifiedName {
 }
 
 /// The model's default tenant. In a table of tenants that is there already, a number or a word may
-/// be somebody's, and a row may need more than a name: then only people can name one.
+/// be somebody's, a row may need more than a name, and the application may do things when one comes:
+/// then only people can name one.
 fn usual_default(
     value_type: ValueType,
     found: Option<&Relation>,
     key: &str,
+    demanding: &HashSet<Oid>,
 ) -> Option<&'static str> {
     let needs_more = |table: &Relation| {
         let mut columns = table.columns.iter();
-        columns.any(|it| it.not_null && !it.has_default && it.sql != key && it.name != "name")
+        let demands =
+            columns.any(|it| it.not_null && !it.has_default && it.sql != key && it.name != "name");
+        demands || demanding.contains(&table.oid) || table.triggers.iter().any(acts_on_new_rows)
     };
     match (value_type, found) {
         (ValueType::Uuid, Some(table)) => (!needs_more(table)).then_some(DEFAULT_UUID),
@@ -253,6 +279,13 @@ fn usual_default(
         (ValueType::Text, None) => Some(DEFAULT_TEXT),
         (ValueType::Bigint | ValueType::Text, Some(_)) => None,
     }
+}
+
+/// Whether a trigger fires after an INSERT, where applications do more than mend the row.
+fn acts_on_new_rows(trigger: &Trigger) -> bool {
+    const BEFORE: i32 = 2;
+    const INSERT: i32 = 4;
+    trigger.kind & INSERT != 0 && trigger.kind & BEFORE == 0 && trigger.enabled != 'D'
 }
 
 fn problem(name: &QualifiedName, message: String) -> Vec<BindingProblem> {
@@ -294,6 +327,22 @@ pub(super) async fn read_used_indexes(
     rows.iter()
         .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)))
         .collect()
+}
+
+/// The tables in which a row with a key and a name alone may be refused: a CHECK asks for a column
+/// without a default, or one that may not be NULL has a default that depends on the session.
+pub(super) async fn read_demanding(client: &Client) -> Result<HashSet<Oid>, Error> {
+    let text = r"SELECT k.conrelid FROM pg_catalog.pg_constraint k, unnest(k.conkey) u(num)
+                  JOIN pg_catalog.pg_attribute a ON a.attnum = u.num
+                WHERE k.contype = 'c' AND a.attrelid = k.conrelid AND NOT a.atthasdef
+                UNION
+                SELECT d.adrelid FROM pg_catalog.pg_attrdef d
+                  JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+                WHERE a.attnotnull AND a.attgenerated = '' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                  ~ '\(' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                  !~ '^\(*([a-z_]+\.)?(now|clock_timestamp|statement_timestamp|timezone|gen_random_uuid|uuid_generate_v[14]m?c?|nextval)\('";
+    let rows = client.query(text, &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// How many rows tables have, as the planner estimates; of those that it has never looked at, by their

@@ -27,7 +27,6 @@ mod views;
 pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     steps.extend(tenants::step(model));
-    steps.extend(session_tenant::step(model));
     let each = |of: fn(&Model<'_>, &Target<'_>) -> Option<Step>| {
         let targets = model.targets.iter();
         targets.filter_map(move |it| of(model, it))
@@ -49,6 +48,12 @@ pub(super) fn all(model: &Model<'_>) -> Vec<Step> {
     steps.extend(row_security::steps(model));
     steps.extend(views::steps(model));
     steps.extend(each(fill_removal::step));
+    // Only where something asks it.
+    let asks = steps.iter().any(|it| it.up.contains(&model.function.sql));
+    if let Some(step) = session_tenant::step(model).filter(|_| asks) {
+        let behind = steps.partition_point(|it| it.slug == "tenants");
+        steps.insert(behind, step);
+    }
     steps
 }
 

@@ -12,12 +12,13 @@ use pgwarden_policy::migration::{Migration, Orphans, TableMigration, Unknown};
 use pgwarden_policy::rules::{QualifiedName, Scope};
 
 use crate::audit::facts::Facts;
+use crate::audit::lints::{guards_itself_from_all, is_of_users_alone};
 use crate::audit::references::{NamedReference, named_references};
 use crate::audit::scoping::{is_about, type_of};
 use crate::audit::snapshot::{Column, Relation, Trigger};
 use crate::ident::ident;
 
-use super::model::Tenants;
+use super::model::{Measured, Tenants};
 use super::partitions::{self, Partition};
 use super::sources::{Origin, Origins};
 
@@ -82,6 +83,8 @@ struct Finder<'a, 'b> {
     facts: &'a Facts,
     migration: &'b Migration,
     tenants: &'b Tenants<'a>,
+    /// Whether nobody but the database says where users' tenants are.
+    users_guessed: bool,
     columns: HashMap<Oid, String>,
     problems: Vec<BindingProblem>,
     notes: Vec<String>,
@@ -92,12 +95,13 @@ pub(super) fn find<'a>(
     facts: &'a Facts,
     migration: &Migration,
     tenants: &Tenants<'a>,
-    rows: &HashMap<Oid, i64>,
+    measured: &Measured,
 ) -> Result<(Vec<Target<'a>>, Vec<String>), Vec<BindingProblem>> {
     let mut finder = Finder {
         facts,
         migration,
         tenants,
+        users_guessed: measured.users_guessed || migration.users.is_none(),
         columns: HashMap::new(),
         problems: Vec::new(),
         notes: Vec::new(),
@@ -108,7 +112,7 @@ pub(super) fn find<'a>(
     let mut targets = Vec::new();
     for (at, table) in ordered.iter().enumerate() {
         let before: HashSet<Oid> = ordered.iter().take(at).map(|it| it.oid).collect();
-        if let Some(target) = finder.target(table, &before, rows) {
+        if let Some(target) = finder.target(table, &before, &measured.rows) {
             targets.push(target);
         }
     }
@@ -202,7 +206,7 @@ impl<'a> Finder<'a, '_> {
             let belongs = listed
                 || self.entry(table).is_some()
                 || table.column(&column).is_some()
-                || table.column(user).is_some();
+                || (table.column(user).is_some() && !self.may_stay(table));
             if belongs {
                 self.columns.insert(table.oid, column);
             }
@@ -212,6 +216,9 @@ impl<'a> Finder<'a, '_> {
             let found = tables.iter().find_map(|table| {
                 let known = self.columns.contains_key(&table.oid);
                 let (column, _) = self.column_of(table).filter(|_| !known)?;
+                if guards_itself_from_all(table) {
+                    return None;
+                }
                 let mut keys = table.foreign_keys();
                 let refers = keys.any(|it| self.columns.contains_key(&it.target))
                     || !self.named_parents(table).is_empty();
@@ -230,6 +237,13 @@ impl<'a> Finder<'a, '_> {
             self.notes
                 .push(format!("left as they are: {}", left.join(", ")));
         }
+    }
+
+    /// Whether a table that nobody has named is no concern of tenants: it keeps its rows apart by
+    /// something else, or is about users, who are above tenants as far as anybody has said.
+    fn may_stay(&self, table: &Relation) -> bool {
+        guards_itself_from_all(table)
+            || (self.users_guessed && is_of_users_alone(self.facts, table))
     }
 
     /// The tables that a table's rows get their tenant from, with the columns that refer to them.

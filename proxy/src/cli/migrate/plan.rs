@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use pgwarden_config::load_migration;
+use pgwarden_policy::engine::BindingProblem;
 use pgwarden_schema::audit::Script;
 use pgwarden_schema::migrate::{PlanOptions, plan};
 
@@ -57,14 +58,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .unwrap_or_default(),
     };
     let planned = input::on_server(&arguments.dsn, async |client| plan(client, &options).await)?;
-    let planned = planned.map_err(|problems| match &mapping {
-        Some(mapping) => Failure::from(mapping.source.locate_all(&problems)),
-        None => Failure::usage(
-            problems
-                .iter()
-                .map(|it| format!("{}: {}\n", it.object, it.message))
-                .collect::<String>(),
-        ),
+    let planned = planned.map_err(|problems| {
+        let source = mapping.as_ref().map(|it| &it.source);
+        let (named, others): (Vec<_>, Vec<_>) = problems
+            .into_iter()
+            .partition(|it| source.is_some_and(|source| source.names(it)));
+        match source.filter(|_| others.is_empty()) {
+            Some(source) => Failure::from(source.locate_all(&named)),
+            // What no line of the mapping is about is no mistake in it.
+            None => Failure::usage(listed(&[others, named].concat())),
+        }
     })?;
     folder::write(&arguments.plan, &planned.files)?;
     let mut text = String::new();
@@ -76,4 +79,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         steps => format!("{steps} steps in {}\n", arguments.plan.display()),
     };
     output::write(&text)
+}
+
+fn listed(problems: &[BindingProblem]) -> String {
+    let lines = problems
+        .iter()
+        .map(|it| format!("{}: {}\n", it.object, it.message));
+    lines.collect()
 }

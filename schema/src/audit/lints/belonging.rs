@@ -113,12 +113,10 @@ fn by_user(facts: &Facts, table: &Relation) -> Option<Belonging> {
     let column = ["user_id", "userId", "UserId"]
         .into_iter()
         .find_map(|it| table.column(it))?;
-    let above = facts
-        .tenant_columns()
-        .any(|it| member_column(&it).is_some());
-    if above && is_of_a_person(&table.name) {
+    if is_of_users_alone(facts, table) {
         return None;
     }
+    let above = users_are_above(facts);
     Some(Belonging {
         why: format!("{} says that its rows belong to users", column.name),
         level: if above { Level::Note } else { Level::Error },
@@ -132,6 +130,17 @@ fn by_lock(table: &Relation) -> Option<Belonging> {
         why: "row level security is forced on it without a policy".to_owned(),
         level: Level::Note,
     })
+}
+
+/// Whether a user may belong to several tenants.
+fn users_are_above(facts: &Facts) -> bool {
+    let mut columns = facts.tenant_columns();
+    columns.any(|it| member_column(&it).is_some())
+}
+
+/// Whether a table's rows are about users who may belong to several tenants, whichever they are.
+pub(crate) fn is_of_users_alone(facts: &Facts, table: &Relation) -> bool {
+    is_of_a_person(&table.name) && users_are_above(facts)
 }
 
 /// Words of tables that are about who somebody is, whatever tenants that person works for.
@@ -203,10 +212,23 @@ pub(crate) fn member_column(it: &TenantColumn<'_>) -> Option<String> {
             .flatten()
             .filter(|name| **name != it.column.name);
         match others.collect::<Vec<_>>().as_slice() {
-            [only] if only.starts_with("user") => Some((*only).clone()),
+            [only] if only.starts_with("user") && !is_of_a_name(only) => Some((*only).clone()),
             _ => None,
         }
     })
+}
+
+/// Whether a column says what a user is called: another tenant's user may be called the same.
+fn is_of_a_name(column: &str) -> bool {
+    let column = column.to_lowercase();
+    ["name", "email", "login"]
+        .iter()
+        .any(|it| column.contains(it))
+}
+
+/// The same for everybody, the table's owner included: then nothing has to be done.
+pub(crate) fn guards_itself_from_all(table: &Relation) -> bool {
+    table.forced && guards_itself(table)
 }
 
 /// Whether row level security already keeps the rows apart by something else.
@@ -216,7 +238,7 @@ fn guards_itself(table: &Relation) -> bool {
         && table.policies.iter().all(|it| {
             let texts = [it.using.as_deref(), it.check.as_deref()];
             let mut parsed = texts.into_iter().flatten().filter_map(Expression::parse);
-            parsed.all(|it| it.restricts(&[], |_| false))
+            parsed.all(|it| it.restricts(&[], None, |_| false))
         })
 }
 

@@ -19,14 +19,11 @@ pub(super) const LINT: Lint = Lint {
 
 fn check(facts: &Facts) -> Vec<Draft> {
     let found = facts.permissive().filter(|(table, policy)| {
-        let ignores = |text: &Option<String>| {
-            let text = text.as_deref();
-            text.is_some_and(|it| {
-                !facts.restricts(table, it)
-                    && !Expression::parse(it).is_some_and(|it| it.is_always_true())
-            })
-        };
-        ignores(&policy.using) || ignores(&policy.check)
+        let texts = [policy.using.as_deref(), policy.check.as_deref()];
+        texts.into_iter().flatten().any(|it| {
+            !facts.restricts(table, it)
+                && !Expression::parse(it).is_some_and(|it| it.is_always_true())
+        })
     });
     found
         .map(|(table, policy)| {

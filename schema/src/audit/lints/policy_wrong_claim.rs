@@ -20,7 +20,11 @@ pub(super) const LINT: Lint = Lint {
 
 fn check(facts: &Facts) -> Vec<Draft> {
     let found = facts.deciding().filter_map(|(table, policy)| {
-        let why = why(facts, table, policy)?;
+        // What does not look at the tenant takes it from nowhere.
+        let texts = [policy.using.as_deref(), policy.check.as_deref()];
+        let mut texts = texts.into_iter().flatten();
+        let why =
+            why(facts, table, policy).filter(|_| texts.any(|it| facts.restricts(table, it)))?;
         let draft = Draft::new(policy_name(table, policy), why);
         Some(alter_policy_sql(facts, table, policy, draft))
     });

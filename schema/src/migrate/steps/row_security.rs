@@ -1,7 +1,8 @@
 //! Forced row level security with the tenant's policy.
 //!
-//! Policies that a table has already stay, behind a restrictive one: permissive policies are
-//! joined by OR, and one that knows no tenants would undo the tenant's.
+//! Only where the audit finds fault: what it takes for good is left alone. Policies that a table has
+//! already stay, behind a restrictive one: permissive policies are joined by OR, and one that knows no
+//! tenants would undo the tenant's.
 
 use pgwarden_policy::rules::Scope;
 
@@ -97,6 +98,11 @@ impl Guarded<'_> {
         keys.is_empty() || facts.sources(text).iter().any(own)
     }
 
+    /// Whether a restrictive policy asks something else than the claims.
+    fn narrows(&self, policy: &RowPolicy) -> bool {
+        !policy.permissive && !self.is_right(policy)
+    }
+
     fn binding(&self) -> impl Iterator<Item = &RowPolicy> {
         let facts = self.model.facts;
         let policies = self.table.policies.iter();
@@ -127,6 +133,13 @@ impl Guarded<'_> {
 }
 
 fn step(model: &Model<'_>, table: &Relation, predicate: &str) -> Option<Step> {
+    let root = model.facts.root(table).unwrap_or(table);
+    let there = model
+        .target(root.oid)
+        .is_none_or(|it| it.existing.is_some());
+    if there && !model.faulty.contains(&table.oid) {
+        return None;
+    }
     let guarded = Guarded { model, table };
     let sql = &table.sql;
     let (mut up, mut down) = (Vec::new(), Vec::new());
@@ -157,6 +170,12 @@ fn step(model: &Model<'_>, table: &Relation, predicate: &str) -> Option<Step> {
     }
     down.reverse();
     let mut look_at = Vec::new();
+    if let Some(other) = guarded.binding().find(|it| guarded.narrows(it)) {
+        look_at.push(format!(
+            "the restrictive policy {} stays: it has to let a tenant's rows through, too, in sessions with claims",
+            other.sql
+        ));
+    }
     if guarded.binding().any(|it| it.permissive) {
         look_at.push(
             "the policies that were there stay, within the tenant; where they kept users apart, \

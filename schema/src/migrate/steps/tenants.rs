@@ -80,6 +80,7 @@ pub(super) fn step(model: &Model<'_>) -> Option<Step> {
         slug: "tenants".to_owned(),
         title: match made {
             true => format!("the table of the tenants, {}", tenants.name),
+            false if nothing => format!("all tenants that users have, in {}", tenants.name),
             false => format!("the default tenant in {}", tenants.name),
         },
         run: Run::Transaction,
