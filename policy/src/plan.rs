@@ -176,6 +176,8 @@ pub struct Plan {
     pub calls_users: bool,
     /// Whether it takes a number from a sequence by name.
     pub draws: bool,
+    /// Whether it uses or sets the random numbers of the server connection.
+    pub random: bool,
     /// Whether it asks for what the server connection took from a sequence last.
     pub last_value: bool,
     /// Whether it is one query that a standby answers as the primary does: it writes and locks
@@ -257,7 +259,7 @@ impl Plan {
     }
 
     /// Whether it may leave something on the server connection that outlives it and that no effect
-    /// tells of: a sequence's last value, what a trigger or somebody's function does.
+    /// tells of: a sequence's last value, the seed of random numbers, what a trigger or somebody's function does.
     pub fn leaves_traces(&self) -> bool {
         let reads = matches!(
             self.kind,
@@ -266,7 +268,7 @@ impl Plan {
                 | StatementKind::Transaction
                 | StatementKind::Setting
         );
-        !reads || self.calls_users || self.draws
+        !reads || self.calls_users || self.draws || self.random
     }
 
     /// Whether it may take numbers from sequences: by name, by a column's default, or out of sight.
@@ -424,6 +426,7 @@ mod tests {
             }],
             texts: Vec::new(),
             draws: false,
+            random: false,
             last_value: false,
             effects: Vec::new(),
             relations: Vec::new(),

@@ -31,6 +31,8 @@ pub(crate) struct Lookups<'a> {
     pub(crate) views: &'a Views,
     pub(crate) values: &'a crate::ScopeValues,
     pub(crate) facts: &'a crate::SessionFacts,
+    /// The types that the client declares for its parameters.
+    pub(crate) declared: &'a [u32],
     /// What the policy says of DDL.
     pub(crate) ddl: Ddl,
     /// What it says of LOCK.
@@ -49,6 +51,7 @@ impl<'a> Lookups<'a> {
             catalog: self.catalog,
             views: self.views,
             values: self.values,
+            declared: self.declared,
             search_path: &self.facts.search_path,
             temporaries: &self.facts.temporaries,
             enforce: self.facts.enforce,

@@ -85,6 +85,7 @@ impl Scan {
             Token::Bconst,
             Token::Xconst,
             Token::Fconst,
+            Token::Iconst,
         ];
         let keyed = token.is_some_and(|token| kinds.iter().any(|kind| is(token, *kind)));
         let start = usize::try_from(start).ok();
@@ -119,17 +120,21 @@ pub(crate) fn range(token: &ScanToken) -> (usize, usize) {
     (byte(token.start), byte(token.end))
 }
 
-/// The kind of a literal. Numbers whose type is not plain to see (beyond 64 bits, hexadecimal, with
-/// underscores) stay in the shape as they are.
+/// The kind of a literal. Numbers whose type is not plain to see (beyond 64 bits), or that older servers
+/// read in another way (hexadecimal, with underscores), stay in the shape as they are.
 fn literal_kind(token: &ScanToken, written: &str) -> Option<LiteralKind> {
+    let decimal = || written.bytes().all(|byte| byte.is_ascii_digit());
     if is(token, Token::Iconst) {
-        Some(LiteralKind::Integer)
+        decimal().then_some(LiteralKind::Integer)
     } else if is(token, Token::Sconst) {
         Some(LiteralKind::Text)
     } else if is(token, Token::Fconst) {
         let plain = |byte: u8| byte.is_ascii_digit() || b".eE+-".contains(&byte);
         let fraction = |byte: u8| b".eE".contains(&byte);
-        if written.parse::<i64>().is_ok() {
+        // With a minus sign this one alone is an `integer`.
+        if written.parse() == Ok(1_i64 << 31) {
+            None
+        } else if written.parse::<i64>().is_ok() {
             Some(LiteralKind::Wide)
         } else if written.bytes().all(plain) && written.bytes().any(fraction) {
             Some(LiteralKind::Number)
@@ -190,7 +195,10 @@ mod tests {
             scan.literals.first().map(|literal| literal.kind)
         };
         assert_eq!(kind("2147483647"), Some(LiteralKind::Integer));
-        assert_eq!(kind("2147483648"), Some(LiteralKind::Wide));
+        // `-2147483648` is an integer, `-2147483649` is none.
+        assert_eq!(kind("2147483648"), None);
+        assert_eq!(kind("2147483649"), Some(LiteralKind::Wide));
+        assert_eq!(kind("0x1f"), None);
         assert_eq!(kind("9223372036854775807"), Some(LiteralKind::Wide));
         assert_eq!(kind("9223372036854775808"), None);
         assert_eq!(kind("1.5"), Some(LiteralKind::Number));

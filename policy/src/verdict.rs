@@ -178,6 +178,7 @@ impl<'a> Judging<'a> {
             views: &self.bound.views,
             values: request.values,
             facts: request.facts,
+            declared: request.declared,
             ddl: self.policy.defaults.ddl,
             lock: self.policy.defaults.lock,
         }
@@ -213,6 +214,7 @@ impl<'a> Judging<'a> {
             checks: findings.checks,
             texts: findings.texts,
             draws: findings.draws,
+            random: findings.random.get(),
             last_value: findings.last_value,
             effects: findings.effects,
             relations: findings.relations,

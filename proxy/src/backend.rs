@@ -36,6 +36,7 @@ pub use error::{ConnectError, ServerError};
 pub use hosts::{Hosts, Mark, Seen, Site};
 pub use outbox::{Forward, Outbox};
 pub use progress::{Moment, Position, Progress};
+pub(crate) use reset::RESEED;
 pub use role::{Role, Sighting};
 pub use upstream::Upstream;
 

@@ -77,6 +77,27 @@ fn claims_undone_by_a_rollback_are_set_again() {
 }
 
 #[test]
+fn h_random_numbers_of_the_next_are_nobodys_choice() {
+    let pooled = Pooled::new(1);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    let mut drawn = || {
+        a.query("SELECT setseed(0.25)").ok();
+        value(&mut b, "SELECT random()")
+    };
+    assert_ne!(drawn(), drawn());
+    // The same by the full reset, when a session ends.
+    let last = || {
+        let mut a = pooled.session(Tenant::A);
+        a.query("BEGIN").ok();
+        a.query("SELECT setseed(0.25)").ok();
+        drop(a);
+        value(&mut pooled.session(Tenant::B), "SELECT random()")
+    };
+    assert_ne!(last(), last());
+}
+
+#[test]
 fn h_settings_go_with_their_session() {
     let pooled = Pooled::new(1);
     let mut a = pooled.session(Tenant::A);

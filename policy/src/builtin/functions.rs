@@ -168,6 +168,21 @@ const BOUND: &[&str] = &[
     "version",
 ];
 
+/// Functions that use, or set, the random numbers of the server connection: who knows some of them
+/// knows those that follow.
+const RANDOM: &[&str] = &[
+    "array_sample",
+    "array_shuffle",
+    "random",
+    "random_normal",
+    "setseed",
+];
+
+/// Whether a function tells or changes which random numbers follow.
+pub(crate) fn is_random(name: &str) -> bool {
+    RANDOM.contains(&name)
+}
+
 /// Whether a standby answers as the primary does, whatever the arguments.
 pub(crate) fn answers_anywhere(name: &str) -> bool {
     let of_the_server = ["pg_", "txid_", "inet_server_"]

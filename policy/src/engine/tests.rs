@@ -88,6 +88,7 @@ fn known_judge(
         checks: Vec::new(),
         texts: Vec::new(),
         draws: false,
+        random: std::cell::Cell::new(false),
         last_value: false,
         effects: Vec::new(),
         calls_users: std::cell::Cell::new(false),

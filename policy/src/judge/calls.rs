@@ -5,7 +5,7 @@
 //! must be allowed. PostgreSQL's own are judged by name alone.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node};
+use pg_query::protobuf::{CoercionForm, FuncCall, Node};
 
 use super::names::{Ty, strings};
 use super::{Judge, unsupported};
@@ -30,6 +30,7 @@ impl Judge<'_> {
         let parts = strings(&call.funcname)?;
         let (schema, name) = match parts.as_slice() {
             [name] => (None, *name),
+            ["pg_catalog", name] => (self.schema_of_word(name, call)?, *name),
             [schema, name] => (Some(*schema), *name),
             _ => {
                 return Err(unsupported("a function name with a database")
@@ -56,6 +57,20 @@ impl Judge<'_> {
             aggregate,
             ..called
         })
+    }
+
+    /// The grammar gives words of its own the schema pg_catalog. To a server that does not know them
+    /// yet they are a column, or a function that is looked up in the path.
+    fn schema_of_word(&self, name: &str, call: &FuncCall) -> Result<Option<&'static str>, Denial> {
+        const WORDS_SINCE: u32 = 160_000;
+        match name {
+            "system_user" if call.funcformat == CoercionForm::CoerceSqlSyntax as i32 => {
+                self.since(WORDS_SINCE, "SYSTEM_USER")?;
+            }
+            "json_object" if self.since(WORDS_SINCE, name).is_err() => return Ok(None),
+            _ => {}
+        }
+        Ok(Some("pg_catalog"))
     }
 
     /// `name(value)` is a cast where that is a type's name and no function takes just this type.
@@ -105,6 +120,9 @@ impl Judge<'_> {
             own: users.is_empty(),
         };
         if let Some(class) = builtin {
+            if functions::is_random(name) {
+                self.findings.random.set(true);
+            }
             if !functions::answers_anywhere(name) {
                 self.findings.primary_only.set(true);
             }

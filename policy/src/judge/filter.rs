@@ -13,6 +13,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, ColumnRef, Node};
 
 use super::names::{Scope, strings};
+use super::value::Purpose;
 use super::{EntryId, EntryKind, Judge};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
@@ -135,7 +136,11 @@ impl Judge<'_> {
             return;
         }
         for (entry, key) in keys {
-            if narrowed.contains(entry) && self.tenant_value(value, key, "", scope).is_ok() {
+            let own = narrowed.contains(entry)
+                && self
+                    .tenant_value(value, key, "", scope, Purpose::Compared)
+                    .is_ok();
+            if own {
                 self.filters.proven.insert((*entry, key.slot));
             }
         }

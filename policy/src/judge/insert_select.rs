@@ -268,7 +268,8 @@ impl Judge<'_> {
         table: &str,
         scope: &Scope<'_>,
     ) -> Result<bool, Denial> {
-        match self.tenant_value(value, key, table, scope) {
+        self.refuse_computed(value, key, table)?;
+        match self.tenant_value(value, key, table, scope, value::Purpose::Written) {
             Ok(()) => Ok(true),
             Err(denial) if denial.reason == DenyReason::ForeignTenantValue => Err(denial),
             Err(_) => Ok(false),

@@ -1,4 +1,7 @@
 //! The SQL/JSON constructors and query functions, and everything that is no expression at all.
+//!
+//! The grammar here is that of the newest server. To an older one `JSON_SCALAR(x)` calls a function of that
+//! name, which could be anybody's: what a server does not know is refused.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
@@ -10,7 +13,23 @@ use super::names::{Scope, Ty};
 use super::{Env, Judge, unsupported};
 use crate::deny::Denial;
 
+/// The first version that has the constructors.
+const CONSTRUCTS: u32 = 160_000;
+
+/// The first version that has the query functions.
+const QUERIES: u32 = 170_000;
+
 impl Judge<'_> {
+    /// Refuses what is a word of the grammar only since a version that the server has not reached.
+    pub(super) fn since(&self, version: u32, what: &str) -> Result<(), Denial> {
+        if self.bound.catalog.parts().server_version_num >= version {
+            return Ok(());
+        }
+        let before = format!("{what} on a server before version {}", version / 10_000);
+        Err(unsupported(&before)
+            .hint("If you mean a function of this name, call it with its schema."))
+    }
+
     /// Judges a SQL/JSON expression; any other node is refused.
     pub(super) fn json(
         &mut self,
@@ -20,14 +39,17 @@ impl Judge<'_> {
     ) -> Result<Facts, Denial> {
         let facts = match node {
             NodeEnum::JsonObjectConstructor(json) => {
+                self.since(CONSTRUCTS, "this constructor of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 self.json_members(&mut json.exprs, scope, env)?
             }
             NodeEnum::JsonArrayConstructor(json) => {
+                self.since(CONSTRUCTS, "this constructor of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 self.json_members(&mut json.exprs, scope, env)?
             }
             NodeEnum::JsonArrayQueryConstructor(json) => {
+                self.since(CONSTRUCTS, "this constructor of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 let mark = self.entries.len();
                 let Some(NodeEnum::SelectStmt(select)) =
@@ -48,9 +70,11 @@ impl Judge<'_> {
                 }
             }
             NodeEnum::JsonObjectAgg(json) => {
+                self.since(CONSTRUCTS, "this aggregate of JSON")?;
                 self.allow_json(Ty::Unknown)?;
-                self.json_aggregate(json.constructor.as_deref_mut(), scope, env)?;
-                let facts = self.json_pair(json.arg.as_deref_mut(), scope, env)?;
+                let mut facts = self.json_pair(json.arg.as_deref_mut(), scope, env)?;
+                let constructor = json.constructor.as_deref_mut();
+                facts.absorb(&self.json_aggregate(constructor, scope, env)?);
                 return Ok(Facts {
                     aggregate: true,
                     sealed: true,
@@ -58,9 +82,11 @@ impl Judge<'_> {
                 });
             }
             NodeEnum::JsonArrayAgg(json) => {
+                self.since(CONSTRUCTS, "this aggregate of JSON")?;
                 self.allow_json(Ty::Unknown)?;
-                self.json_aggregate(json.constructor.as_deref_mut(), scope, env)?;
-                let facts = self.json_value(json.arg.as_deref_mut(), scope, env)?;
+                let mut facts = self.json_value(json.arg.as_deref_mut(), scope, env)?;
+                let constructor = json.constructor.as_deref_mut();
+                facts.absorb(&self.json_aggregate(constructor, scope, env)?);
                 return Ok(Facts {
                     aggregate: true,
                     sealed: true,
@@ -68,19 +94,23 @@ impl Judge<'_> {
                 });
             }
             NodeEnum::JsonParseExpr(json) => {
+                self.since(QUERIES, "this function of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 self.json_value(json.expr.as_deref_mut(), scope, env)?
             }
             NodeEnum::JsonScalarExpr(json) => {
+                self.since(QUERIES, "this function of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 self.optional(json.expr.as_mut(), scope, env)?
             }
             NodeEnum::JsonSerializeExpr(json) => {
+                self.since(QUERIES, "this function of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 self.json_value(json.expr.as_deref_mut(), scope, env)?
             }
             NodeEnum::JsonIsPredicate(json) => self.optional(json.expr.as_mut(), scope, env)?,
             NodeEnum::JsonFuncExpr(json) => {
+                self.since(QUERIES, "this function of JSON")?;
                 self.json_output(json.output.as_ref())?;
                 let mut facts = self.json_value(json.context_item.as_deref_mut(), scope, env)?;
                 facts.absorb(&self.optional(json.pathspec.as_mut(), scope, env)?);
@@ -106,22 +136,24 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// What stands around an aggregate's argument. It reads, too: columns of an outer query, which
+    /// may not have admitted its rows yet.
     fn json_aggregate(
         &mut self,
         constructor: Option<&mut JsonAggConstructor>,
         scope: &Scope<'_>,
         env: &Env<'_>,
-    ) -> Result<(), Denial> {
+    ) -> Result<Facts, Denial> {
         let Some(constructor) = constructor else {
-            return Ok(());
+            return Ok(Facts::default());
         };
         self.json_output(constructor.output.as_ref())?;
-        self.optional(constructor.agg_filter.as_mut(), scope, env)?;
-        self.sort(&mut constructor.agg_order, scope, env)?;
+        let mut facts = self.truth(constructor.agg_filter.as_mut(), scope, env)?;
+        facts.absorb(&self.sort(&mut constructor.agg_order, scope, env)?);
         if let Some(window) = constructor.over.as_mut() {
-            self.window(window, scope, env)?;
+            facts.absorb(&self.window(window, scope, env)?);
         }
-        Ok(())
+        Ok(facts)
     }
 
     /// Members of constructors and PASSING lists: pairs, values, named arguments.

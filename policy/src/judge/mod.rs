@@ -47,6 +47,7 @@ mod modify;
 mod names;
 mod observed;
 mod operation;
+mod parameters;
 mod prepared;
 mod relation;
 mod result;
@@ -85,6 +86,7 @@ use crate::rules::{MissingFilter, MissingValue};
 use crate::temporary::Temporaries;
 use names::{Column, Env};
 pub(crate) use observed::observe;
+use parameters::Standing;
 
 /// What a RangeVar of the client's text was resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +166,8 @@ pub(crate) struct Findings {
     pub(crate) relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
     pub(crate) calls_users: std::cell::Cell<bool>,
+    /// Whether it uses or sets the random numbers of the server connection.
+    pub(crate) random: std::cell::Cell<bool>,
     /// Whether something in it can't be run on a standby, or would not answer there as on the
     /// primary.
     pub(crate) primary_only: std::cell::Cell<bool>,
@@ -190,6 +194,7 @@ pub(crate) fn judge(
 ) -> Result<Findings, Denial> {
     walk(bound, request, parameters, tree, |judge, statement| {
         if request.facts.enforce {
+            judge.declared_types()?;
             judge.statement(statement)
         } else {
             judge.break_glass(statement)
@@ -207,6 +212,9 @@ fn walk<'a>(
 ) -> Result<Findings, Denial> {
     let mut judge = Judge::new(bound, request, parameters);
     judge.findings.statements = tree.stmts.len();
+    if parameters > 0 {
+        judge.standing = Standing::of(request.text, tree);
+    }
     let mut kinds = Vec::with_capacity(tree.stmts.len());
     for raw in &mut tree.stmts {
         let Some(statement) = raw.stmt.as_mut().and_then(|stmt| stmt.node.as_mut()) else {
@@ -318,6 +326,8 @@ struct Judge<'a> {
     merging: bool,
     /// The types that PREPARE declares for its parameters; a Parse message's are in the request.
     prepared_types: Vec<names::Ty>,
+    /// Where the client's parameters stand.
+    standing: Standing,
     /// What the policy wishes for a scoped relation.
     wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
     /// What the client's own conditions say, for `missing_filter = "reject"`.
@@ -349,6 +359,7 @@ impl<'a> Judge<'a> {
             preparing: false,
             merging: false,
             prepared_types: Vec::new(),
+            standing: Standing::default(),
             wishes: HashMap::new(),
             filters: filter::Filters::default(),
             named: Named::None,
@@ -365,6 +376,7 @@ impl<'a> Judge<'a> {
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: std::cell::Cell::new(false),
+                random: std::cell::Cell::new(false),
                 primary_only: std::cell::Cell::new(false),
                 pinned: Vec::new(),
                 places: Places::default(),

@@ -422,8 +422,11 @@ pub(super) fn constant_type(constant: &AConst) -> Ty {
     match constant.val.as_ref() {
         Some(a_const::Val::Ival(_)) => Ty::Known(23),
         Some(a_const::Val::Fval(float)) => {
-            // An integer too large for int4 scans as a float: PostgreSQL makes it int8 if it fits.
-            if float.fval.parse::<i64>().is_ok() {
+            // An integer too large for int4 scans as a float: PostgreSQL makes it int8 if it fits, and
+            // the least of int4 only with its minus sign is one.
+            if float.fval.parse::<i32>().is_ok() {
+                Ty::Known(23)
+            } else if float.fval.parse::<i64>().is_ok() {
                 Ty::Known(20)
             } else {
                 Ty::Known(1700)

@@ -2,7 +2,7 @@
 //! then part of the verdict, or, where it is only read, a parameter that Bind checks.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node, ParamRef, Token, a_const};
+use pg_query::protobuf::{FuncCall, Node, ParamRef, a_const};
 
 use super::Judge;
 use super::calls::denied;
@@ -11,7 +11,6 @@ use crate::builtin::settings;
 use crate::catalog::Oid;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::{Effect, TextCheck, TextPart};
-use crate::scan;
 
 /// Types whose values are texts, by what a Parse message declares.
 const TEXTS: [u32; 3] = [25, 1043, 19];
@@ -119,19 +118,6 @@ impl Judge<'_> {
             Some(oid) => TEXTS.contains(oid),
         };
         text.then_some(number)
-    }
-
-    fn stands_once(&self, number: u16) -> bool {
-        let text = self.request.text;
-        let Ok(tokens) = scan::tokens(text) else {
-            return false;
-        };
-        let mine = tokens.iter().filter(|token| {
-            let (start, end) = scan::range(token);
-            let written = text.get(start..end).and_then(|it| it.strip_prefix('$'));
-            scan::is(token, Token::Param) && written.is_some_and(|it| it.parse() == Ok(number))
-        });
-        mine.count() == 1
     }
 
     /// The text of a string literal, perhaps cast, whose value becomes part of the verdict.

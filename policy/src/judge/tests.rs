@@ -5,6 +5,7 @@ mod filters;
 mod kinds;
 mod queries;
 mod reads;
+mod versions;
 
 use std::sync::Arc;
 

@@ -32,6 +32,22 @@ const DENIED: &[&str] = &[
 ];
 
 impl Judge<'_> {
+    /// Judges the types that a Parse message declares for its parameters: a Bind runs their input
+    /// functions and their domains' checks, whether the statement names them or not. pg_catalog's own
+    /// run nothing of somebody's; drivers declare even `void`.
+    pub(super) fn declared_types(&self) -> Result<(), Denial> {
+        for oid in self.request.declared.iter().filter(|oid| **oid != 0) {
+            let found = self.bound.catalog.type_by_oid(*oid);
+            let Some(ty) = found else {
+                return Err(unknown_type(&oid.to_string()));
+            };
+            if ty.schema != "pg_catalog" {
+                self.allow_type(ty, &format!("{}.{}", ty.schema, ty.name), 0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Judges a type's name and says which type it is.
     pub(super) fn type_name(&self, name: &TypeName) -> Result<Ty, Denial> {
         if name.pct_type {

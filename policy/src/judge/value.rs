@@ -14,6 +14,15 @@ use crate::deny::{Denial, DenyReason};
 use crate::plan::BindCheck;
 use crate::tenant::ValueType;
 
+/// What a value is to be shown the session's for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is stored.
+    Written,
+    /// A condition of the client's compares with it, and ours stays beside that.
+    Compared,
+}
+
 impl Judge<'_> {
     /// Shows that a value of a tenant column is the session's.
     pub(super) fn tenant_value(
@@ -22,6 +31,7 @@ impl Judge<'_> {
         key: &Key,
         table: &str,
         scope: &Scope<'_>,
+        purpose: Purpose,
     ) -> Result<(), Denial> {
         if key.via.is_some() {
             return Err(via::unproven_reference(key, table));
@@ -34,7 +44,8 @@ impl Judge<'_> {
                 Err(foreign(key, table))
             }
             Some(NodeEnum::ParamRef(parameter)) => {
-                if self.check_parameter(parameter.number, key) {
+                let typed = purpose == Purpose::Compared || self.has_its_type(parameter.number);
+                if typed && self.check_parameter(parameter.number, key) {
                     return Ok(());
                 }
                 Err(unproven(key, table))
@@ -46,7 +57,7 @@ impl Judge<'_> {
                     .and_then(|name| self.type_name(name).ok());
                 let same = ty.is_some_and(|ty| fits(ty, key.value_type));
                 match cast.arg.as_deref() {
-                    Some(arg) if same => self.tenant_value(arg, key, table, scope),
+                    Some(arg) if same => self.tenant_value(arg, key, table, scope, purpose),
                     _ => Err(unproven(key, table)),
                 }
             }

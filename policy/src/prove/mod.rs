@@ -43,6 +43,7 @@ use crate::temporary::Temporaries;
 use crate::tenant::ScopeValues;
 use crate::tree::{self, Node, Value, is_location};
 use sources::Source;
+use value::Untyped;
 use with::Ctes;
 
 /// What the judge claims, and what the proof may look up to check it.
@@ -52,6 +53,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) findings: &'a Findings,
     /// The number of the client's own parameters.
     pub(crate) own: u16,
+    /// The types that the client declares for them.
+    pub(crate) declared: &'a [u32],
     /// The database.
     pub(crate) catalog: &'a Catalog,
     /// The stored queries of its views.
@@ -124,6 +127,7 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
     let mut walk = Walk {
         claims,
         index: Index::new(claims.findings)?,
+        untyped: Untyped::of(original, &claims),
         in_view: false,
         ctes: Ctes::default(),
         levels: Vec::new(),
@@ -196,6 +200,8 @@ impl<'a> Index<'a> {
 struct Walk<'a> {
     claims: Claims<'a>,
     index: Index<'a>,
+    /// The parameters whose types are not known from where they are written.
+    untyped: Untyped,
     /// The CTEs in scope.
     ctes: Ctes<'a>,
     /// The guardable relations of the queries around, innermost last.

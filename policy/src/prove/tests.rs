@@ -186,6 +186,7 @@ fn findings(original: &Node) -> Findings {
         hidden: vec![0, 1],
         texts: Vec::new(),
         draws: false,
+        random: std::cell::Cell::new(false),
         last_value: false,
         checks: vec![BindCheck {
             parameter: 1,
@@ -232,6 +233,7 @@ fn outcome_with(
     let claims = Claims {
         findings: &findings,
         own: 4,
+        declared: &[],
         catalog: &catalog,
         views: &views,
         values: &ScopeValues::new(vec![Some(ScopeValue::Uuid(uuid::Uuid::nil()))]),

@@ -1,9 +1,60 @@
 //! Written values: which ones can only be the session's own.
 
-use super::{Walk, forms};
+use std::collections::{HashMap, HashSet};
+
+use super::{Claims, Walk, forms};
 use crate::judge::Key;
 use crate::tenant::ScopeValue;
-use crate::tree::Node;
+use crate::tree::{Node, Value};
+
+/// Parameters that several places could give a type: their Bind check may read other values than the
+/// server stores.
+#[derive(Debug, Default)]
+pub(super) struct Untyped(HashSet<i64>);
+
+impl Untyped {
+    /// Those of the client's statement that have no declared type and stand more than once. Nobody
+    /// asks where nothing is checked.
+    pub(super) fn of(statement: &Node, claims: &Claims<'_>) -> Self {
+        let mut standing = HashMap::new();
+        if !claims.findings.checks.is_empty() {
+            count_parameters(statement, &mut standing);
+        }
+        let declared = |number: &i64| {
+            let index = usize::try_from(*number - 1).ok();
+            index.and_then(|index| claims.declared.get(index))
+        };
+        let untyped = standing.into_iter().filter(|(number, times)| {
+            *times > 1 && matches!(declared(number), None | Some(0 | 705))
+        });
+        Self(untyped.map(|(number, _)| number).collect())
+    }
+
+    fn holds(&self, parameter: i64) -> bool {
+        self.0.contains(&parameter)
+    }
+}
+
+fn count_parameters(node: &Node, standing: &mut HashMap<i64, usize>) {
+    if node.kind == "ParamRef" {
+        *standing.entry(node.int("number")).or_default() += 1;
+    }
+    for (_, value) in &node.fields {
+        count_parameters_in(value, standing);
+    }
+}
+
+fn count_parameters_in(value: &Value, standing: &mut HashMap<i64, usize>) {
+    match value {
+        Value::Node(node) => count_parameters(node, standing),
+        Value::List(items) => {
+            for item in items {
+                count_parameters_in(item, standing);
+            }
+        }
+        Value::Default | Value::True | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+    }
+}
 
 impl Walk<'_> {
     /// Whether a written value can only be the session's: the hidden parameter, a parameter that is
@@ -19,7 +70,7 @@ impl Walk<'_> {
         match value.kind {
             "ParamRef" => {
                 let check = (value.int("number"), key.slot);
-                self.index.checks.contains(&check)
+                self.index.checks.contains(&check) && !self.untyped.holds(check.0)
             }
             "AConst" => self.is_own_literal(value, key),
             "ColumnRef" => forms::names(value.list("fields")).is_some_and(|mut names| {

@@ -1,7 +1,7 @@
 //! Bringing a used server connection back to what it was after its start-up.
 //!
 //! Nothing of one session may be seen by the next: not its transaction, settings, role, prepared
-//! statements, cursors, temporary tables, LISTENs, advisory locks or sequence values. The answers
+//! statements, cursors, temporary tables, LISTENs, advisory locks, sequence values or random numbers. The answers
 //! are verified; a connection that answers anything else is closed, not reused.
 
 use std::io;
@@ -15,14 +15,21 @@ const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One statement for each Query, with the tag that it must answer: `DISCARD ALL` can't stand in a
 /// transaction, hence not among other statements.
-const STEPS: [(&str, &str); 4] = [
+const STEPS: [(&str, &str); 5] = [
     // Ends any transaction, a failed one too; outside of one it is only a warning.
     ("ROLLBACK", "ROLLBACK"),
     // Also resets the role, which RESET ALL inside DISCARD ALL does not.
     ("RESET SESSION AUTHORIZATION", "RESET"),
     ("DISCARD ALL", "DISCARD ALL"),
+    (RESEED, "SELECT 1"),
     (VERIFY, "SELECT 1"),
 ];
+
+/// DISCARD leaves the seed of random numbers: who has set it, or seen some of them, would know the next
+/// session's. This one comes from the system's own source (63 bits of it).
+pub(crate) const RESEED: &str = "SELECT pg_catalog.setseed((\
+    pg_catalog.hashtextextended(pg_catalog.gen_random_uuid()::pg_catalog.text, 0) \
+    OPERATOR(pg_catalog./) 9223372036854775808.0)::pg_catalog.float8)";
 
 /// Divides by zero, hence fails, unless the connection is as new.
 const VERIFY: &str = "SELECT 1 OPERATOR(pg_catalog./) (CASE WHEN \

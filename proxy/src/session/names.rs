@@ -282,6 +282,7 @@ mod tests {
                 checks: Vec::new(),
                 texts: Vec::new(),
                 draws: false,
+                random: false,
                 last_value: false,
                 effects: Vec::new(),
                 relations: Vec::new(),

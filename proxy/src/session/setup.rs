@@ -6,12 +6,12 @@
 //! the batch was answered.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::queue::{Expect, Pending};
 use super::sharing::Told;
 use super::{Passed, Session, Stop, claims};
-use crate::backend::Outbox;
+use crate::backend::{Outbox, RESEED};
 use crate::wire::{Reader, report};
 
 /// So many cancels in a row may hit the batch.
@@ -19,8 +19,12 @@ const RETRIES: u8 = 3;
 
 /// Leaves nothing of the last session but prepared statements, which have names of our own, and the
 /// claims, which are set right behind it.
-const SWEEP: &str = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; \
-    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+static SWEEP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; \
+         SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; {RESEED}"
+    )
+});
 
 /// Puts settings in force.
 const REPLAY: &str = "SELECT pg_catalog.count(pg_catalog.set_config(key, value, false)) \
@@ -51,7 +55,7 @@ impl Session {
             // A session's own traces stay when only a RESET of its is followed.
             let restores = std::mem::take(&mut sharing.restores);
             if !restores && std::mem::take(&mut sharing.unswept) {
-                server.own_query(SWEEP);
+                server.own_query(&SWEEP);
                 sharing.roled = false;
                 if std::mem::take(&mut sharing.strayed) {
                     sharing.prepared.distrust_strays();

@@ -28,6 +28,7 @@ fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
     let claims = Claims {
         findings: &findings,
         own: 4,
+        declared: &[],
         catalog: &catalog(),
         views: &Views::default(),
         values: &ScopeValues::new(vec![Some(ScopeValue::Uuid(uuid::Uuid::nil()))]),
