@@ -6,8 +6,8 @@ use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 
 mod text;
 
-pub(crate) use text::relation_parts;
 pub use text::{Sequences, TextCheck, TextPart};
+pub(crate) use text::{relation_parts, unlisted_channel};
 
 /// What happens to a statement that is not denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,15 +279,15 @@ impl Plan {
     /// About how many bytes it takes beside itself.
     pub(crate) fn heap_bytes(&self) -> usize {
         let names = |relation: &RelationUse| relation.name.len() + relation.guard.len();
-        let sequences = |check: &TextCheck| match &check.says {
-            TextPart::Sequence(known) => known.heap_bytes(),
-            TextPart::Setting | TextPart::SettingValue(_) => 0,
-        };
         size_of_val(&*self.types)
             + size_of_val(&*self.hidden)
             + size_of_val(&*self.checks)
             + size_of_val(&*self.texts)
-            + self.texts.iter().map(sequences).sum::<usize>()
+            + self
+                .texts
+                .iter()
+                .map(|it| it.says.heap_bytes())
+                .sum::<usize>()
             + size_of_val(&*self.effects)
             + size_of_val(&*self.relations)
             + self.relations.iter().map(names).sum::<usize>()

@@ -6,8 +6,9 @@
 use pg_query::protobuf::{FuncCall, ListenStmt, NotifyStmt, UnlistenStmt};
 
 use super::Judge;
+use super::settings::PLAIN;
 use crate::deny::{Denial, DenyReason};
-use crate::plan::{Effect, StatementKind};
+use crate::plan::{self, Effect, StatementKind, TextPart};
 
 impl Judge<'_> {
     /// Judges LISTEN.
@@ -29,15 +30,21 @@ impl Judge<'_> {
         Ok(StatementKind::Utility)
     }
 
-    /// `pg_notify('channel', …)`: the channel must be a literal.
+    /// `pg_notify('channel', …)`: the channel must be a literal, or a parameter that Bind checks.
     pub(super) fn notify_call(&mut self, call: &FuncCall) -> Result<(), Denial> {
-        let name = call.args.first().and_then(|arg| self.pinned_text(arg));
-        match name {
+        let named = call.args.first();
+        if let Some(parameter) = named.and_then(|arg| self.text_parameter(arg, &PLAIN)) {
+            let listed = self.bound.policy.channels.iter().cloned().collect();
+            self.check_text(parameter, TextPart::Channel(listed));
+            return Ok(());
+        }
+        match named.and_then(|arg| self.pinned_text(arg)) {
             Some(name) => self.channel(&name),
             None => Err(Denial::new(
                 DenyReason::ChannelDenied,
-                "pg_notify needs the channel as a literal",
-            )),
+                "pg_notify needs the channel as a literal or a parameter",
+            )
+            .hint("Write the channel's name as a literal or a parameter by itself.")),
         }
     }
 
@@ -46,12 +53,6 @@ impl Judge<'_> {
         if listed.iter().any(|channel| channel == name) {
             return Ok(());
         }
-        Err(Denial::new(
-            DenyReason::ChannelDenied,
-            format!("channel \"{name}\" is not listed in the policy"),
-        )
-        .hint(
-            "Its notifications would reach every tenant. The policy can list it under [channels].",
-        ))
+        Err(plan::unlisted_channel(&format!("channel \"{name}\"")))
     }
 }

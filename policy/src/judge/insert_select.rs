@@ -7,14 +7,14 @@
 //! one) the query is wrapped first, and what comes out of it is looked at.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
+use pg_query::protobuf::{ColumnRef, InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
 
 use super::expression::Facts;
 use super::insert::{column_target, list_columns};
 use super::labels::figured_name;
-use super::names::{Scope, Ty};
+use super::names::{Scope, Ty, strings};
 use super::select::Output;
-use super::{EntryId, Judge, unsupported, value, via};
+use super::{EntryId, EntryKind, Judge, unsupported, value, via};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
@@ -183,21 +183,33 @@ impl Judge<'_> {
         }
         let column = output.columns.get(given.at);
         let own = column.is_some_and(|column| column.tenant == Some(given.key.slot));
+        let sole = matches!(&*select.from_clause, [only] if is_relation(only));
         let target = item(select, given.at).ok_or_else(|| given.unproven())?;
         let Some(value) = target.val.as_deref() else {
             return Err(given.unproven());
         };
-        let is_column = matches!(value.node, Some(NodeEnum::ColumnRef(_)));
-        let known = if is_column {
-            own
-        } else {
-            self.is_own_value(value, given.key, given.table, &Scope::NOWHERE)?
+        let known = match value.node.as_ref() {
+            Some(NodeEnum::ColumnRef(column)) => own && self.is_in_every_row(column, sole),
+            _ => self.is_own_value(value, given.key, given.table, &Scope::NOWHERE)?,
         };
         if !known {
             keep_name(target);
             return self.check_item(select, given);
         }
         Ok(())
+    }
+
+    /// Whether a tenant column plainly belongs to one relation, whose rows no outer join makes up.
+    fn is_in_every_row(&self, column: &ColumnRef, sole: bool) -> bool {
+        match strings(&column.fields).as_deref() {
+            Ok([_]) => sole,
+            // A relation of another query may have the name, too: then the value is looked at in vain.
+            Ok([relation, _]) => !self.entries.iter().any(|entry| {
+                let nullable = matches!(entry.kind, EntryKind::Scoped { nullable: true, .. });
+                nullable && entry.name == *relation
+            }),
+            _ => false,
+        }
     }
 
     /// A reference to a parent is checked in the list of a plain SELECT; of any other query it is
@@ -312,6 +324,10 @@ impl Given<'_> {
 /// names in the list as it was.
 fn is_list(select: &SelectStmt) -> bool {
     is_plain(select) && !has_star(select) && select.distinct_clause.is_empty()
+}
+
+fn is_relation(item: &Node) -> bool {
+    matches!(item.node, Some(NodeEnum::RangeVar(_)))
 }
 
 fn is_plain(select: &SelectStmt) -> bool {

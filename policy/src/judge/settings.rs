@@ -16,7 +16,7 @@ use crate::plan::{Effect, TextCheck, TextPart};
 const TEXTS: [u32; 3] = [25, 1043, 19];
 
 /// What a parameter may be cast to and stay the text that it is.
-const PLAIN: [u32; 2] = [25, 1043];
+pub(super) const PLAIN: [u32; 2] = [25, 1043];
 
 impl Judge<'_> {
     pub(super) fn set_config(&mut self, call: &FuncCall) -> Result<(), Denial> {

@@ -1,6 +1,6 @@
 //! Parameters whose text decides, as ORMs and drivers send them: the name of a setting
 //! (`current_setting($1)`), its value (`set_config('TimeZone', $1, false)`), the name of a sequence
-//! (`currval($1)`). What a literal would have decided when the statement was judged is decided at
+//! (`currval($1)`), that of a channel (`pg_notify($1, …)`). What a literal would have decided when the statement was judged is decided at
 //! Bind.
 
 use std::collections::BTreeSet;
@@ -27,6 +27,20 @@ pub enum TextPart {
     SettingValue(String),
     /// The name of one of these sequences.
     Sequence(Arc<Sequences>),
+    /// The name of one of these channels.
+    Channel(Arc<[String]>),
+}
+
+impl TextPart {
+    /// About how many bytes it takes beside itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Sequence(known) => known.heap_bytes(),
+            Self::Channel(listed) => listed.iter().map(|it| size_of::<String>() + it.len()).sum(),
+            Self::SettingValue(name) => name.len(),
+            Self::Setting => 0,
+        }
+    }
 }
 
 /// The sequences that a client may name, each with its schema, and those that need none.
@@ -34,7 +48,7 @@ pub enum TextPart {
 pub struct Sequences(pub(crate) BTreeSet<(Option<String>, String)>);
 
 impl Sequences {
-    pub(crate) fn heap_bytes(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         let names = |(schema, name): &(Option<String>, String)| {
             size_of::<(Option<String>, String)>()
                 + schema.as_ref().map_or(0, String::len)
@@ -45,8 +59,8 @@ impl Sequences {
 }
 
 impl TextCheck {
-    /// Judges what was bound; `None` is NULL. The type of the parameter of a setting is a text's,
-    /// hence its bytes are the text in either format; that of a sequence is a number in binary.
+    /// Judges what was bound; `None` is NULL. The type of the parameter of a setting or a channel is a
+    /// text's, hence its bytes are the text in either format; that of a sequence is a number in binary.
     ///
     /// # Errors
     /// Those of the literal.
@@ -66,9 +80,21 @@ impl TextCheck {
                 );
                 Err(Denial::new(DenyReason::FunctionDenied, text))
             }
-            (TextPart::Setting | TextPart::Sequence(_), _) => Ok(()),
+            (TextPart::Channel(listed), Some(name)) if !listed.iter().any(|it| it == name) => {
+                let what = format!("the channel in parameter ${}", self.parameter);
+                Err(unlisted_channel(&what))
+            }
+            (TextPart::Setting | TextPart::Sequence(_) | TextPart::Channel(_), _) => Ok(()),
         }
     }
+}
+
+/// What is said of a channel, literal or bound, that the policy does not list.
+pub(crate) fn unlisted_channel(what: &str) -> Denial {
+    let text = format!("{what} is not listed in the policy");
+    Denial::new(DenyReason::ChannelDenied, text).hint(
+        "Its notifications would reach every tenant. The policy can list it under [channels].",
+    )
 }
 
 fn knows(known: &Sequences, name: &str) -> bool {
@@ -127,6 +153,19 @@ mod tests {
         let encoding = TextPart::SettingValue("client_encoding".to_owned());
         let unsupported = Some(DenyReason::UnsupportedConstruct);
         assert_eq!(judged(encoding, Some(b"SJIS")), unsupported);
+    }
+
+    #[test]
+    fn a_channel_is_one_of_the_listed() {
+        let listed = || TextPart::Channel(["jobs".to_owned(), "Mixed Case".to_owned()].into());
+        assert_eq!(judged(listed(), Some(b"jobs")), None);
+        assert_eq!(judged(listed(), Some(b"Mixed Case")), None);
+        // The server's own error.
+        assert_eq!(judged(listed(), None), None);
+        let denied = Some(DenyReason::ChannelDenied);
+        for bad in ["", "JOBS", "jobs ", "orders", "\"jobs\""] {
+            assert_eq!(judged(listed(), Some(bad.as_bytes())), denied, "{bad}");
+        }
     }
 
     #[test]

@@ -319,11 +319,14 @@ impl<'a> Walk<'a> {
             rewritten.node("where_clause"),
         );
         let scoped = !self.target_keys(0).is_empty();
-        if original.int("action") == ONCONFLICT_UPDATE && scoped {
+        let guarded = original.int("action") == ONCONFLICT_UPDATE && scoped;
+        if guarded {
             self.conflicting_row(before, after)?;
         } else {
             self.optional(before, after)?;
         }
+        // The row that SET changes has passed the condition.
+        self.admit_target(guarded)?;
         self.in_conflict = true;
         let assigned = self.assignments(
             original.list("target_list"),
@@ -335,7 +338,15 @@ impl<'a> Walk<'a> {
         );
         self.in_conflict = false;
         assigned?;
+        self.admit_target(false)?;
         self.fields(original, rewritten, &["where_clause", "target_list"])
+    }
+
+    /// Says whether the row of the target is shown to be the session's own.
+    fn admit_target(&mut self, admitted: bool) -> Step {
+        let level = self.levels.last_mut().ok_or(Gap("no query"))?;
+        level.first_mut().ok_or(Gap("no target"))?.admit(admitted);
+        Ok(())
     }
 
     /// `WHERE CASE WHEN <predicates> THEN <condition or true> ELSE <raises> END`.

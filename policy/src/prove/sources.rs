@@ -42,6 +42,11 @@ impl<'a> Source<'a> {
         self.guarded.fill(true);
     }
 
+    /// Says whether its row is one that a condition has let pass.
+    pub(super) fn admit(&mut self, admitted: bool) {
+        self.preserved = admitted;
+    }
+
     /// The keys.
     pub(super) fn all_keys(&self) -> Vec<&'a Key> {
         self.keys.iter().map(|(key, _)| *key).collect()

@@ -306,6 +306,7 @@ fn text_check(check: &TextCheck) -> String {
         TextPart::SettingValue(name) => {
             format!("${parameter} must suit the setting {name:?}, at Bind")
         }
+        TextPart::Channel(_) => format!("${parameter} must name a listed channel, at Bind"),
         TextPart::Sequence(_) => format!("${parameter} must name a sequence, at Bind"),
     }
 }
