@@ -165,6 +165,15 @@ pub(crate) fn case(condition: Node, result: Node, otherwise: Node) -> Node {
     })))
 }
 
+/// `CASE WHEN condition THEN result END`.
+pub(crate) fn case_or_null(condition: Node, result: Node) -> Node {
+    let mut built = case(condition, result, Node::default());
+    if let Some(NodeEnum::CaseExpr(case)) = built.node.as_mut() {
+        case.defresult = None;
+    }
+    built
+}
+
 /// `pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0`: always true, and known only after grouping. It
 /// keeps a HAVING condition from being moved into WHERE, where it would see foreign rows.
 pub(crate) fn after_grouping() -> Node {
@@ -244,6 +253,29 @@ fn nothing(alias: &str) -> Node {
         }),
         ..RangeSubselect::default()
     })))
+}
+
+/// `(SELECT * FROM join OFFSET 0) AS alias`.
+pub(crate) fn fenced_join(join: Node, alias: Option<Alias>) -> Node {
+    let query = SelectStmt {
+        target_list: vec![target(star())],
+        from_clause: vec![join],
+        limit_offset: Some(Box::new(integer(0))),
+        ..plain_select()
+    };
+    node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(query))))),
+        alias,
+        ..RangeSubselect::default()
+    })))
+}
+
+/// `*`.
+fn star() -> Node {
+    node(NodeEnum::ColumnRef(ColumnRef {
+        fields: vec![node(NodeEnum::AStar(pb::AStar {}))],
+        location: -1,
+    }))
 }
 
 /// Whether a FROM item is the empty side of a guard join.
@@ -385,10 +417,6 @@ pub(crate) fn one_row(select: &mut SelectStmt, width: usize) {
 /// Turns a query into `SELECT * FROM (query) AS pgwarden_source`, to which a column can be added.
 pub(crate) fn wrap(select: &mut SelectStmt) {
     let inner = std::mem::take(select);
-    let star = node(NodeEnum::ColumnRef(ColumnRef {
-        fields: vec![node(NodeEnum::AStar(pb::AStar {}))],
-        location: -1,
-    }));
     let source = node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
         subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(inner))))),
         alias: Some(Alias {
@@ -398,7 +426,7 @@ pub(crate) fn wrap(select: &mut SelectStmt) {
         ..RangeSubselect::default()
     })));
     *select = SelectStmt {
-        target_list: vec![target(star)],
+        target_list: vec![target(star())],
         from_clause: vec![source],
         ..plain_select()
     };

@@ -9,6 +9,8 @@
 //! * over a scoped relation, `CASE WHEN <predicate> THEN <conjunct> ELSE false END`;
 //! * over a derived table or CTE, whose columns the planner would replace by their definitions and
 //!   evaluate inside, the derived table becomes a fence (`OFFSET 0`, MATERIALIZED);
+//! * over an aliased join, which hides the names of its relations, the join becomes a fence (`joined`);
+//! * in ON of a FULL JOIN each side of an equality has a barrier of its own (`full_join`);
 //! * in HAVING, which the planner may move into WHERE, `count(*) >= 0` holds it back.
 
 use pg_query::NodeEnum;
@@ -17,7 +19,7 @@ use pg_query::protobuf::{BoolExprType, Node};
 use super::coercion::BOOL;
 use super::expression::Facts;
 use super::names::{Scope, Ty};
-use super::{CteId, EntryId, EntryKind, Held, Judge, unsupported};
+use super::{CteId, EntryId, EntryKind, Held, Judge, full_join, unsupported};
 use crate::deny::Denial;
 use crate::{rewrite, tree};
 
@@ -27,6 +29,10 @@ pub(super) enum Clause<'c> {
     Where,
     /// ON, with the relations whose rows it may leave out.
     On(&'c [EntryId]),
+    /// ON of a FULL JOIN, which leaves out no row; `joinable` when an equality is in it.
+    Full {
+        joinable: bool,
+    },
     Having,
 }
 
@@ -79,7 +85,12 @@ impl Judge<'_> {
                 self.note_filter(conjunct, &all, scope)?;
             }
             Clause::On(narrowed) => self.note_filter(conjunct, narrowed, scope)?,
-            Clause::Having => {}
+            Clause::Full { .. } | Clause::Having => {}
+        }
+        if matches!(place, Clause::Full { .. })
+            && let Some(equality) = full_join::equality(conjunct)
+        {
+            return self.full_join_equality(equality, scope, env);
         }
         let begins = self.place_before_views(&*conjunct);
         let facts = self.expression(conjunct, scope, env)?;
@@ -99,6 +110,9 @@ impl Judge<'_> {
         }
         let predicates = self.admissions(&facts, scope)?;
         if let Some(admitted) = rewrite::and(predicates) {
+            if (place == Clause::Full { joinable: false }) {
+                return Err(full_join::not_joinable());
+            }
             let guarded = rewrite::take(conjunct);
             self.hold(begins, &guarded, self.admitting(&facts));
             *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
@@ -108,13 +122,13 @@ impl Judge<'_> {
     }
 
     /// Claims that a condition stands behind a barrier; the proof holds us to it.
-    fn hold(&mut self, place: Option<i32>, condition: &Node, by: Vec<i32>) {
+    pub(super) fn hold(&mut self, place: Option<i32>, condition: &Node, by: Vec<i32>) {
         let at = place.unwrap_or_else(|| tree::anchor_of(condition));
         self.findings.places.held.push(Held { at, by });
     }
 
     /// The scoped relations that an expression reads, by place.
-    fn admitting(&self, facts: &Facts) -> Vec<i32> {
+    pub(super) fn admitting(&self, facts: &Facts) -> Vec<i32> {
         let scoped = |id: &&EntryId| {
             let kind = self.entry(**id).map(|entry| &entry.kind);
             matches!(kind, Some(EntryKind::Scoped { .. }))
@@ -129,6 +143,10 @@ impl Judge<'_> {
     /// the proof holds us to them.
     pub(super) fn claim_fences(&mut self, entries: EntryId, ctes: CteId) {
         for id in self.fenced.extract_if(|id| *id >= entries) {
+            if let Some(join) = self.joins.get(&id) {
+                self.findings.places.fenced_joins.push(join.clone());
+                continue;
+            }
             let claimed = match self.views.contains(&id) {
                 true => &mut self.findings.places.fenced_views,
                 false => &mut self.findings.places.fences,
@@ -147,7 +165,7 @@ impl Judge<'_> {
             .iter()
             .any(|id| match self.entry(*id).map(|entry| &entry.kind) {
                 Some(EntryKind::Free { .. }) | None => false,
-                Some(EntryKind::Derived { risky, .. } | EntryKind::Join { risky }) => *risky,
+                Some(EntryKind::Derived { risky, .. } | EntryKind::Join { risky, .. }) => *risky,
                 Some(EntryKind::Cte { cte }) => self.cte(*cte).is_some_and(|cte| cte.risky),
                 Some(EntryKind::Scoped { .. } | EntryKind::Merged(_)) => true,
             })
@@ -155,7 +173,11 @@ impl Judge<'_> {
 
     /// The predicates that admit the rows which a leaky conjunct reads. Derived tables and CTEs
     /// among them become fences.
-    fn admissions(&mut self, facts: &Facts, scope: &Scope<'_>) -> Result<Vec<Node>, Denial> {
+    pub(super) fn admissions(
+        &mut self,
+        facts: &Facts,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Node>, Denial> {
         let mut predicates = Vec::new();
         for id in &facts.reads {
             match self.entry(*id).map(|entry| &entry.kind) {
@@ -175,12 +197,7 @@ impl Judge<'_> {
                         self.fenced_ctes.insert(cte);
                     }
                 }
-                Some(EntryKind::Join { risky: true }) => {
-                    return Err(unsupported(
-                        "a condition that may raise an error on columns of a join alias",
-                    )
-                    .hint("Name the joined tables themselves instead of an alias for the join."));
-                }
+                Some(EntryKind::Join { risky: true, .. }) => self.fence_join(*id)?,
                 Some(
                     EntryKind::Derived { .. }
                     | EntryKind::Join { .. }

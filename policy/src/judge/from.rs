@@ -22,6 +22,8 @@ pub(super) struct Level {
     pub(super) guarded_in_where: Vec<EntryId>,
     /// The subselects of FROM, in the order of the text.
     pub(super) derived: Vec<EntryId>,
+    /// Its joins with an alias, in the same order.
+    pub(super) joins: Vec<EntryId>,
     /// Every relation and CTE of the level.
     pub(super) relations: Vec<EntryId>,
     /// MERGE has no WHERE: each scoped relation is guarded where it stands.

@@ -1,16 +1,16 @@
 //! Joins: which side an outer join may extend, and the columns that USING and NATURAL merge.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, JoinExpr, JoinType};
+use pg_query::protobuf::{JoinExpr, JoinType};
 
 use super::barrier::Clause;
-use super::compare;
-use super::from::{Level, alias_name, rename};
+use super::from::Level;
 use super::names::{Column, Item, Scope, Ty, strings};
 use super::operation::Operands;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use super::{compare, full_join};
 use crate::deny::Denial;
-use crate::rewrite;
+use crate::{rewrite, tree};
 
 impl Judge<'_> {
     pub(super) fn join(
@@ -31,6 +31,11 @@ impl Judge<'_> {
             _ => return Err(unsupported("this kind of join")),
         };
         let visible = in_where && join.alias.is_none();
+        let begins = match join.alias {
+            Some(_) => tree::anchor_of(&*join),
+            None => -1,
+        };
+        let reads = level.reads.len();
         let (Some(larg), Some(rarg)) = (join.larg.as_mut(), join.rarg.as_mut()) else {
             return Err(unsupported("a join with one side"));
         };
@@ -42,16 +47,18 @@ impl Judge<'_> {
         let narrowed = narrowed(kind, &lefts, &rights);
         let mut items = Vec::new();
         let mut columns = Vec::new();
+        let mut merged_entries = Vec::new();
         if !shared.is_empty() {
             let merged = self.merge_columns(&shared, &mut lefts, &mut rights)?;
             self.note_merged(merged.entry, &narrowed);
             let merged_columns = self.entry(merged.entry).map(|it| it.columns.clone());
             columns = merged_columns.unwrap_or_default();
+            merged_entries = self.merged_of(merged.entry);
             items.push(merged);
         }
         if let Some(alias) = join.join_using_alias.as_ref() {
             refuse_reserved(&alias.aliasname)?;
-            let kind = EntryKind::Join { risky: true };
+            let kind = EntryKind::Merged(merged_entries);
             let name = alias.aliasname.clone();
             let entry = Entry {
                 name,
@@ -72,11 +79,22 @@ impl Judge<'_> {
             items: &items,
             outer,
         };
-        let condition = self.quals(&mut join.quals, &scope, env, Clause::On(&narrowed))?;
+        let clause = match kind {
+            JoinType::JoinFull => Clause::Full {
+                joinable: full_join::has_equality(join.quals.as_deref_mut()),
+            },
+            _ => Clause::On(&narrowed),
+        };
+        let condition = self.quals(&mut join.quals, &scope, env, clause)?;
         level.depends.extend(condition.reads);
         match join.alias.as_ref() {
             None => Ok(items),
-            Some(alias) => self.join_alias(alias, &items).map(|item| vec![item]),
+            Some(alias) => {
+                let mut read = level.reads.iter().skip(reads);
+                let beside = read.any(|id| left.iter().any(|item| item.entry == *id));
+                let item = self.join_alias(alias, &items, (begins, beside), level)?;
+                Ok(vec![item])
+            }
         }
     }
 
@@ -166,6 +184,14 @@ impl Judge<'_> {
         Ok(Item::new(self.add_entry(entry)))
     }
 
+    /// The entries that reading each of the merged columns reads.
+    fn merged_of(&self, id: EntryId) -> Vec<(String, Vec<EntryId>)> {
+        match self.entry(id).map(|entry| &entry.kind) {
+            Some(EntryKind::Merged(merged)) => merged.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     fn merged_side(&self, name: &str, items: &[Item]) -> Result<super::names::Reading, Denial> {
         let field = rewrite::column(&[name]);
         match field.node.as_ref() {
@@ -189,7 +215,8 @@ impl Judge<'_> {
                     let cte = *cte;
                     self.fenced_ctes.insert(cte);
                 }
-                Some(EntryKind::Scoped { .. } | EntryKind::Join { .. } | EntryKind::Merged(_)) => {
+                Some(EntryKind::Join { .. }) => self.fence_join(*id)?,
+                Some(EntryKind::Scoped { .. } | EntryKind::Merged(_)) => {
                     return Err(unsupported(&format!(
                         "a join USING column \"{name}\", whose comparison may raise an error,"
                     ))
@@ -199,27 +226,6 @@ impl Judge<'_> {
             }
         }
         Ok(())
-    }
-
-    fn join_alias(&mut self, alias: &Alias, items: &[Item]) -> Result<Item, Denial> {
-        let (mut columns, open) = self.star(None, &Scope { items, outer: None })?;
-        rename(&mut columns, Some(alias))?;
-        let risky = items.iter().any(|item| {
-            !matches!(
-                self.entry(item.entry).map(|entry| &entry.kind),
-                Some(EntryKind::Free { .. }) | None
-            )
-        });
-        let name = alias_name(Some(alias), "")?;
-        let kind = EntryKind::Join { risky };
-        let id = self.add_entry(Entry {
-            name,
-            schema: None,
-            columns,
-            open,
-            kind,
-        });
-        Ok(Item::new(id))
     }
 }
 

@@ -10,8 +10,8 @@
 //! |---|---|
 //! | I1 guard join | a scoped relation that WHERE can't guard |
 //! | I2 predicate | before WHERE |
-//! | I3 barrier | around a conjunct of WHERE or ON; with `count(*) >= 0` around one of HAVING |
-//! | I4 fence | `OFFSET 0` on a derived table, MATERIALIZED on a CTE |
+//! | I3 barrier | around a conjunct of WHERE or ON, or each side of one of a FULL JOIN; with `count(*) >= 0` around one of HAVING |
+//! | I4 fence | `OFFSET 0` on a derived table or around a join with an alias, MATERIALIZED on a CTE |
 //! | I5 fill | tenant column and value of INSERT |
 //! | I6 conflict | WHERE of ON CONFLICT DO UPDATE |
 //! | I7 name | a relation's schema |
@@ -35,9 +35,11 @@ mod ddl;
 mod expression;
 mod filter;
 mod from;
+mod full_join;
 mod insert;
 mod insert_select;
 mod join;
+mod joined;
 mod json;
 mod labels;
 mod lock;
@@ -48,6 +50,7 @@ mod names;
 mod observed;
 mod operation;
 mod parameters;
+mod places;
 mod prepared;
 mod relation;
 mod result;
@@ -87,66 +90,7 @@ use crate::temporary::Temporaries;
 use names::{Column, Env};
 pub(crate) use observed::observe;
 use parameters::Standing;
-
-/// What a RangeVar of the client's text was resolved to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// A relation; the keys that must guard it (none for global and system relations), and the
-    /// schema that its name resolved to.
-    Relation {
-        /// Its schema.
-        schema: String,
-        /// Its name.
-        name: String,
-        /// Its keys.
-        scoped: Vec<Key>,
-    },
-    /// A view, in whose place stands its query; what the names in that were resolved to.
-    View {
-        /// Its schema.
-        schema: String,
-        /// Its name.
-        name: String,
-        /// By byte location in the stored query.
-        inside: Places,
-    },
-    /// A view that is written to, as it is: one table shown plainly, whose keys it shows under these
-    /// names. What the names in its query were resolved to.
-    WrittenView {
-        /// Its schema.
-        schema: String,
-        /// Its name.
-        name: String,
-        /// The table's keys, by the view's columns.
-        scoped: Vec<Key>,
-        /// By byte location in the stored query.
-        inside: Places,
-    },
-    /// A common table expression in scope.
-    Cte,
-}
-
-/// A condition that can leak, and what must hold it back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
-    /// Where it begins.
-    pub(crate) at: i32,
-    /// The relations, by the place of their names, whose rows it may only see when they are admitted.
-    pub(crate) by: Vec<i32>,
-}
-
-/// What is claimed of places in a text, for the proof to hold the rewriter to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// For every RangeVar, by byte location.
-    pub(crate) decisions: Vec<(i32, Decision)>,
-    /// The conditions that must stand behind a barrier. In HAVING no relation holds one back.
-    pub(crate) held: Vec<Held>,
-    /// The derived tables and CTEs that must be fences, by the place where their queries begin.
-    pub(crate) fences: Vec<i32>,
-    /// The views that must be fences, by the place of their names.
-    pub(crate) fenced_views: Vec<i32>,
-}
+pub(crate) use places::{Decision, Held, Places};
 
 /// Everything that the walk found out.
 #[derive(Debug)]
@@ -265,9 +209,10 @@ enum EntryKind {
     Derived { risky: bool, sealed: bool },
     /// A common table expression.
     Cte { cte: CteId },
-    /// The alias of a join: `(a JOIN b …) AS j`.
-    Join { risky: bool },
-    /// Columns merged by USING or NATURAL, each with the entries that reading it reads.
+    /// The alias of a join: `(a JOIN b …) AS j`; `movable` when the join could be a query of its own.
+    Join { risky: bool, movable: bool },
+    /// Columns merged by USING or NATURAL, each with the entries that reading it reads. It has a name
+    /// only by `USING (…) AS j`.
     Merged(Vec<(String, Vec<EntryId>)>),
 }
 
@@ -312,6 +257,8 @@ struct Judge<'a> {
     fenced: HashSet<EntryId>,
     fenced_ctes: HashSet<CteId>,
     guard_joins: usize,
+    /// The joins with an alias: where they begin, and the alias.
+    joins: HashMap<EntryId, (i32, String)>,
     /// The views that were replaced by their queries.
     views: Vec<EntryId>,
     /// Those among them whose columns the statement gives other names.
@@ -352,6 +299,7 @@ impl<'a> Judge<'a> {
             fenced: HashSet::new(),
             fenced_ctes: HashSet::new(),
             guard_joins: 0,
+            joins: HashMap::new(),
             views: Vec::new(),
             relabelled: HashSet::new(),
             in_view: false,

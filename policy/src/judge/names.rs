@@ -271,7 +271,12 @@ impl Judge<'_> {
         }
         row.plain &= !entry.open;
         row.sealed &= !entry.columns.is_empty();
-        row.entries = vec![id];
+        row.entries = match &entry.kind {
+            EntryKind::Merged(merged) => {
+                merged.iter().flat_map(|(_, read)| read).copied().collect()
+            }
+            _ => vec![id],
+        };
         Ok(row)
     }
 

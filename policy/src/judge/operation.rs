@@ -90,16 +90,31 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
+        self.operation_by_sides(expr, scope, env)
+            .map(|(facts, _)| facts)
+    }
+
+    /// Judges an operation, and tells the facts of each side, too.
+    pub(super) fn operation_by_sides(
+        &mut self,
+        expr: &mut AExpr,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<(Facts, [Facts; 2]), Denial> {
         let kind = AExprKind::try_from(expr.kind).unwrap_or(AExprKind::Undefined);
-        let mut facts = Facts::default();
         let mut judged = |node: Option<&mut Box<Node>>| {
-            let Some(node) = node else { return Ok(None) };
+            let Some(node) = node else {
+                return Ok((Facts::default(), None));
+            };
             let (operand, shape) = self.operand(node, scope, env)?;
-            facts.absorb(&operand);
-            Ok(Some((operand.ty, shape)))
+            let ty = operand.ty;
+            Ok((operand, Some((ty, shape))))
         };
-        let left = judged(expr.lexpr.as_mut())?;
-        let right = judged(expr.rexpr.as_mut())?;
+        let (on_left, left) = judged(expr.lexpr.as_mut())?;
+        let (on_right, right) = judged(expr.rexpr.as_mut())?;
+        let mut facts = Facts::default();
+        facts.absorb(&on_left);
+        facts.absorb(&on_right);
         let types = [&left, &right].into_iter().flatten().map(|(ty, _)| *ty);
         let types: Vec<Ty> = types.collect();
         let (left, right) = (left.map(|it| it.1), right.map(|it| it.1));
@@ -120,7 +135,7 @@ impl Judge<'_> {
         } else {
             Ty::Unknown
         };
-        Ok(Facts { ty, ..facts })
+        Ok((Facts { ty, ..facts }, [on_left, on_right]))
     }
 
     /// Judges an operand, and tells the types of what it consists of.

@@ -32,6 +32,9 @@ pub(super) struct Output {
     pub(super) single_row: bool,
 }
 
+/// Entries, in the order of the text.
+type Iter<'i> = std::slice::Iter<'i, EntryId>;
+
 impl Output {
     pub(super) fn absorb(&mut self, facts: &Facts) {
         self.leaky |= facts.leaky;
@@ -126,6 +129,7 @@ impl Judge<'_> {
         output.absorb(&self.sort_by(&mut select.sort_clause, &scope, &labels, env)?);
         output.absorb(&self.limits(select, outer, env)?);
         self.locking(select, &items, &level)?;
+        self.refuse_fenced_joins(select, &level)?;
 
         self.fence(&mut select.from_clause, &level);
         let mut predicates = Vec::new();
@@ -433,19 +437,25 @@ impl Judge<'_> {
     /// Makes the derived tables of a FROM clause that need it fences.
     pub(super) fn fence(&mut self, items: &mut [Node], level: &Level) {
         let mut derived = level.derived.iter();
+        let mut joins = level.joins.iter();
         for item in items {
-            self.fence_item(item, &mut derived);
+            self.fence_item(item, &mut derived, &mut joins);
         }
     }
 
-    fn fence_item(&mut self, node: &mut Node, derived: &mut std::slice::Iter<'_, EntryId>) {
+    fn fence_item(&mut self, node: &mut Node, derived: &mut Iter<'_>, joins: &mut Iter<'_>) {
         match node.node.as_mut() {
             Some(NodeEnum::JoinExpr(join)) => {
                 for side in [join.larg.as_mut(), join.rarg.as_mut()]
                     .into_iter()
                     .flatten()
                 {
-                    self.fence_item(side, derived);
+                    self.fence_item(side, derived, joins);
+                }
+                if join.alias.is_some()
+                    && let Some(id) = joins.next()
+                {
+                    self.fence_joined(node, *id);
                 }
             }
             Some(NodeEnum::RangeSubselect(range)) if !rewrite::is_injected(range) => {

@@ -211,8 +211,7 @@ fn shown_as<'r>(
 
 /// A view's own conditions run before the tenant's, or in whatever order the server likes.
 fn refuse_leaks(view: &Relation, inside: &Places) -> Result<(), Denial> {
-    let quiet =
-        inside.held.is_empty() && inside.fences.is_empty() && inside.fenced_views.is_empty();
+    let quiet = inside.is_quiet();
     match inside.decisions.as_slice() {
         [(_, Decision::Relation { .. })] if quiet => Ok(()),
         [(_, Decision::View { inside, .. })] if quiet => refuse_leaks(view, inside),

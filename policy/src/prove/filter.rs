@@ -44,7 +44,7 @@ impl<'a> Walk<'a> {
         if let ([_, _, ..], [only]) = (original, rewritten) {
             let inside = forms::conjuncts(Some(self.behind_barrier(only)?));
             for condition in original {
-                self.held(condition, Some(only))?;
+                self.held(condition, forms::barrier(only))?;
             }
             return self.pairwise(original, &inside);
         }
@@ -57,9 +57,11 @@ impl<'a> Walk<'a> {
             // A CASE of the client's own is compared as it is. One around its conjunct is ours: no
             // client can write a hidden parameter.
             let barrier = forms::is_barrier(rewritten, self.claims);
-            if barrier && !is_the_clients(original, rewritten) {
+            if self.has_held_sides(rewritten) {
+                self.sides(original, rewritten)?;
+            } else if barrier && !is_the_clients(original, rewritten) {
                 let inside = self.behind_barrier(rewritten)?;
-                self.held(original, Some(rewritten))?;
+                self.held(original, forms::barrier(rewritten))?;
                 self.node(original, inside)?;
             } else {
                 self.held(original, None)?;
@@ -71,7 +73,7 @@ impl<'a> Walk<'a> {
 
     /// A condition that can leak stands behind a barrier that admits the rows of every relation which
     /// it reads.
-    fn held(&mut self, original: &Node, barrier: Option<&'a Node>) -> Step {
+    fn held(&mut self, original: &Node, barrier: Option<(&'a Node, &'a Node)>) -> Step {
         if self.index.held.is_empty() {
             return Ok(());
         }
@@ -80,9 +82,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         self.seen.insert(at);
-        let (when, _) = barrier
-            .and_then(forms::barrier)
-            .ok_or(Gap("a condition that can leak has no barrier"))?;
+        let (when, _) = barrier.ok_or(Gap("a condition that can leak has no barrier"))?;
         if held.by.is_empty() {
             return need(forms::is_after_grouping(when), "HAVING is not held back");
         }
@@ -120,6 +120,12 @@ impl<'a> Walk<'a> {
         if forms::is_after_grouping(when) {
             return Ok(then);
         }
+        self.admits(when)?;
+        Ok(then)
+    }
+
+    /// Whether each condition of a barrier admits rows of a relation that is there.
+    fn admits(&self, when: &Node) -> Step {
         for predicate in forms::conjuncts(Some(when)) {
             let predicate = forms::admission(predicate, self.claims);
             let predicate = predicate.ok_or(Gap("a barrier does not guard"))?;
@@ -129,7 +135,37 @@ impl<'a> Walk<'a> {
                 "a barrier does not guard",
             )?;
         }
-        Ok(then)
+        Ok(())
+    }
+
+    /// Whether a conjunct has a barrier around one of its sides; no client can write one.
+    fn has_held_sides(&self, conjunct: &Node) -> bool {
+        let held = |side: &str| {
+            let side = conjunct.node(side);
+            side.is_some_and(|side| forms::side_barrier(side, self.claims).is_some())
+        };
+        conjunct.kind == "AExpr" && (held("lexpr") || held("rexpr"))
+    }
+
+    /// An equality, each side behind a barrier that admits what it reads.
+    fn sides(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(forms::is_equality(original), "sides of no equality")?;
+        self.pair(original, rewritten);
+        for side in ["lexpr", "rexpr"] {
+            let sides = original.node(side).zip(rewritten.node(side));
+            let (original, rewritten) = sides.ok_or(Gap("an equality lacks a side"))?;
+            let barrier = forms::side_barrier(rewritten, self.claims);
+            self.held(original, barrier)?;
+            match barrier {
+                Some((when, then)) => {
+                    self.admits(when)?;
+                    self.node(original, then)?;
+                }
+                None => self.node(original, rewritten)?,
+            }
+        }
+        need(original.kind == rewritten.kind, "nodes differ")?;
+        self.fields(original, rewritten, &["lexpr", "rexpr"])
     }
 }
 

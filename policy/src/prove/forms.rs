@@ -66,6 +66,14 @@ pub(super) fn equality(node: &Node) -> Option<(&Node, &Node)> {
     Some((node.node("lexpr")?, node.node("rexpr")?)).filter(|_| whole)
 }
 
+/// Whether a node is an equality of two sides as a client may write it.
+pub(super) fn is_equality(node: &Node) -> bool {
+    let name = names(node.list("name"));
+    node.kind == "AExpr"
+        && node.int("kind") == AEXPR_OP
+        && matches!(name.as_deref(), Some(["="] | ["pg_catalog", "="]))
+}
+
 /// Reads `$n::pg_catalog.<type>` where `$n` is a hidden parameter.
 pub(super) fn session_value(node: &Node, claims: Claims<'_>) -> Option<(usize, ValueType)> {
     if node.kind != "TypeCast" || !node.has_only(&["arg", "type_name"]) {
@@ -123,6 +131,31 @@ pub(super) fn is_row_without_columns(node: &Node) -> bool {
         })
 }
 
+/// Reads `(SELECT * FROM <join> OFFSET 0)`: the join.
+pub(super) fn fenced_join(query: &Node) -> Option<&Node> {
+    let ours = query.kind == "SelectStmt"
+        && query.has_only(&[
+            "target_list",
+            "from_clause",
+            "limit_offset",
+            "limit_option",
+            "op",
+        ])
+        && query.int("op") == SETOP_NONE
+        && query.int("limit_option") == FENCED.1
+        && is_zero(query.node("limit_offset")?);
+    let ([target], [join]) = (query.list("target_list"), query.list("from_clause")) else {
+        return None;
+    };
+    let target = target.as_node().filter(|it| it.has_only(&["val"]))?;
+    let [star] = target.node("val")?.list("fields") else {
+        return None;
+    };
+    let is_star = star.as_node()?.kind == "AStar";
+    let join = join.as_node().filter(|join| join.kind == "JoinExpr")?;
+    (ours && is_star && join.node("alias").is_none()).then_some(join)
+}
+
 /// The conjuncts of a condition, nested ANDs flattened: their order and nesting mean nothing.
 pub(super) fn conjuncts(condition: Option<&Node>) -> Vec<&Node> {
     let mut found = Vec::new();
@@ -145,6 +178,23 @@ fn flatten<'a>(condition: &'a Node, found: &mut Vec<&'a Node>) {
 pub(super) fn barrier(node: &Node) -> Option<(&Node, &Node)> {
     let (when, then, other) = case(node)?;
     is_boolean(other, false).then_some((when, then))
+}
+
+/// Reads `CASE WHEN <when> THEN <then> END`, where all that `<when>` says admits a relation's rows.
+pub(super) fn side_barrier<'a>(node: &'a Node, claims: Claims<'_>) -> Option<(&'a Node, &'a Node)> {
+    if node.kind != "CaseExpr" || !node.has_only(&["args"]) {
+        return None;
+    }
+    let [when] = node.list("args") else {
+        return None;
+    };
+    let when = when
+        .as_node()
+        .filter(|when| when.has_only(&["expr", "result"]))?;
+    let (when, then) = (when.node("expr")?, when.node("result")?);
+    let conditions = conjuncts(Some(when));
+    let admits = |part: &&Node| admission(part, claims).is_some();
+    conditions.iter().all(admits).then_some((when, then))
 }
 
 /// Whether a node is a barrier that was injected.

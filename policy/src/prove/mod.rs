@@ -136,6 +136,7 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         seen: HashSet::new(),
         cursors: 0,
         seen_views: HashSet::new(),
+        seen_joins: HashSet::new(),
         made: HashSet::new(),
         making: None,
         paired: Paired::default(),
@@ -154,6 +155,7 @@ struct Index<'a> {
     held: HashMap<i32, &'a Held>,
     fences: HashSet<i32>,
     fenced_views: HashSet<i32>,
+    fenced_joins: HashSet<(i32, &'a str)>,
 }
 
 impl<'a> Index<'a> {
@@ -180,6 +182,7 @@ impl<'a> Index<'a> {
             let consistent = former.is_none_or(|former| former == claim);
             need(consistent, "a condition was judged twice")?;
         }
+        let joins = places.fenced_joins.iter();
         Ok(Self {
             decisions,
             pinned: HashSet::new(),
@@ -187,12 +190,13 @@ impl<'a> Index<'a> {
             held,
             fences: places.fences.iter().copied().collect(),
             fenced_views: places.fenced_views.iter().copied().collect(),
+            fenced_joins: joins.map(|(at, alias)| (*at, alias.as_str())).collect(),
         })
     }
 
     /// The barriers and fences that are claimed.
     fn claimed(&self) -> usize {
-        self.held.len() + self.fences.len() + self.fenced_views.len()
+        self.held.len() + self.fences.len() + self.fenced_views.len() + self.fenced_joins.len()
     }
 }
 
@@ -218,6 +222,8 @@ struct Walk<'a> {
     cursors: usize,
     /// The views that were claimed to be fences and seen.
     seen_views: HashSet<i32>,
+    /// The joins with an alias that were claimed to be fences and seen.
+    seen_joins: HashSet<(i32, &'a str)>,
     /// The temporary tables that the statements before this one make, and the one that this one makes.
     made: HashSet<&'a str>,
     making: Option<&'a str>,
@@ -413,7 +419,7 @@ impl<'a> Walk<'a> {
     /// Closes a text: each barrier and fence that is claimed was found.
     fn all_seen(&self) -> Step {
         need(
-            self.seen.len() + self.seen_views.len() == self.index.claimed(),
+            self.seen.len() + self.seen_views.len() + self.seen_joins.len() == self.index.claimed(),
             "a barrier or a fence was not found",
         )
     }

@@ -8,7 +8,7 @@
 use super::forms::Predicate;
 use super::{Claims, Gap, Step, Walk, forms, gap, need, via};
 use crate::judge::Key;
-use crate::tree::{Node, Value};
+use crate::tree::{self, Node, Value};
 
 const JOIN_INNER: i64 = 1;
 const JOIN_LEFT: i64 = 2;
@@ -134,6 +134,7 @@ impl<'a> Walk<'a> {
             ("RangeVar", "RangeSubselect") => self.view(original, rewritten),
             ("RangeVar", "RangeVar") => self.guarded_by_filter(original, rewritten, place),
             ("JoinExpr", "JoinExpr") => self.join(original, rewritten, place),
+            ("JoinExpr", "RangeSubselect") => self.fenced_join(original, rewritten, place),
             ("RangeTableSample", "RangeTableSample") => {
                 let (original, rewritten) = self.sampled(original, rewritten)?;
                 self.guarded_by_filter(original, rewritten, place)
@@ -159,6 +160,42 @@ impl<'a> Walk<'a> {
     }
 
     fn join(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
+        need(!self.claims_fence(original), "a join is not a fence")?;
+        self.joined(original, rewritten, place, &[])
+    }
+
+    /// Whether the judge has claimed that a join with an alias is a fence.
+    fn claims_fence(&self, join: &Node) -> bool {
+        let claimed = &self.index.fenced_joins;
+        let alias = join.node("alias").filter(|_| !claimed.is_empty());
+        alias.is_some_and(|alias| claimed.contains(&(tree::anchor(join), alias.text("aliasname"))))
+    }
+
+    /// `(<join>) AS j` became `(SELECT * FROM <join> OFFSET 0) AS j`.
+    fn fenced_join(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {
+        let aliases = original.node("alias").zip(rewritten.node("alias"));
+        let (alias, there) = aliases.ok_or(Gap("a join without an alias became a query"))?;
+        need(
+            rewritten.has_only(&["subquery", "alias"]),
+            "a join became more than a query",
+        )?;
+        self.same(alias, there)?;
+        let join = rewritten.node("subquery").and_then(forms::fenced_join);
+        let join = join.ok_or(Gap("a join became another query"))?;
+        if self.claims_fence(original) {
+            let place = (tree::anchor(original), alias.text("aliasname"));
+            self.seen_joins.insert(place);
+        }
+        self.joined(original, join, place, &["alias"])
+    }
+
+    fn joined(
+        &mut self,
+        original: &'a Node,
+        rewritten: &'a Node,
+        place: Place,
+        apart: &[&str],
+    ) -> Step {
         let kind = original.int("jointype");
         let named = place.named && original.node("alias").is_none();
         let side = |preserved: bool| Place {
@@ -174,7 +211,8 @@ impl<'a> Walk<'a> {
             }
         }
         self.conjuncts(original.node("quals"), rewritten.node("quals"))?;
-        self.fields(original, rewritten, &["larg", "rarg", "quals"])
+        let apart = [&["larg", "rarg", "quals"], apart].concat();
+        self.fields(original, rewritten, &apart)
     }
 
     fn guarded_by_filter(&mut self, original: &'a Node, rewritten: &'a Node, place: Place) -> Step {

@@ -4,6 +4,7 @@ mod cursor;
 mod ddl;
 mod held;
 mod insert_select;
+mod joined;
 mod lock;
 mod merge;
 mod temporary;

@@ -65,6 +65,7 @@ impl<'a> Walk<'a> {
         let levels = std::mem::take(&mut self.levels);
         let seen = std::mem::take(&mut self.seen);
         let seen_views = std::mem::take(&mut self.seen_views);
+        let seen_joins = std::mem::take(&mut self.seen_joins);
         let conflict = std::mem::replace(&mut self.in_conflict, false);
         let outer = std::mem::replace(&mut self.in_view, true);
         work(self)?;
@@ -74,6 +75,7 @@ impl<'a> Walk<'a> {
         self.levels = levels;
         self.seen = seen;
         self.seen_views = seen_views;
+        self.seen_joins = seen_joins;
         self.in_conflict = conflict;
         self.in_view = outer;
         Ok(())

@@ -34,9 +34,8 @@ impl Walk<'_> {
             !view.redirects_writes && depth > 0,
             "a view writes elsewhere",
         )?;
-        let quiet = inside.held.is_empty() && inside.fences.is_empty();
         need(
-            quiet && inside.fenced_views.is_empty(),
+            inside.is_quiet(),
             "a condition of a view that is written to can leak",
         )?;
         let query = self.claims.views.of(view.oid);
