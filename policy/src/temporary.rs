@@ -65,6 +65,28 @@ impl Temporaries {
         }
     }
 
+    /// The same without one that the message has just dropped.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let known = self.relations.iter().filter(|known| known.name != name);
+        Self {
+            key: [&*self.key, b"-", name.as_bytes()].concat().into(),
+            relations: known.cloned().collect(),
+        }
+    }
+
+    /// A table of this name, as the server would tell it.
+    pub(crate) fn told(&self, name: &str) -> Option<Temporary> {
+        let relation = self.find(name)?;
+        let columns = relation.columns.iter();
+        Some(Temporary {
+            name: relation.name.clone(),
+            is_table: relation.kind == RelationKind::Table,
+            columns: columns
+                .map(|column| (column.name.clone(), column.type_oid, column.generated))
+                .collect(),
+        })
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.relations.is_empty()

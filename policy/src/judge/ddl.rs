@@ -86,7 +86,13 @@ impl Judge<'_> {
         &mut self,
         alter: &mut AlterTableStmt,
     ) -> Result<StatementKind, Denial> {
-        if !self.may_change() || alter.objtype != ObjectType::ObjectTable as i32 {
+        if alter.objtype != ObjectType::ObjectTable as i32 {
+            return Err(ddl());
+        }
+        if self.is_own(alter.relation.as_ref()) {
+            return self.alter_own(alter);
+        }
+        if !self.may_change() {
             return Err(ddl());
         }
         let Some(range) = alter.relation.as_mut() else {
@@ -138,6 +144,9 @@ impl Judge<'_> {
 
     /// Judges `ALTER TABLE … RENAME TO`.
     pub(super) fn rename(&mut self, rename: &mut RenameStmt) -> Result<StatementKind, Denial> {
+        if self.is_own(rename.relation.as_ref()) {
+            return self.rename_own(rename);
+        }
         if !self.may_change() || rename.rename_type != ObjectType::ObjectTable as i32 {
             return Err(ddl());
         }

@@ -1,8 +1,8 @@
-//! The temporary tables that a message makes, for the statements behind in the same message.
+//! The temporary tables that a message makes, changes and drops, for the statements behind in the same message.
 //!
 //! Nothing comes between the statements of a message, and one that fails ends it: behind a CREATE the table
-//! is there, with the columns of its text. Where their types are not all known, or what follows may have
-//! undone it (the end of a transaction, ROLLBACK TO, DISCARD, DROP), statements behind are
+//! is there, with the columns of its text, and behind a DROP it is not. Where their types are not all known, or what
+//! follows may have undone it (the end of a transaction, ROLLBACK TO, DISCARD), statements behind are
 //! refused. A name that means such a table is sent with its schema, so it can't come to mean another.
 
 use pg_query::NodeEnum;
@@ -43,6 +43,10 @@ impl Judge<'_> {
     /// A temporary table is there for the statements that follow, if its columns are known.
     fn makes(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
         self.changes();
+        self.follows(name, columns);
+    }
+
+    fn follows(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
         match (name, columns) {
             (Some(name), Some(columns)) => {
                 self.temporaries = self.temporaries.with(Temporary {
@@ -53,6 +57,43 @@ impl Judge<'_> {
             }
             _ => self.temporaries_doubtful = true,
         }
+    }
+
+    /// A temporary relation is gone for the statements that follow.
+    pub(super) fn drops(&mut self, name: &str) {
+        self.temporaries = self.temporaries.without(name);
+    }
+
+    /// A temporary table has another name for the statements that follow.
+    pub(super) fn renames(&mut self, name: &str, to: &str) {
+        if let Some(known) = self.temporaries.told(name) {
+            self.temporaries = self.temporaries.without(name).with(Temporary {
+                name: to.to_owned(),
+                ..known
+            });
+        }
+    }
+
+    /// A temporary table has other columns, for the rest of the statement and for those that follow.
+    pub(super) fn own_columns(
+        &mut self,
+        table: EntryId,
+        name: &str,
+        change: impl FnOnce(&mut Vec<Column>),
+    ) {
+        let Some(entry) = self.entries.get_mut(table) else {
+            return;
+        };
+        change(&mut entry.columns);
+        let before = self.temporaries.told(name);
+        let before = before.map(|told| told.columns).unwrap_or_default();
+        let generated = |name: &str| before.iter().any(|(known, _, yes)| known == name && *yes);
+        let columns = entry.columns.iter();
+        let columns: Option<Vec<_>> = columns
+            .map(|it| Some((it.name.clone(), known(it.ty)?, generated(&it.name))))
+            .collect();
+        self.temporaries = self.temporaries.without(name);
+        self.follows(Some(name), columns);
     }
 
     /// Temporary relations have changed: the server will be asked.
@@ -70,7 +111,7 @@ impl Judge<'_> {
                     | TransactionStmtKind::TransStmtSavepoint
                     | TransactionStmtKind::TransStmtRelease)
             ),
-            NodeEnum::DiscardStmt(_) | NodeEnum::DropStmt(_) => true,
+            NodeEnum::DiscardStmt(_) => true,
             _ => false,
         };
         let changed = self.findings.effects.contains(&Effect::Temporaries);

@@ -49,6 +49,7 @@ mod modify;
 mod names;
 mod observed;
 mod operation;
+mod own;
 mod parameters;
 mod places;
 mod prepared;
@@ -355,7 +356,7 @@ impl<'a> Judge<'a> {
         } else if effects.contains(&Effect::SearchPath) {
             "a statement after a change of search_path in the same message"
         } else if self.temporaries_doubtful {
-            "a statement after one that drops a temporary table, or makes one of unknown columns, in the same message"
+            "a statement after one that may undo a temporary table, or makes one of unknown columns, in the same message"
         } else {
             return Ok(());
         };

@@ -72,6 +72,7 @@ impl Judge<'_> {
             NodeEnum::VacuumStmt(vacuum) => self.analyze(vacuum),
             NodeEnum::AlterTableStmt(alter) => self.alter_table(alter),
             NodeEnum::RenameStmt(rename) => self.rename(rename),
+            NodeEnum::CommentStmt(comment) => self.comment(comment),
             NodeEnum::CreateSeqStmt(create) => self.create_sequence(create),
             NodeEnum::CreateEnumStmt(create) => self.create_enum(create),
             NodeEnum::AlterRoleSetStmt(_)
@@ -126,7 +127,6 @@ impl Judge<'_> {
             | NodeEnum::CreateOpClassStmt(_)
             | NodeEnum::CreateOpFamilyStmt(_)
             | NodeEnum::AlterOpFamilyStmt(_)
-            | NodeEnum::CommentStmt(_)
             | NodeEnum::SecLabelStmt(_)
             | NodeEnum::CreateStatsStmt(_)
             | NodeEnum::AlterStatsStmt(_)

@@ -1,29 +1,27 @@
-//! Temporary tables: CREATE, AS and INTO, DROP, TRUNCATE, and what makes them fast.
+//! Temporary tables that are made: CREATE, AS and INTO.
 //!
 //! A temporary table belongs to its session, so it may hold whatever the session may read. What it
 //! is made from is judged like any query; what it runs later (defaults, checks, generated columns)
-//! is judged when it is made. Which tables there are then, the server tells (`temporary`). All
-//! other DDL is refused here, with the reason, or judged by [`ddl`](super::ddl).
+//! is judged when it is made. Which tables there are then, the server tells (`temporary`). What becomes of them
+//! later is judged by [`own`](super::own), lasting tables by [`ddl`](super::ddl).
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    ColumnDef, ConstrType, Constraint, CreateStmt, CreateTableAsStmt, DropStmt, IndexElem,
-    IndexStmt, IntoClause, Node, ObjectType, RangeVar, SelectStmt, TableLikeClause, TruncateStmt,
-    TypeName, VacuumStmt,
+    ColumnDef, ConstrType, Constraint, CreateStmt, CreateTableAsStmt, IntoClause, Node, ObjectType,
+    RangeVar, SelectStmt, TableLikeClause, TypeName,
 };
 
 use super::names::{Column, Item, Scope, Ty, strings};
-use super::statement::{ddl, maintenance, refused};
+use super::statement::refused;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::Guard;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
-use crate::rewrite;
 use crate::rules::Access;
 use crate::temporary::{MOST, SCHEMA};
 
 /// Nothing can be named.
-const NOWHERE: Scope<'static> = Scope {
+pub(super) const NOWHERE: Scope<'static> = Scope {
     items: &[],
     outer: None,
 };
@@ -283,152 +281,6 @@ impl Judge<'_> {
         self.optional(constraint.raw_expr.as_mut(), &scope, &Env::default())?;
         Ok(())
     }
-
-    /// DROP TABLE of temporary tables. What does not exist is asked for where temporary tables are,
-    /// so that IF EXISTS finds nothing else.
-    pub(super) fn drop_table(&mut self, drop: &mut DropStmt) -> Result<StatementKind, Denial> {
-        if drop.remove_type != ObjectType::ObjectTable as i32 {
-            return Err(ddl());
-        }
-        if self.may_change() && self.drops_lasting(drop) {
-            return self.drop_lasting(drop);
-        }
-        for object in &mut drop.objects {
-            let Some(NodeEnum::List(list)) = object.node.as_mut() else {
-                return Err(unsupported("this kind of name"));
-            };
-            let name = match strings(&list.items)?.as_slice() {
-                [name] => self.droppable(name, drop.missing_ok)?,
-                [SCHEMA, name] => (*name).to_owned(),
-                _ => return Err(only_temporary("DROP TABLE")),
-            };
-            list.items = vec![rewrite::string(SCHEMA), rewrite::string(&name)];
-            self.uses(shown(&name), true, "temporary".to_owned());
-        }
-        self.rewritten();
-        self.changes();
-        Ok(StatementKind::Utility)
-    }
-
-    /// Whether the first table that is named is a lasting one.
-    fn drops_lasting(&self, drop: &DropStmt) -> bool {
-        let first = drop.objects.first().and_then(|object| object.node.as_ref());
-        let Some(NodeEnum::List(list)) = first else {
-            return false;
-        };
-        match strings(&list.items).as_deref() {
-            Ok([name]) => {
-                let found = self.find_relation("", name);
-                found.is_ok_and(|relation| relation.schema != SCHEMA)
-            }
-            Ok([schema, _]) => *schema != SCHEMA,
-            _ => false,
-        }
-    }
-
-    fn droppable(&self, name: &str, missing_ok: bool) -> Result<String, Denial> {
-        match self.find_relation("", name) {
-            Ok(relation) if relation.schema == SCHEMA => Ok(name.to_owned()),
-            Ok(_) => Err(only_temporary("DROP TABLE")),
-            Err(_) if missing_ok => Ok(name.to_owned()),
-            Err(denial) => Err(denial),
-        }
-    }
-
-    /// TRUNCATE of temporary tables.
-    pub(super) fn truncate(
-        &mut self,
-        truncate: &mut TruncateStmt,
-    ) -> Result<StatementKind, Denial> {
-        for relation in &mut truncate.relations {
-            match relation.node.as_mut() {
-                Some(NodeEnum::RangeVar(range)) => self.own_table(range, "TRUNCATE")?,
-                _ => return Err(unsupported("this kind of name")),
-            };
-        }
-        Ok(StatementKind::Utility)
-    }
-
-    /// CREATE INDEX on a temporary table; its name is one more in the session's schema.
-    pub(super) fn create_index(&mut self, index: &mut IndexStmt) -> Result<StatementKind, Denial> {
-        let Some(range) = index.relation.as_mut() else {
-            return Err(unsupported("CREATE INDEX without a table"));
-        };
-        let found = self.find_relation(&range.schemaname, &range.relname)?;
-        let lasting = found.schema != SCHEMA && self.may_change();
-        let table = if lasting {
-            let schema = found.schema.clone();
-            self.new_name(&schema, &index.idxname)?;
-            self.unscoped_table(range, "CREATE INDEX")?
-        } else {
-            self.own_table(range, "CREATE INDEX")?
-        };
-        plain_storage(&index.options, &index.table_space, "")?;
-        if index.concurrent {
-            return Err(unsupported("CREATE INDEX CONCURRENTLY")
-                .hint("Leave CONCURRENTLY out: nobody else sees the table."));
-        }
-        let items = [Item::new(table)];
-        let scope = Scope {
-            items: &items,
-            outer: None,
-        };
-        let before = self.findings.effects.len();
-        let parts = index.index_params.iter_mut();
-        for part in parts.chain(&mut index.index_including_params) {
-            match part.node.as_mut() {
-                Some(NodeEnum::IndexElem(element)) => self.index_element(element, &scope)?,
-                _ => return Err(unsupported("this part of an index")),
-            }
-        }
-        self.optional(index.where_clause.as_mut(), &scope, &Env::default())?;
-        self.refuse_delayed_effects("CREATE INDEX", before)?;
-        if !lasting {
-            self.changes();
-        }
-        Ok(StatementKind::Utility)
-    }
-
-    fn index_element(&mut self, element: &mut IndexElem, scope: &Scope<'_>) -> Result<(), Denial> {
-        // An operator class names functions.
-        if !element.opclass.is_empty() || !element.opclassopts.is_empty() {
-            return Err(unsupported("an operator class"));
-        }
-        strings(&element.collation)?;
-        self.optional(element.expr.as_mut(), scope, &Env::default())?;
-        Ok(())
-    }
-
-    /// ANALYZE of temporary tables.
-    pub(super) fn analyze(&mut self, vacuum: &mut VacuumStmt) -> Result<StatementKind, Denial> {
-        if vacuum.is_vacuumcmd || vacuum.rels.is_empty() || !vacuum.options.is_empty() {
-            return Err(maintenance());
-        }
-        for relation in &mut vacuum.rels {
-            let range = match relation.node.as_mut() {
-                Some(NodeEnum::VacuumRelation(relation)) => relation.relation.as_mut(),
-                _ => None,
-            };
-            match range {
-                Some(range) => self.own_table(range, "ANALYZE")?,
-                None => return Err(unsupported("this kind of name")),
-            };
-        }
-        Ok(StatementKind::Utility)
-    }
-
-    /// A table that a statement of DDL or maintenance works on.
-    fn own_table(&mut self, range: &mut RangeVar, kind: &str) -> Result<EntryId, Denial> {
-        let relation = self.find_relation(&range.schemaname, &range.relname)?;
-        if relation.schema != SCHEMA || !range.catalogname.is_empty() {
-            let denial = only_temporary(kind).table(shown_in(&relation.schema, &relation.name));
-            return Err(match kind {
-                "TRUNCATE" => denial.hint("It would empty the table for all tenants. Use DELETE."),
-                _ => denial,
-            });
-        }
-        self.relation_reference(range, true)
-    }
 }
 
 fn is_temporary(range: &RangeVar) -> bool {
@@ -446,7 +298,11 @@ fn leftmost(select: &mut SelectStmt) -> &mut SelectStmt {
     }
 }
 
-fn plain_storage(options: &[Node], tablespace: &str, access_method: &str) -> Result<(), Denial> {
+pub(super) fn plain_storage(
+    options: &[Node],
+    tablespace: &str,
+    access_method: &str,
+) -> Result<(), Denial> {
     if options.is_empty() && tablespace.is_empty() && access_method.is_empty() {
         return Ok(());
     }
@@ -486,14 +342,6 @@ pub(super) fn numbers_only(options: &[Node]) -> Result<(), Denial> {
     Err(unsupported("this option of an identity column"))
 }
 
-fn only_temporary(kind: &str) -> Denial {
-    refused(kind).hint("Only temporary tables can be changed.")
-}
-
-fn shown(name: &str) -> String {
-    shown_in(SCHEMA, name)
-}
-
-fn shown_in(schema: &str, name: &str) -> String {
-    format!("{schema}.{name}")
+pub(super) fn shown(name: &str) -> String {
+    format!("{SCHEMA}.{name}")
 }

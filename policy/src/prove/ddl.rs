@@ -36,7 +36,11 @@ impl<'a> Walk<'a> {
         if !self.claims.enforce {
             return self.fields(original, rewritten, &[]);
         }
-        match (original.node("relation"), rewritten.node("relation")) {
+        let there = rewritten.node("relation");
+        if there.is_some_and(|there| there.text("schemaname") == "pg_temp") {
+            return self.own_changed(original, rewritten);
+        }
+        match (original.node("relation"), there) {
             (Some(table), Some(there)) => self.lasting(table, there)?,
             _ => return Err(Gap("a statement lacks its table")),
         }

@@ -139,6 +139,8 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         seen_joins: HashSet::new(),
         made: HashSet::new(),
         making: None,
+        gone: HashSet::new(),
+        going: Vec::new(),
         paired: Paired::default(),
     };
     walk.node(original, rewritten)?;
@@ -227,6 +229,9 @@ struct Walk<'a> {
     /// The temporary tables that the statements before this one make, and the one that this one makes.
     made: HashSet<&'a str>,
     making: Option<&'a str>,
+    /// Those that the statements before this one drop, and those that this one drops.
+    gone: HashSet<&'a str>,
+    going: Vec<&'a str>,
     paired: Paired,
 }
 
@@ -262,7 +267,7 @@ impl<'a> Walk<'a> {
         match original.kind {
             "RawStmt" => {
                 self.fields(original, rewritten, &[])?;
-                self.made.extend(self.making.take());
+                self.turn_own();
                 Ok(())
             }
             "SelectStmt" => self.select(original, rewritten),
@@ -286,6 +291,7 @@ impl<'a> Walk<'a> {
             "VacuumRelation" => self.own_relation(original, rewritten),
             "TruncateStmt" => self.own_relations(original, rewritten),
             "DropStmt" => self.dropped(original, rewritten),
+            "CommentStmt" => self.commented(original, rewritten),
             "CreateSeqStmt" => self.lasting_made(original, rewritten, "sequence"),
             "AlterTableStmt" | "RenameStmt" => self.lasting_changed(original, rewritten),
             "RangeSubselect" => self.derived(original, rewritten, "subquery"),

@@ -5,13 +5,31 @@
 //! name stands with its schema (form I7), so a server that has no such table says so, instead of
 //! taking a table of somebody's with the same name.
 
+use pg_query::protobuf::{AlterTableType, ObjectType};
+
 use super::{Gap, Step, Walk, need};
 use crate::tree::{Node, Value};
 
 const SCHEMA: &str = "pg_temp";
 
 /// `OBJECT_TABLE` of the grammar.
-const TABLE: i64 = pg_query::protobuf::ObjectType::ObjectTable as i64;
+const TABLE: i64 = ObjectType::ObjectTable as i64;
+/// `OBJECT_INDEX`.
+const INDEX: i64 = ObjectType::ObjectIndex as i64;
+/// `OBJECT_COLUMN`.
+const COLUMN: i64 = ObjectType::ObjectColumn as i64;
+
+/// What ALTER TABLE may do to a temporary table.
+const ALONE: &[AlterTableType] = &[
+    AlterTableType::AtAddColumn,
+    AlterTableType::AtDropColumn,
+    AlterTableType::AtAlterColumnType,
+    AlterTableType::AtColumnDefault,
+    AlterTableType::AtSetNotNull,
+    AlterTableType::AtDropNotNull,
+    AlterTableType::AtAddConstraint,
+    AlterTableType::AtDropConstraint,
+];
 
 impl<'a> Walk<'a> {
     /// The schema in which an unqualified name of a relation is found.
@@ -38,7 +56,8 @@ impl<'a> Walk<'a> {
 
     /// Whether a temporary relation has this name.
     pub(super) fn is_own(&self, name: &str) -> bool {
-        self.claims.temporaries.find(name).is_some() || self.made.contains(name)
+        let told = self.claims.temporaries.find(name).is_some();
+        self.made.contains(name) || told && !self.gone.contains(name)
     }
 
     /// A relation that was taken for a temporary one is one, and is sent as one.
@@ -50,6 +69,15 @@ impl<'a> Walk<'a> {
             );
         }
         need(sent == SCHEMA, "a temporary relation is not named so")
+    }
+
+    /// Whether a name that is dropped means a temporary relation. With IF EXISTS a table need not be there; which
+    /// indexes there are nobody knows.
+    fn may_drop(&self, name: &str, kind: i64) -> bool {
+        match self.means(name) {
+            Some(schema) => schema == SCHEMA,
+            None => kind == TABLE,
+        }
     }
 
     /// CREATE TABLE and INTO: the new table is temporary.
@@ -132,15 +160,73 @@ impl<'a> Walk<'a> {
         )
     }
 
+    /// Behind a statement: what it has made is there, what it has dropped is not.
+    pub(super) fn turn_own(&mut self) {
+        for name in self.going.drain(..) {
+            self.made.remove(name);
+            self.gone.insert(name);
+        }
+        self.made.extend(self.making.take());
+    }
+
+    /// ALTER TABLE and RENAME of a temporary table; of ALTER TABLE only what reaches no other object.
+    pub(super) fn own_changed(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        for command in rewritten.list("cmds") {
+            let kind = command.as_node().map(|command| command.int("subtype"));
+            let alone = kind.is_some_and(|kind| ALONE.iter().any(|it| *it as i64 == kind));
+            need(alone, "a temporary table becomes part of another")?;
+        }
+        self.own_relation(original, rewritten)?;
+        if rewritten.int("rename_type") == TABLE {
+            self.going.push(
+                original
+                    .node("relation")
+                    .map_or("", |table| table.text("relname")),
+            );
+            self.making = Some(rewritten.text("newname"));
+        }
+        Ok(())
+    }
+
+    /// COMMENT: on a temporary table or a column of it.
+    pub(super) fn commented(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        if !self.claims.enforce {
+            return self.fields(original, rewritten, &[]);
+        }
+        let before = names(original.field("object"))?;
+        let sent = names(rewritten.field("object"))?;
+        let columns = match rewritten.int("objtype") {
+            TABLE => 0,
+            COLUMN => 1,
+            _ => return Err(Gap("a comment on what is not temporary")),
+        };
+        let (Some((SCHEMA, sent)), Some(at)) = (
+            sent.split_first().map(|(schema, sent)| (*schema, sent)),
+            before.len().checked_sub(columns + 1),
+        ) else {
+            return Err(Gap("a comment on what is not temporary"));
+        };
+        let (schema, named) = before.split_at_checked(at).unwrap_or((&[], &[]));
+        let table = named.first().copied().unwrap_or_default();
+        let mine = match schema {
+            [] => self.means(table) == Some(SCHEMA),
+            [SCHEMA] => true,
+            _ => false,
+        };
+        need(mine && named == sent, "a comment on another table")?;
+        self.fields(original, rewritten, &["object"])
+    }
+
     /// DROP TABLE of temporary tables, or with IF EXISTS of what does not exist.
     pub(super) fn dropped(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         if !self.claims.enforce {
             return self.fields(original, rewritten, &[]);
         }
-        need(rewritten.int("remove_type") == TABLE, "not a table")?;
+        let kind = rewritten.int("remove_type");
+        need(matches!(kind, TABLE | INDEX), "not a table")?;
         let named = rewritten.list("objects").first().map(names).transpose()?;
         let temporary = named.is_some_and(|name| name.first() == Some(&SCHEMA));
-        if self.claims.ddl && !temporary {
+        if self.claims.ddl && !temporary && kind == TABLE {
             return self.lasting_dropped(original, rewritten);
         }
         let (before, after) = (original.list("objects"), rewritten.list("objects"));
@@ -152,10 +238,11 @@ impl<'a> Walk<'a> {
             };
             let mine = match names(before)?.as_slice() {
                 [SCHEMA, name] => name == sent,
-                [name] => name == sent && self.means(name).is_none_or(|schema| schema == SCHEMA),
+                [name] => name == sent && self.may_drop(name, kind),
                 _ => false,
             };
             need(mine, "another table is dropped")?;
+            self.going.push(sent);
         }
         self.fields(original, rewritten, &["objects"])
     }

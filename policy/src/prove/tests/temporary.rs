@@ -134,6 +134,8 @@ fn what_is_dropped_and_emptied_is_temporary() {
         ("DROP TABLE public.leads", "DROP TABLE public.leads"),
         ("DROP TABLE public.leads", "DROP TABLE pg_temp.leads"),
         ("DROP VIEW t", "DROP VIEW pg_temp.t"),
+        ("DROP INDEX none", "DROP INDEX IF EXISTS pg_temp.none"),
+        ("DROP INDEX leads", "DROP INDEX leads"),
         ("TRUNCATE t", "TRUNCATE t"),
         ("TRUNCATE public.calls", "TRUNCATE public.calls"),
         ("TRUNCATE public.plans", "TRUNCATE public.plans"),
@@ -145,4 +147,149 @@ fn what_is_dropped_and_emptied_is_temporary() {
     ] {
         refused(client, sent);
     }
+}
+
+#[test]
+fn what_is_changed_is_temporary_and_stays_alone() {
+    for (client, sent) in [
+        (
+            "ALTER TABLE t ADD COLUMN a int",
+            "ALTER TABLE pg_temp.t ADD COLUMN a int",
+        ),
+        (
+            "ALTER TABLE t RENAME TO n",
+            "ALTER TABLE pg_temp.t RENAME TO n",
+        ),
+        (
+            "ALTER TABLE t RENAME a TO b",
+            "ALTER TABLE pg_temp.t RENAME a TO b",
+        ),
+        ("DROP INDEX t", "DROP INDEX pg_temp.t"),
+        (
+            "COMMENT ON TABLE t IS 'x'",
+            "COMMENT ON TABLE pg_temp.t IS 'x'",
+        ),
+        (
+            "COMMENT ON COLUMN t.a IS 'x'",
+            "COMMENT ON COLUMN pg_temp.t.a IS 'x'",
+        ),
+        (
+            "COMMENT ON COLUMN pg_temp.t.a IS 'x'",
+            "COMMENT ON COLUMN pg_temp.t.a IS 'x'",
+        ),
+    ] {
+        proven(client, sent);
+    }
+    for (client, sent) in [
+        ("ALTER TABLE t ADD a int", "ALTER TABLE t ADD a int"),
+        (
+            "ALTER TABLE t ADD a int",
+            "ALTER TABLE pg_temp.leads ADD a int",
+        ),
+        (
+            "ALTER TABLE calls ADD a int",
+            "ALTER TABLE pg_temp.calls ADD a int",
+        ),
+        (
+            "ALTER TABLE public.leads ADD a int",
+            "ALTER TABLE pg_temp.leads ADD a int",
+        ),
+        (
+            "ALTER TABLE public.plans ADD a int",
+            "ALTER TABLE public.plans ADD a int",
+        ),
+        (
+            "ALTER TABLE t INHERIT public.plans",
+            "ALTER TABLE pg_temp.t INHERIT public.plans",
+        ),
+        (
+            "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE pg_temp.t ENABLE ROW LEVEL SECURITY",
+        ),
+        (
+            "ALTER TABLE t RENAME TO n",
+            "ALTER TABLE pg_temp.t RENAME TO m",
+        ),
+        (
+            "ALTER TABLE t RENAME a TO b",
+            "ALTER TABLE pg_temp.t RENAME b TO b",
+        ),
+        ("COMMENT ON TABLE t IS 'x'", "COMMENT ON TABLE t IS 'x'"),
+        (
+            "COMMENT ON TABLE t IS 'x'",
+            "COMMENT ON TABLE pg_temp.leads IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE calls IS 'x'",
+            "COMMENT ON TABLE pg_temp.calls IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE public.leads IS 'x'",
+            "COMMENT ON TABLE pg_temp.leads IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE public.leads IS 'x'",
+            "COMMENT ON TABLE public.leads IS 'x'",
+        ),
+        (
+            "COMMENT ON COLUMN t.a IS 'x'",
+            "COMMENT ON COLUMN pg_temp.t.b IS 'x'",
+        ),
+        (
+            "COMMENT ON COLUMN t.a IS 'x'",
+            "COMMENT ON COLUMN public.t.a IS 'x'",
+        ),
+        (
+            "COMMENT ON COLUMN calls.a IS 'x'",
+            "COMMENT ON COLUMN pg_temp.calls.a IS 'x'",
+        ),
+        ("COMMENT ON ROLE t IS 'x'", "COMMENT ON ROLE t IS 'x'"),
+    ] {
+        refused(client, sent);
+    }
+}
+
+#[test]
+fn behind_a_change_a_name_means_what_it_means_then() {
+    let guarded = "SELECT FROM public.leads WHERE @leads@";
+    let dropped = "DROP TABLE pg_temp.leads";
+    // Behind the DROP of the temporary table the name means the tenants' one.
+    for (client, sent) in [
+        (
+            "DROP TABLE leads; SELECT FROM public.leads",
+            format!("{dropped}; {guarded}"),
+        ),
+        (
+            "SELECT FROM leads; DROP TABLE leads",
+            format!("SELECT FROM pg_temp.leads; {dropped}"),
+        ),
+    ] {
+        proven(client, &sent);
+    }
+    for (client, sent) in [
+        // Taken for the temporary one still.
+        (
+            "DROP TABLE leads; SELECT FROM leads",
+            format!("{dropped}; SELECT FROM pg_temp.leads"),
+        ),
+        (
+            "ALTER TABLE leads RENAME TO n; SELECT FROM leads",
+            "ALTER TABLE pg_temp.leads RENAME TO n; SELECT FROM pg_temp.leads".to_owned(),
+        ),
+        (
+            "DROP TABLE leads; SELECT FROM public.leads",
+            format!("{dropped}; SELECT FROM public.leads"),
+        ),
+        (
+            "DROP TABLE leads; DROP TABLE leads",
+            format!("{dropped}; DROP TABLE leads"),
+        ),
+    ] {
+        refused(client, &sent);
+    }
+    let remade = "DROP TABLE leads; CREATE TEMP TABLE leads (n int); SELECT FROM leads";
+    proven(
+        remade,
+        &format!("{dropped}; CREATE TEMP TABLE leads (n int); SELECT FROM pg_temp.leads"),
+    );
 }
