@@ -245,18 +245,18 @@ pub const MUTANTS: &[Mutant] = &[
     wrong("fence dropped", "OFFSET 0 )", ")"),
     wrong(
         "a join that is a fence shows one table only",
-        "( SELECT * FROM ( public . @i",
-        "( SELECT @i . * FROM ( public . @i",
+        "( SELECT * FROM public . @i @i2 JOIN",
+        "( SELECT @i2 . * FROM public . @i @i2 JOIN",
     ),
     weak(
         "a side of a FULL JOIN without its barrier",
-        "CASE WHEN ( @P OR @i . tableoid IS NULL ) THEN @X END =",
+        "CASE WHEN @P OR @i . tableoid IS NULL THEN @X END =",
         "( @X ) =",
     ),
     weak(
         "a side of a FULL JOIN with another barrier",
-        "CASE WHEN ( @P OR @i . tableoid IS NULL ) THEN @X END =",
-        "CASE WHEN ( @P OR true ) THEN @X END =",
+        "CASE WHEN @P OR @i . tableoid IS NULL THEN @X END =",
+        "CASE WHEN @P OR true THEN @X END =",
     ),
     weak("CTE not materialised", "AS MATERIALIZED (", "AS ("),
     // Writes.

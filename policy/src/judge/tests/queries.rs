@@ -84,3 +84,17 @@ fn a_predicate_of_the_clients_own_is_no_guard() {
     let guarded = format!("WHERE {P} AND {own}) x WHERE {P} AND {own}");
     check(&[(sql.as_str(), guarded.as_str())]);
 }
+
+#[test]
+fn joins_that_hide_names_or_need_them_keep_the_barrier() {
+    check(&[
+        (
+            "SELECT FROM (leads l JOIN calls c ON c.lead_id = l.id) AS j WHERE j.note::int > 3",
+            "ON c.lead_id = l.id OFFSET 0) j WHERE j.note::int > 3",
+        ),
+        (
+            "SELECT FROM leads l FULL JOIN calls c ON l.note::int = c.id",
+            "OR l.tableoid IS NULL THEN l.note::int END = CASE WHEN c.org_id",
+        ),
+    ]);
+}

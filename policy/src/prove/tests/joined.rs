@@ -42,7 +42,7 @@ fn each_side_of_a_full_join_has_its_own_barrier() {
         format!("{left} = {}", right.replace("IS NULL", "IS NOT NULL")),
         format!("{left} = {}", right.replace("END", "ELSE 1 END")),
         format!("{left} = {}", right.replace("c.id::int", "c.lead_id::int")),
-        format!("CASE WHEN @l@ AND @c@ THEN l.name::int = c.id::int ELSE false END"),
+        "CASE WHEN @l@ AND @c@ THEN l.name::int = c.id::int ELSE false END".to_owned(),
     ] {
         assert!(!outcome(&broken), "{broken}");
     }
