@@ -5,15 +5,16 @@
 //! answer it). [`BEFORE`] keeps theirs, as settings of the transaction, and [`AFTER`] brings them back as such:
 //! whatever ends the transaction, or goes back to a savepoint, finds the values of its own levels.
 //!
-//! Under REPEATABLE READ the answer would be as old as the transaction, while names are looked up as of
-//! now: nothing is told.
+//! Under REPEATABLE READ and SERIALIZABLE the answer is as old as the transaction, but for what it has made itself,
+//! while names are looked up as of now. So it is told only to who knows that nobody else has changed the catalogue
+//! since the transaction began.
 
 use std::sync::LazyLock;
 
 use pgwarden_policy::Catalog;
 
 use crate::error::Error;
-use crate::gathering::{Gathering, question_where};
+use crate::gathering::{self, Gathering, question_where};
 
 /// To be sent before [`question`]; its answer says nothing.
 pub const BEFORE: &str = "SELECT pg_catalog.set_config('pgwarden.kept_path', \
@@ -74,15 +75,20 @@ pub fn written() -> &'static str {
     &WRITTEN
 }
 
-/// The question; each row of the answer is for [`Uncommitted::add`].
-pub fn question() -> &'static str {
+/// The question; each row of the answer is for [`Uncommitted::add`]. Nothing is told of an old snapshot, unless
+/// the catalogue is `unchanged` since the transaction began.
+pub fn question(unchanged: bool) -> &'static str {
     static QUESTION: LazyLock<String> = LazyLock::new(|| {
         question_where(
             "pg_catalog.current_setting('transaction_isolation') \
              IN ('read committed', 'read uncommitted')",
         )
     });
-    &QUESTION
+    if unchanged {
+        gathering::question()
+    } else {
+        &QUESTION
+    }
 }
 
 /// What was told so far.

@@ -10,7 +10,10 @@
     clippy::indexing_slicing
 )]
 
-use pgwarden_tests::fixture::{ROLE, script};
+#[path = "ddl_uncommitted/old_snapshot.rs"]
+mod old_snapshot;
+
+use pgwarden_tests::fixture::script;
 use pgwarden_tests::watched::{NEVER, OFTEN, POLICY, World, ask, outcome, until};
 use pgwarden_tests::wire::{Client, Reply, bind_body, execute_body, parse_body};
 
@@ -458,16 +461,4 @@ fn c_ddl_of_others_is_seen_inside_too() {
     assert_eq!(ask(&mut client, "SELECT count(*) FROM fresh"), "1");
     client.query("INSERT INTO app.stock VALUES (2)").ok();
     client.query("ROLLBACK").ok();
-}
-
-#[test]
-fn c_an_old_snapshot_tells_nothing() {
-    let world = world(NEVER);
-    let mut client = world.session();
-    client.query("BEGIN ISOLATION LEVEL REPEATABLE READ").ok();
-    client.query("CREATE TABLE app.stock (id int)").ok();
-    let unknown = ask(&mut client, "INSERT INTO app.stock VALUES (1)");
-    assert_eq!(unknown, "unknown_relation");
-    client.query("ROLLBACK").ok();
-    assert_eq!(ask(&mut client, &format!("SELECT '{ROLE}'")), ROLE);
 }

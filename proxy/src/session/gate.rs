@@ -49,6 +49,7 @@ impl Session {
         if passing && !self.judging.is_passing() {
             self.must_read();
         }
+        self.note_beginning();
         self.known.floats = self.judging.floats();
         if self.judging.expire() {
             self.identity_changed();

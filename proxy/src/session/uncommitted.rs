@@ -9,8 +9,9 @@
 //! crate), so a reading waits for a statement that would be denied: a migration of many statements reads
 //! seldom. A procedure may have done anything: behind it nothing is judged before the reading.
 //!
-//! A reading that fails fails the transaction, as a denial does. So does nothing else: what the
-//! server does not tell (REPEATABLE READ) leaves the statement to the shared catalogue.
+//! A reading that fails fails the transaction, as a denial does. So does nothing else. An old snapshot (REPEATABLE READ,
+//! SERIALIZABLE) shows what the transaction has made, and of others' changes none since it began: it is read only while
+//! the shared catalogue is the one of then. Otherwise the statement is left to the shared one.
 
 use pgwarden_policy::{Plan, StatementKind};
 use pgwarden_schema::uncommitted::{self, Uncommitted as Gathering};
@@ -38,6 +39,8 @@ enum Need {
 #[derive(Debug, Default)]
 pub(super) struct Uncommitted {
     need: Need,
+    /// The state of the shared catalogue when the transaction began, or an earlier one.
+    begun: u64,
     /// A batch of questions is on its way.
     asked: bool,
     /// What the server has told so far.
@@ -138,6 +141,15 @@ impl Session {
         true
     }
 
+    /// While nothing is open, and nothing is owed that may open something, the next transaction begins with what
+    /// the catalogue is now.
+    pub(super) fn note_beginning(&mut self) {
+        let open = self.status != b'I' || self.pipeline_open || !self.queue.is_empty();
+        if !open {
+            self.uncommitted.begun = self.judging.generation();
+        }
+    }
+
     /// Has the server asked for what a statement waits for.
     pub(super) fn look_again(&mut self, server: &mut Outbox) -> Result<Taken, Stop> {
         self.gate(server)?;
@@ -159,7 +171,8 @@ impl Session {
         self.uncommitted.gathering = None;
         own_statement(server, uncommitted::BEFORE, &[]);
         self.owe(Expect::OwnReplay);
-        own_statement(server, uncommitted::question(), &[]);
+        let unchanged = self.uncommitted.begun == self.judging.generation();
+        own_statement(server, uncommitted::question(unchanged), &[]);
         self.owe(Expect::OwnCatalog);
         own_statement(server, uncommitted::AFTER, &[]);
         self.owe(Expect::OwnReplay);
