@@ -26,6 +26,9 @@ use crate::plan::StatementKind;
 use crate::rules::{Access, Ddl};
 use crate::temporary;
 
+/// How a relation that a message makes is guarded, as its use is told.
+pub(super) const NEW: &str = "new";
+
 impl Judge<'_> {
     /// Whether the session may change what is not scoped.
     pub(super) fn may_change(&self) -> bool {
@@ -238,11 +241,7 @@ impl Judge<'_> {
             return Err(unsupported("this kind of name"));
         }
         let schema = self.new_name(&range.schemaname, &range.relname)?;
-        self.uses(
-            format!("{schema}.{}", range.relname),
-            true,
-            "new".to_owned(),
-        );
+        self.uses(format!("{schema}.{}", range.relname), true, NEW.to_owned());
         Ok(())
     }
 

@@ -8,10 +8,8 @@ use pg_query::protobuf::{ColumnRef, Node};
 
 pub(super) use super::ty::{TEXT, Ty};
 use super::{Cte, CteId, EntryId, EntryKind, Judge, unsupported};
-use crate::catalog::Relation;
 use crate::deny::{Denial, DenyReason};
 use crate::positions;
-use crate::temporary;
 
 /// A column that can be named.
 #[derive(Debug, Clone)]
@@ -108,33 +106,6 @@ pub(super) struct Reading {
 }
 
 impl Judge<'_> {
-    /// The relation that a name means, and its schema: explicit, or by `search_path` with
-    /// the temporary ones and pg_catalog searched first unless the path names them.
-    pub(super) fn find_relation(&self, schema: &str, name: &str) -> Result<&Relation, Denial> {
-        let catalog = &self.bound.catalog;
-        let unknown = |shown: String| {
-            Denial::new(
-                DenyReason::UnknownRelation,
-                format!("relation \"{shown}\" is not known"),
-            )
-            .table(shown)
-            .hint("The relation does not exist, or was created after pgwarden read the catalogue.")
-        };
-        let facts = self.request.facts;
-        let found = |schema: &str| match temporary::is_schema(schema) {
-            true => self.temporaries.find(name),
-            false => catalog.relation(schema, name),
-        };
-        if !schema.is_empty() {
-            let own = schema == temporary::SCHEMA || !temporary::is_schema(schema);
-            let relation = own.then(|| found(schema)).flatten();
-            return relation.ok_or_else(|| unknown(format!("{schema}.{name}")));
-        }
-        temporary::lookup_order(&facts.search_path)
-            .find_map(found)
-            .ok_or_else(|| unknown(name.to_owned()))
-    }
-
     /// Resolves a column reference.
     pub(super) fn resolve(
         &self,

@@ -2,6 +2,7 @@
 
 use pg_query::protobuf::RangeVar;
 
+use super::ddl::NEW;
 use super::from::{alias_name, rename};
 use super::names::{Column, Ty};
 use super::{Decision, Entry, EntryId, EntryKind, Judge, Named, unsupported};
@@ -9,6 +10,7 @@ use crate::bind::{Guard, Key};
 use crate::catalog::{Relation, RelationKind};
 use crate::deny::{Denial, DenyReason};
 use crate::rules::{Access, MissingFilter, MissingValue};
+use crate::temporary;
 
 /// What a relation's name was found to mean, and how it is guarded.
 #[derive(Debug)]
@@ -28,6 +30,43 @@ impl Found {
 }
 
 impl Judge<'_> {
+    /// The relation that a name means, and its schema: explicit, or by `search_path` with
+    /// the temporary ones and pg_catalog searched first unless the path names them.
+    pub(super) fn find_relation(&self, schema: &str, name: &str) -> Result<&Relation, Denial> {
+        let catalog = &self.bound.catalog;
+        let found = |schema: &str| match temporary::is_schema(schema) {
+            true => self.temporaries.find(name),
+            false => catalog.relation(schema, name),
+        };
+        if !schema.is_empty() {
+            let own = schema == temporary::SCHEMA || !temporary::is_schema(schema);
+            let relation = own.then(|| found(schema)).flatten();
+            return relation.ok_or_else(|| self.unknown(format!("{schema}.{name}"), name));
+        }
+        temporary::lookup_order(&self.request.facts.search_path)
+            .find_map(found)
+            .ok_or_else(|| self.unknown(name.to_owned(), name))
+    }
+
+    fn unknown(&self, shown: String, name: &str) -> Denial {
+        let mut uses = self.findings.relations.iter();
+        let made = uses.any(|it| {
+            it.guard == NEW && it.name.rsplit_once('.').is_some_and(|(_, it)| it == name)
+        });
+        let hint = if made {
+            "It is made in this message, and known from the next one on: send what uses it in a message of its own. \
+             Inside BEGIN … COMMIT both are one transaction."
+        } else {
+            "The relation does not exist, or was created after pgwarden read the catalogue."
+        };
+        Denial::new(
+            DenyReason::UnknownRelation,
+            format!("relation \"{shown}\" is not known"),
+        )
+        .table(shown)
+        .hint(hint)
+    }
+
     /// Resolves a relation's name, writes its schema into the tree, and makes its entry.
     pub(super) fn relation_reference(
         &mut self,

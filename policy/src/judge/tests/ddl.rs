@@ -27,7 +27,31 @@ fn judge(sql: &str, default: Ddl, ddl: Option<Ddl>) -> String {
     let engine = engine.expect("the policy fits");
     match engine.judge(request, &mut Scratch::default()) {
         Ok(cleared) => cleared.text().to_owned(),
-        Err(denial) => format!("! {}", denial.message),
+        Err(denial) => format!("! {} {}", denial.message, denial.hint.unwrap_or_default()),
+    }
+}
+
+#[test]
+fn what_a_message_makes_is_used_in_the_next_one() {
+    for used in [
+        "INSERT INTO fresh VALUES (1)",
+        "CREATE INDEX ON public.fresh (id)",
+    ] {
+        let told = judge(
+            &format!("CREATE TABLE fresh (id int); {used}"),
+            Ddl::Unscoped,
+            None,
+        );
+        assert!(
+            told.contains("send what uses it in a message of its own"),
+            "{told}"
+        );
+        let told = judge(
+            &format!("CREATE TABLE other (id int); {used}"),
+            Ddl::Unscoped,
+            None,
+        );
+        assert!(!told.contains("in a message of its own"), "{told}");
     }
 }
 
