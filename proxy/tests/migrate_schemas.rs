@@ -495,3 +495,36 @@ fn a_default_tenant_is_not_forced_on_an_application() {
         assert_eq!(one(&mut admin, filled), "2");
     }
 }
+
+/// Where no column is named like a tenant's, the table that most others refer to tells.
+#[test]
+fn a_tenant_of_an_unusual_name_is_found() {
+    let place = Place::of(
+        "studios",
+        "CREATE TABLE studios (id bigint PRIMARY KEY, name text); CREATE TABLE users (id bigint PRIMARY KEY);
+         CREATE TABLE films (id bigint PRIMARY KEY, studio_id bigint NOT NULL REFERENCES studios, user_id bigint REFERENCES users);
+         CREATE TABLE reels (id bigint PRIMARY KEY, studio_id bigint NOT NULL REFERENCES studios, user_id bigint REFERENCES users);
+         CREATE TABLE cuts (id bigint PRIMARY KEY, film_id bigint REFERENCES films, user_id bigint REFERENCES users)",
+    );
+    let found = place.findings(&[]);
+    let has = |code: &str, object: &str| found.iter().any(|it| it.1 == code && it.2 == object);
+    assert!(has("rls_disabled", "public.films"), "{found:#?}");
+    assert!(has("tenant_column_missing", "public.cuts"), "{found:#?}");
+}
+
+/// Policies that read a setting are taken as they are, but the proxy sets another.
+#[test]
+fn a_setting_that_the_proxy_does_not_set_is_told() {
+    let name = "../tests/fixtures/lints/applications/clean_tenants.sql";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let place = Place::of("settings", &std::fs::read_to_string(file).unwrap());
+    place.write(
+        "policy.toml",
+        "version = 1\n[tenant]\ncolumn = \"tenant_id\"\ntype = \"bigint\"\nclaim = \"app_metadata.tenant_id\"\n\
+         [defaults]\ndiscover = [\"app\"]\n",
+    );
+    let (_, said) = place.try_run(&["audit", "--policy", "policy.toml"]);
+    assert!(said.contains("from the setting app.tenant_id"), "{said}");
+    let (_, said) = place.try_run(&["audit"]);
+    assert!(!said.contains("from the setting"), "{said}");
+}

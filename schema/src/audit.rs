@@ -114,6 +114,7 @@ fn report(facts: &Facts, options: &Options) -> Report {
     findings.dedup_by(|a, b| a.key == b.key);
     let mut notes = facts.scoping.notes.clone();
     notes.extend(facts.counts.notes.iter().cloned());
+    notes.extend(setting_note(facts));
     suppression::apply(&options.suppressions, &mut findings, &mut notes);
     Report {
         scoped: facts.guarded().count(),
@@ -121,6 +122,16 @@ fn report(facts: &Facts, options: &Options) -> Report {
         findings,
         notes,
     }
+}
+
+/// That the proxy says who a session is in another place than the policies look.
+fn setting_note(facts: &Facts) -> Option<String> {
+    let setting = facts.setting.as_ref().filter(|_| facts.scoping.given)?;
+    Some(format!(
+        "policies take the tenant from the setting {setting}, but pgwarden sets request.jwt.claims alone: behind it \
+         they show no rows until they read the claim {}",
+        facts.scoping.policy.tenant.claim.0.join(".")
+    ))
 }
 
 fn findings(facts: &Facts, lints: &[Lint]) -> Vec<Finding> {

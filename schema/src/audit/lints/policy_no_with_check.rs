@@ -5,7 +5,7 @@
 //!
 //! Fix: Write the check out.
 
-use super::policy_name;
+use super::{policy_name, policy_wrong_claim};
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Draft, Level, Lint};
 
@@ -17,9 +17,14 @@ pub(super) const LINT: Lint = Lint {
 };
 
 fn check(facts: &Facts) -> Vec<Draft> {
-    let found = facts
-        .deciding()
-        .filter(|(_, policy)| matches!(policy.command, '*' | 'w') && policy.check.is_none());
+    let found = facts.deciding().filter(|(table, policy)| {
+        // What keeps tenants apart badly is no better when it is written twice.
+        let keeps = |it: &String| facts.restricts(table, it);
+        matches!(policy.command, '*' | 'w')
+            && policy.check.is_none()
+            && policy.using.as_ref().is_none_or(keeps)
+            && policy_wrong_claim::why(facts, table, policy).is_none()
+    });
     found
         .map(|(table, policy)| {
             let why =

@@ -126,7 +126,29 @@ fn most_used(tables: &[&Relation]) -> String {
     let best = uses
         .into_iter()
         .max_by_key(|(name, uses)| (*uses, Reverse((rank(name), *name))));
-    best.map_or_else(|| DEFAULT_COLUMN.to_owned(), |(name, _)| name.to_owned())
+    let best = best.map(|(name, _)| name).or_else(|| most_referred(tables));
+    best.unwrap_or(DEFAULT_COLUMN).to_owned()
+}
+
+/// Words of columns that say who did something, whatever the tenant.
+const PERSONS: &[&str] = &["user", "owner", "author", "_by", "member", "person"];
+
+/// Where no name tells: the column by which a third of the tables, and more than one, refer to the
+/// same table.
+fn most_referred<'a>(tables: &[&'a Relation]) -> Option<&'a str> {
+    let mut uses: HashMap<(Oid, &str), usize> = HashMap::new();
+    for key in tables.iter().flat_map(|it| it.foreign_keys()) {
+        if let [column] = key.columns.as_slice()
+            && !PERSONS.iter().any(|it| column.to_lowercase().contains(it))
+        {
+            *uses.entry((key.target, column)).or_default() += 1;
+        }
+    }
+    let most = uses
+        .into_iter()
+        .max_by_key(|((_, name), uses)| (*uses, Reverse(*name)));
+    let often = |it: &((Oid, &str), usize)| it.1 > 1 && it.1 * 3 >= tables.len();
+    most.filter(often).map(|((_, name), _)| name)
 }
 
 /// Which kind of tenant a column's name tells.
