@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tokio_postgres::error::SqlState;
+
 /// Why a catalogue can't be read.
 #[derive(Debug)]
 pub enum Error {
@@ -28,6 +30,17 @@ impl fmt::Display for Error {
                 number / 10_000
             ),
         }
+    }
+}
+
+impl Error {
+    /// Whether the server looked for an object that somebody has dropped meanwhile: what tells the
+    /// text of an object (`pg_get_viewdef`) looks at what is there now, the rest at a snapshot.
+    pub(crate) fn is_of_dropped(&self) -> bool {
+        let Self::Server(error) = self else {
+            return false;
+        };
+        error.code() == Some(&SqlState::INTERNAL_ERROR)
     }
 }
 

@@ -35,16 +35,25 @@ pub use snapshot::{SnapshotError, read_snapshot, write_snapshot};
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL search_path = ''; SET LOCAL jit = off";
 
+/// So often a reading is begun again that has met an object on its way out.
+const READINGS_MAX: u8 = 10;
+
 /// Reads the catalogue of the database that the client is connected to. The client must not be in
 /// a transaction, and should not be used for anything else after an error.
 ///
 /// # Errors
 /// When the connection breaks, the server refuses a query, or is older than PostgreSQL 13.
 pub async fn read_catalog(client: &Client) -> Result<Catalog, Error> {
-    client.batch_execute(BEGIN).await?;
-    let catalog = read_objects(client).await;
-    client.batch_execute("ROLLBACK").await?;
-    catalog
+    let mut readings = 0..READINGS_MAX;
+    loop {
+        client.batch_execute(BEGIN).await?;
+        let catalog = read_objects(client).await;
+        client.batch_execute("ROLLBACK").await?;
+        let again = catalog.as_ref().is_err_and(Error::is_of_dropped);
+        if !again || readings.next().is_none() {
+            return catalog;
+        }
+    }
 }
 
 /// A catalogue, and what was read in the same snapshot.
@@ -68,10 +77,19 @@ pub async fn read_changed(
     client: &Client,
     known: Option<&Fingerprint>,
 ) -> Result<Option<Reading>, Error> {
-    client.batch_execute(BEGIN).await?;
-    let read = read_unless(client, known).await;
-    client.batch_execute("ROLLBACK").await?;
-    read
+    let mut readings = 0..READINGS_MAX;
+    loop {
+        client.batch_execute(BEGIN).await?;
+        let read = read_unless(client, known).await;
+        client.batch_execute("ROLLBACK").await?;
+        let error = match &read {
+            Ok(reading) => reading.as_ref().and_then(|it| it.guarantees.as_ref().err()),
+            Err(error) => Some(error),
+        };
+        if !error.is_some_and(Error::is_of_dropped) || readings.next().is_none() {
+            return read;
+        }
+    }
 }
 
 async fn read_unless(

@@ -8,6 +8,7 @@
 )]
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgwarden_policy::Catalog;
 use pgwarden_policy::catalog::{
@@ -265,6 +266,54 @@ fn functions_operators_and_casts() {
     let varchar = type_named("pg_catalog", "varchar").oid;
     assert!(catalog().has_implicit_cast(varchar, text));
     assert!(!catalog().has_implicit_cast(text, uuid));
+}
+
+/// What tells the text of an object looks at what is there now, the rest at a snapshot.
+#[test]
+fn objects_may_go_while_they_are_read() {
+    let address = server().address();
+    let mut admin = superuser(address, "postgres");
+    script(&mut admin, "CREATE DATABASE going");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for at in 0..2 {
+            let done = &done;
+            scope.spawn(move || {
+                let mut client = superuser(address, "going");
+                while !done.load(Ordering::Relaxed) {
+                    let sql = format!(
+                        "CREATE FUNCTION f{at}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                         CREATE TABLE t{at} (id int PRIMARY KEY, n int REFERENCES t{at});
+                         CREATE TRIGGER it AFTER INSERT ON t{at} EXECUTE FUNCTION f{at}();
+                         CREATE VIEW v{at} AS TABLE t{at};
+                         CREATE POLICY p ON t{at} USING (n > 1)"
+                    );
+                    script(&mut client, &sql);
+                    script(&mut client, &format!("DROP TABLE t{at} CASCADE; DROP FUNCTION f{at}"));
+                }
+            });
+        }
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let read = runtime.block_on(async {
+            let url = format!(
+                "host=127.0.0.1 port={} user=postgres dbname=going",
+                address.port()
+            );
+            let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
+            let (client, connection) = connected.unwrap();
+            tokio::spawn(connection);
+            for _ in 0..40 {
+                let reading = pgwarden_schema::read_changed(&client, None).await;
+                let reading = reading.map_err(|error| error.to_string())?;
+                let guarantees = reading.expect("nothing is known").guarantees;
+                guarantees.map_err(|error| error.to_string())?;
+            }
+            Ok::<(), String>(())
+        });
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(read, Ok(()));
+    });
+    script(&mut admin, "DROP DATABASE going WITH (FORCE)");
 }
 
 #[test]

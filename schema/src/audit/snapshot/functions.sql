@@ -3,7 +3,7 @@ SELECT p.oid::int8 AS oid, n.nspname AS schema, p.proname AS name, pg_get_userby
        format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS sql,
        p.prosecdef AS security_definer, p.provolatile = 'i' AS immutable, p.prorettype = 'pg_catalog.trigger'::regtype AS trigger,
        coalesce((SELECT bool_or(s LIKE 'search\_path=%') FROM unnest(p.proconfig) s), false) AS fixed_search_path,
-       pg_get_functiondef(p.oid) AS source,
+       coalesce(pg_get_functiondef(p.oid), '') AS source,
   coalesce((SELECT json_agg(CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END)
     FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner), '[]') AS callers
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

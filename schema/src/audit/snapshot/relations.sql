@@ -32,7 +32,7 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
       'target', k.confrelid::int8,
       'target_columns', coalesce((SELECT json_agg(a.attname ORDER BY u.at) FROM unnest(k.confkey) WITH ORDINALITY u(num, at)
                   JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num), '[]'),
-      'definition', pg_get_constraintdef(k.oid), 'on_delete', k.confdeltype::text, 'on_update', k.confupdtype::text,
+      'definition', coalesce(pg_get_constraintdef(k.oid), ''), 'on_delete', k.confdeltype::text, 'on_update', k.confupdtype::text,
       'deferrable', k.condeferrable, 'deferred', k.condeferred) ORDER BY k.conname)
     FROM pg_catalog.pg_constraint k
     WHERE k.conrelid = c.oid AND k.contype IN ('f', 'p', 'u') AND k.conparentid = 0), '[]') AS constraints,
@@ -42,7 +42,7 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
       'columns', (SELECT json_agg(a.attname ORDER BY u.at) FROM unnest(i.indkey::int2[]) WITH ORDINALITY u(num, at)
                   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.num AND u.num > 0
                   WHERE u.at <= i.indnkeyatts),
-      'definition', pg_get_indexdef(i.indexrelid),
+      'definition', coalesce(pg_get_indexdef(i.indexrelid), ''),
       'of_constraint', EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid)) ORDER BY ic.relname)
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid WHERE i.indrelid = c.oid), '[]') AS indexes,
   coalesce((SELECT json_agg(json_build_object(
@@ -50,7 +50,7 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
       'columns', coalesce((SELECT json_agg(a.attname) FROM unnest(t.tgattr::int2[]) u(num)
                   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.num), '[]'),
       'function', t.tgfoid::int8, 'arguments', encode(t.tgargs, 'escape'),
-      'definition', pg_get_triggerdef(t.oid)) ORDER BY t.tgname)
+      'definition', coalesce(pg_get_triggerdef(t.oid), '')) ORDER BY t.tgname)
     FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), '[]') AS triggers,
   coalesce((SELECT json_agg(json_build_object(
       'name', p.polname, 'sql', quote_ident(p.polname), 'permissive', p.polpermissive, 'command', p.polcmd::text,
