@@ -47,8 +47,14 @@ fn tables_of_no_tenant_are_made_changed_and_dropped() {
         .ok();
         let shelf = send(client, "SELECT shelf FROM app.stock").ok();
         assert_eq!(shelf.value().as_deref(), Some("top"));
+        send(client, "TRUNCATE app.stock RESTART IDENTITY").ok();
+        let left = send(client, "SELECT count(*) FROM app.stock").ok();
+        assert_eq!(left.value().as_deref(), Some("0"));
         for denied in [
             "DROP TABLE public.leads",
+            "TRUNCATE public.leads",
+            "TRUNCATE app.stock, public.leads",
+            "TRUNCATE app.stock CASCADE",
             "CREATE TABLE app.calls (id int)",
             "ALTER TABLE app.stock ADD COLUMN org_id uuid",
             "CREATE TABLE app.lead_copies AS SELECT * FROM public.leads",

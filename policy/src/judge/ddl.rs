@@ -11,7 +11,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AlterTableCmd, AlterTableStmt, AlterTableType, CreateEnumStmt, CreateSeqStmt, CreateStmt,
-    DropBehavior, DropStmt, ObjectType, RangeVar, RenameStmt,
+    DropBehavior, DropStmt, ObjectType, RangeVar, RenameStmt, TruncateStmt,
 };
 
 use super::names::{Scope, strings};
@@ -183,6 +183,33 @@ impl Judge<'_> {
             self.only_of_its_name(&name)?;
             let shown = format!("{}.{name}", relation.schema);
             self.uses(shown, true, "global".to_owned());
+        }
+        Ok(StatementKind::Utility)
+    }
+
+    /// TRUNCATE of temporary tables, and of lasting ones that may be changed.
+    pub(super) fn truncate(
+        &mut self,
+        truncate: &mut TruncateStmt,
+    ) -> Result<StatementKind, Denial> {
+        let cascades = truncate.behavior == DropBehavior::DropCascade as i32;
+        for relation in &mut truncate.relations {
+            let Some(NodeEnum::RangeVar(range)) = relation.node.as_mut() else {
+                return Err(unsupported("this kind of name"));
+            };
+            let found = self.find_relation(&range.schemaname, &range.relname)?;
+            if found.schema == temporary::SCHEMA || !self.may_change() {
+                self.own_table(range, "TRUNCATE")?;
+            } else if cascades || !range.catalogname.is_empty() {
+                let written = if cascades {
+                    "CASCADE"
+                } else {
+                    "a table name with a database"
+                };
+                return Err(unsupported(written).hint("Name every table that shall be emptied."));
+            } else {
+                self.unscoped_table(range, "TRUNCATE")?;
+            }
         }
         Ok(StatementKind::Utility)
     }

@@ -1,4 +1,4 @@
-//! What a session may do with its own temporary tables: DROP, TRUNCATE, ALTER, RENAME, indexes, ANALYZE, COMMENT.
+//! What a session may do with its own temporary tables: DROP, ALTER, RENAME, indexes, ANALYZE, COMMENT.
 //!
 //! Each is sent by its schema, `pg_temp.t`, so the server takes no other for it. What changes is followed for the
 //! statements behind in the same message ([`made`](super::made)), and told by the server before the next one.
@@ -7,7 +7,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, CommentStmt, DropBehavior, DropStmt,
-    IndexElem, IndexStmt, ObjectType, RangeVar, RenameStmt, TruncateStmt, VacuumStmt,
+    IndexElem, IndexStmt, ObjectType, RangeVar, RenameStmt, VacuumStmt,
 };
 
 use super::names::{Item, Scope, strings};
@@ -99,20 +99,6 @@ impl Judge<'_> {
         }
     }
 
-    /// TRUNCATE of temporary tables.
-    pub(super) fn truncate(
-        &mut self,
-        truncate: &mut TruncateStmt,
-    ) -> Result<StatementKind, Denial> {
-        for relation in &mut truncate.relations {
-            match relation.node.as_mut() {
-                Some(NodeEnum::RangeVar(range)) => self.own_table(range, "TRUNCATE")?,
-                _ => return Err(unsupported("this kind of name")),
-            };
-        }
-        Ok(StatementKind::Utility)
-    }
-
     /// CREATE INDEX on a temporary table; its name is one more in the session's schema.
     pub(super) fn create_index(&mut self, index: &mut IndexStmt) -> Result<StatementKind, Denial> {
         let Some(range) = index.relation.as_mut() else {
@@ -182,7 +168,11 @@ impl Judge<'_> {
     }
 
     /// A table that a statement of DDL or maintenance works on.
-    fn own_table(&mut self, range: &mut RangeVar, kind: &str) -> Result<EntryId, Denial> {
+    pub(super) fn own_table(
+        &mut self,
+        range: &mut RangeVar,
+        kind: &str,
+    ) -> Result<EntryId, Denial> {
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
         if relation.schema != SCHEMA || !range.catalogname.is_empty() {
             let denial =

@@ -57,6 +57,22 @@ impl<'a> Walk<'a> {
         need(keys.is_empty(), "a scoped relation is changed")
     }
 
+    /// TRUNCATE of a lasting table: it has no children, and what refers to it is not emptied, too.
+    pub(super) fn emptied(&self, truncate: &'a Node, table: &'a Node) -> Step {
+        need(truncate.int("behavior") == RESTRICT, "more is emptied")?;
+        let catalog = self.claims.catalog;
+        let name = table.text("relname");
+        let schema = match table.text("schemaname") {
+            "" => self.means(name),
+            schema => Some(schema),
+        };
+        let found = schema.and_then(|schema| catalog.relation(schema, name));
+        let known = found.ok_or(Gap("an emptied table is not known"))?;
+        let mut all = catalog.parts().relations.iter();
+        let has_child = all.any(|it| it.parents.contains(&known.oid));
+        need(!has_child, "an emptied table has children")
+    }
+
     /// DROP TABLE of lasting tables: as it came, and each name is one table's only.
     pub(super) fn lasting_dropped(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         need(self.claims.ddl, "lasting DDL is not allowed")?;

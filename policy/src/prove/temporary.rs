@@ -135,13 +135,19 @@ impl<'a> Walk<'a> {
         self.fields(original, rewritten, &["relation"])
     }
 
-    /// TRUNCATE: all of them are temporary.
+    /// TRUNCATE: all of them are temporary, or no tenant's and nothing beside them is emptied.
     pub(super) fn own_relations(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         let (before, after) = (original.list("relations"), rewritten.list("relations"));
         need(before.len() == after.len(), "a list has another length")?;
         for pair in before.iter().zip(after) {
             match (pair.0.as_node(), pair.1.as_node()) {
-                (Some(table), Some(there)) => self.own_table(table, there)?,
+                (Some(table), Some(there)) => {
+                    self.own_table(table, there)?;
+                    let lasting = there.text("schemaname") != SCHEMA;
+                    if self.claims.enforce && lasting {
+                        self.emptied(rewritten, there)?;
+                    }
+                }
                 _ => return Err(Gap("not a relation")),
             }
         }

@@ -69,6 +69,8 @@ fn what_no_tenant_owns_may_be_changed() {
         "ALTER TABLE secret RENAME TO fresh",
         "DROP TABLE secret",
         "DROP TABLE public.secret RESTRICT",
+        "TRUNCATE secret",
+        "TRUNCATE ONLY public.secret RESTART IDENTITY",
     ] {
         assert_eq!(judge(sql, Ddl::Unscoped, None), sql);
         assert_eq!(judge(sql, Ddl::Deny, Some(Ddl::Unscoped)), sql);
@@ -92,7 +94,11 @@ fn what_could_touch_or_shadow_a_tenants_is_refused() {
         "ALTER TABLE leads ADD COLUMN x int",
         "ALTER TABLE public.leads RENAME TO fresh",
         "CREATE INDEX fresh ON leads (id)",
-        "TRUNCATE secret",
+        "TRUNCATE leads",
+        "TRUNCATE secret, leads",
+        "TRUNCATE plans",
+        "TRUNCATE secret CASCADE",
+        "TRUNCATE nowhere.public.secret",
         // What would hide something, or become scoped.
         "CREATE TABLE leads (id int)",
         "CREATE TABLE app.leads (id int)",

@@ -38,6 +38,8 @@ fn what_is_no_tenants_is_changed_as_it_came() {
         "CREATE INDEX fresh ON public.plans (id)",
         "DROP TABLE public.plans",
         "DROP TABLE plans",
+        "TRUNCATE public.plans",
+        "TRUNCATE public.plans RESTART IDENTITY",
     ] {
         assert_eq!(outcome(sql, sql, true).err(), None, "{sql}");
         assert!(outcome(sql, sql, false).is_err(), "{sql}");
@@ -57,11 +59,18 @@ fn what_is_a_tenants_is_not() {
         "DROP TABLE plans, leads",
         "DROP TABLE plans CASCADE",
         "DROP TABLE nowhere",
+        "TRUNCATE public.leads",
+        "TRUNCATE public.plans, public.leads",
+        "TRUNCATE public.plans CASCADE",
+        "TRUNCATE public.nowhere",
     ] {
         assert!(outcome(sql, sql, true).is_err(), "{sql}");
     }
     for (client, sent) in [
         ("DROP TABLE plans", "DROP TABLE leads"),
+        ("TRUNCATE plans", "TRUNCATE public.leads"),
+        ("TRUNCATE plans", "TRUNCATE public.plans, public.leads"),
+        ("TRUNCATE plans", "TRUNCATE public.plans CASCADE"),
         ("CREATE TABLE fresh (a int)", "CREATE TABLE other (a int)"),
         (
             "ALTER TABLE public.plans ADD x int",
