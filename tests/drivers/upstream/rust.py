@@ -1,4 +1,4 @@
-"""The suites of tokio-postgres and postgres: their crates have the tests in them."""
+"""The suite of tokio-postgres: its crate has the tests in it."""
 
 import dataclasses
 import pathlib
@@ -32,9 +32,6 @@ class Crate:
     features: list
     # What stands in the tests, and what shall.
     replaced: dict
-    # What cargo shall test, and the directory where that is.
-    selected: list = dataclasses.field(default_factory=lambda: ["--test", "test"])
-    tests: str = "tests"
 
     def place(self, directory):
         return directory / f"{self.name}-{self.version}"
@@ -51,19 +48,19 @@ class Crate:
                        stdout=subprocess.DEVNULL)
         shutil.copytree(fetching / "vendor" / self.name, place)
         shutil.rmtree(fetching)
-        shutil.copytree(place / self.tests, place / f"{self.tests}-as-published")
+        shutil.copytree(place / "tests", place / "tests-as-published")
         with open(place / "Cargo.toml", "a", encoding="utf-8") as manifest:
             manifest.write("\n[workspace]\n")
 
     def run(self, directory, environment, results):
         place = self.place(directory)
-        for file in (place / f"{self.tests}-as-published").rglob("*.rs"):
+        for file in (place / "tests-as-published").rglob("*.rs"):
             text = file.read_text()
             for published, ours in self.replaced.items():
                 text = text.replace(published, ours.format(**environment))
-            target = pathlib.Path(str(file).replace("-as-published/", "/"))
+            target = pathlib.Path(str(file).replace("tests-as-published", "tests"))
             target.write_text(text)
-        command = ["cargo", "test", "--features", ",".join(self.features), *self.selected, "--",
+        command = ["cargo", "test", "--features", ",".join(self.features), "--test", "test", "--",
                    "--test-threads=4"]
         ran = subprocess.run(command, cwd=place, text=True, stdout=subprocess.PIPE, check=False,
                              stderr=subprocess.STDOUT,

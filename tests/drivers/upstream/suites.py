@@ -67,7 +67,6 @@ SUITES = {
                 "transaction_hooks", "update", "update_only_fields", "validation", "xor_lookups",
                 # Last: what it leaves behind when DDL fails would spoil the others.
                 "postgres_tests"]),
-    "sqlalchemy-pg8000": sqlalchemy("pg8000", "pg8000==1.31.2"),
     "node-postgres": Scripts(tests="pg@4.0.0", release="pg@6.4.2", node="node@10.24.1"),
     "pg-cursor": Mocha(source="pg-cursor@2.10.0", packages=[PG]),
     "pg-pool": Mocha(
@@ -91,13 +90,6 @@ SUITES = {
             "port=5433": "port={PGPORT}",
             "user=postgres": CONNECTION,
         }),
-    "postgres": Crate(
-        name="postgres",
-        version="0.19.14",
-        features=["with-uuid-1"],
-        selected=["--lib"],
-        tests="src",
-        replaced={"port=5433": "port={PGPORT}", "user=postgres": CONNECTION}),
     "lib-pq": Go(debian="golang-github-lib-pq-dev", packages=["github.com/lib/pq"], environment={}),
     "pgx": Go(
         debian="golang-github-jackc-pgx-v4-dev",
