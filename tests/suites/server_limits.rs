@@ -271,3 +271,31 @@ fn who_leaves_while_it_waits_gives_its_place_up() {
         holder.query("COMMIT").ok();
     }
 }
+
+#[test]
+fn statements_that_nobody_closes_are_refused_in_the_end() {
+    for mode in ["transaction", "session"] {
+        let world = with_one_connection(mode, |_| {});
+        let mut client = world.session(1).unwrap();
+        let text = format!("SELECT length('{}')", "x".repeat(900 << 10));
+        let mut prepare = |name: &str| {
+            client.send(b'P', &parse_body(name, &text, &[]));
+            client.send(b'S', b"");
+            let messages = client.messages();
+            let error = messages.iter().find(|message| message.tag == b'E');
+            error.map(|error| error.error().code().to_owned())
+        };
+        // 32 MiB are held of a session.
+        let refused = (0..60).find_map(|at| Some((at, prepare(&format!("s{at}"))?)));
+        let (at, code) = refused.expect("there is an end");
+        assert_eq!(code, "53200", "{mode}");
+        assert!(at > 30, "{mode}: {at}");
+        // The unnamed one, and others' sessions, are not concerned; a name that is given up is room.
+        assert_eq!(prepare(""), None, "{mode}");
+        client.query("DEALLOCATE s0").ok();
+        client.send(b'P', &parse_body("t", "SELECT 1", &[]));
+        client.send(b'S', b"");
+        let messages = client.messages();
+        assert!(messages.iter().all(|message| message.tag != b'E'), "{mode}");
+    }
+}

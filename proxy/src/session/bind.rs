@@ -6,6 +6,7 @@ use pgwarden_policy::{Denial, DenyReason};
 
 use super::gate::{Gate, permit};
 use super::names::Statement;
+use super::prepared;
 use super::queue::Expect;
 use super::{Session, Stop, Taken};
 use crate::backend::{Forward, Outbox};
@@ -45,6 +46,10 @@ impl Session {
             self.refuse(report, Expect::Bind, None, server);
             return Ok(Taken::Yes);
         };
+        if !bind.portal.is_empty() && self.names.is_full() {
+            self.refuse(prepared::full(), Expect::Bind, None, server);
+            return Ok(Taken::Yes);
+        }
         if self.must_wait_for_claims(&statement.plan, server) {
             return Ok(Taken::Later);
         }

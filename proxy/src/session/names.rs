@@ -3,6 +3,8 @@
 //!
 //! Maps change when a message is sent. Each change is remembered with the message until its reply
 //! comes, so that it can be taken back when the server skips the message after an error.
+//!
+//! What they hold of a session is bounded: the process is everybody's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +14,12 @@ use pgwarden_policy::Plan;
 use super::given::Given;
 use crate::metrics::Pin;
 use crate::pool::Under;
+
+/// So many bytes of texts and names may be held for a session; the last one may be beyond.
+const HELD_BYTES_MAX: usize = 32 << 20;
+
+/// About what a statement or portal takes beside its texts.
+const ENTRY_BYTES: usize = 256;
 
 /// What a verdict was based on: changes of the engine and of the session's `search_path` so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +58,25 @@ impl Statement {
     }
 }
 
+/// Something that takes room while it has a name.
+trait Held {
+    fn bytes(&self) -> usize;
+}
+
+impl Held for Arc<Statement> {
+    fn bytes(&self) -> usize {
+        let rewritten = self.rewritten.as_ref().map_or(0, |text| text.len());
+        ENTRY_BYTES + self.text.len() + rewritten + size_of_val(&*self.declared)
+    }
+}
+
+impl Held for Portal {
+    /// The statement may have no other name any more.
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.statement.bytes()
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Portal {
     statement: Arc<Statement>,
@@ -62,6 +89,8 @@ struct Portal {
 struct Named<T> {
     unnamed: Option<T>,
     named: HashMap<Box<[u8]>, T>,
+    /// What the named ones hold.
+    bytes: usize,
 }
 
 impl<T> Default for Named<T> {
@@ -69,11 +98,12 @@ impl<T> Default for Named<T> {
         Self {
             unnamed: None,
             named: HashMap::new(),
+            bytes: 0,
         }
     }
 }
 
-impl<T> Named<T> {
+impl<T: Held> Named<T> {
     fn get(&self, name: &[u8]) -> Option<&T> {
         if name.is_empty() {
             self.unnamed.as_ref()
@@ -83,11 +113,36 @@ impl<T> Named<T> {
     }
 
     fn replace(&mut self, name: &[u8], value: Option<T>) -> Option<T> {
-        match (name.is_empty(), value) {
-            (true, value) => std::mem::replace(&mut self.unnamed, value),
-            (false, Some(value)) => self.named.insert(name.into(), value),
-            (false, None) => self.named.remove(name),
+        if name.is_empty() {
+            return std::mem::replace(&mut self.unnamed, value);
         }
+        let held = |value: &T| name.len() + value.bytes();
+        self.bytes += value.as_ref().map_or(0, held);
+        let before = match value {
+            Some(value) => self.named.insert(name.into(), value),
+            None => self.named.remove(name),
+        };
+        self.bytes -= before.as_ref().map_or(0, held);
+        before
+    }
+
+    /// Puts other named ones in the place of these.
+    fn replace_named(&mut self, named: HashMap<Box<[u8]>, T>) -> HashMap<Box<[u8]>, T> {
+        let before = std::mem::replace(&mut self.named, named);
+        self.weigh();
+        before
+    }
+
+    fn retain_named(&mut self, keep: impl Fn(&T) -> bool) {
+        if !self.named.is_empty() {
+            self.named.retain(|_, value| keep(value));
+            self.weigh();
+        }
+    }
+
+    fn weigh(&mut self) {
+        let held = self.named.iter().map(|(name, it)| name.len() + it.bytes());
+        self.bytes = held.sum();
     }
 }
 
@@ -119,7 +174,7 @@ impl Change {
 pub(super) struct Names {
     statements: Named<Arc<Statement>>,
     /// Those of SQL's PREPARE, which have the client's name on the server too.
-    prepared: HashMap<Box<[u8]>, Arc<Statement>>,
+    prepared: Named<Arc<Statement>>,
     portals: Named<Portal>,
     given: u64,
 }
@@ -133,7 +188,7 @@ impl Names {
 
     /// Why they exist on one server connection only.
     pub(super) fn pins(&self) -> Option<Pin> {
-        (!self.prepared.is_empty()).then_some(Pin::Prepare)
+        (!self.prepared.named.is_empty()).then_some(Pin::Prepare)
     }
 
     /// The statement of a name.
@@ -162,23 +217,25 @@ impl Names {
         name: &[u8],
         statement: Option<Arc<Statement>>,
     ) -> Change {
-        let before = match statement {
-            Some(statement) => self.prepared.insert(name.into(), statement),
-            None => self.prepared.remove(name),
-        };
+        let before = self.prepared.replace(name, statement);
         Change(Undo::Prepared(name.into(), before))
     }
 
     /// Whether a statement of either kind has the name: they share one space of names.
     pub(super) fn is_taken(&self, name: &[u8]) -> bool {
-        self.statements.get(name).is_some() || self.prepared.contains_key(name)
+        self.statements.get(name).is_some() || self.prepared.get(name).is_some()
+    }
+
+    /// Whether the session holds as much as it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.statements.bytes + self.prepared.bytes + self.portals.bytes >= HELD_BYTES_MAX
     }
 
     /// Closes all named statements (DEALLOCATE ALL leaves the unnamed one).
     pub(super) fn close_all(&mut self) -> Change {
         Change(Undo::All {
-            statements: std::mem::take(&mut self.statements.named),
-            prepared: std::mem::take(&mut self.prepared),
+            statements: self.statements.replace_named(HashMap::new()),
+            prepared: self.prepared.replace_named(HashMap::new()),
         })
     }
 
@@ -212,8 +269,8 @@ impl Names {
         {
             self.portals.unnamed = None;
         }
-        let portals = &mut self.portals.named;
-        portals.retain(|_, portal| portal.made_in > transaction);
+        let later = |portal: &Portal| portal.made_in > transaction;
+        self.portals.retain_named(later);
     }
 
     /// The server has skipped the message: all is as it was before.
@@ -228,8 +285,8 @@ impl Names {
                 statements,
                 prepared,
             } => {
-                self.statements.named = statements;
-                self.prepared = prepared;
+                self.statements.replace_named(statements);
+                self.prepared.replace_named(prepared);
             }
             Undo::Both(both) => {
                 self.undo(Change(both.1));
@@ -369,5 +426,32 @@ mod tests {
         names.close_all();
         assert_eq!(text(&names, b""), Some("unnamed"));
         assert_eq!(text(&names, b"s"), None);
+    }
+
+    #[test]
+    fn what_is_held_is_counted_whatever_becomes_of_it() {
+        let mut names = Names::default();
+        let held =
+            |names: &Names| names.statements.bytes + names.prepared.bytes + names.portals.bytes;
+        let first = names.set_statement(b"s", Some(statement("s")));
+        let one = held(&names);
+        assert!(one > ENTRY_BYTES);
+        let again = names.set_statement(b"s", Some(statement("s")));
+        assert_eq!(held(&names), one);
+        names.set_prepared(b"p", Some(statement("p")));
+        names.open_portal(b"q", statement("q"), 1);
+        let all = held(&names);
+        let closed = names.close_all();
+        assert!(held(&names) < all);
+        names.undo(closed);
+        assert_eq!(held(&names), all);
+        names.end_transaction(1);
+        drop(names.set_prepared(b"p", None));
+        names.undo(again);
+        assert_eq!(held(&names), one);
+        names.undo(first);
+        assert_eq!(held(&names), 0);
+        names.set_statement(b"", Some(statement("s")));
+        assert_eq!(held(&names), 0);
     }
 }

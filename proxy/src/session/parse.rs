@@ -9,7 +9,6 @@ use pgwarden_policy::{Denial, DenyReason, Plan, Protocol, StatementKind, Verdict
 use super::ahead::{Ahead, may_follow};
 use super::gate::{Gate, permit};
 use super::names::{Change, Statement};
-use super::prepared::{self};
 use super::query::not_utf8;
 use super::queue::{Expect, Pending};
 use super::refusing::NOBODY;
@@ -49,8 +48,8 @@ impl Session {
             }
         }
         let named = !name.is_empty();
-        if named && self.names.is_taken(name) {
-            self.refuse(prepared::taken(name), Expect::Parse, None, server);
+        if let Some(report) = named.then(|| self.no_room_for(name)).flatten() {
+            self.refuse(report, Expect::Parse, None, server);
             return Ok(Taken::Yes);
         }
         // Also one that fails drops the unnamed statement.

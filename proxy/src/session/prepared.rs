@@ -165,8 +165,8 @@ impl Session {
         }
         match named(plan) {
             Some(Effect::Prepare(name)) => {
-                if self.names.is_taken(name.as_bytes()) {
-                    return Err(Unusable::Refused(taken(name.as_bytes())));
+                if let Some(report) = self.no_room_for(name.as_bytes()) {
+                    return Err(Unusable::Refused(report));
                 }
                 Ok(Use::Gives(name.as_bytes()))
             }
@@ -243,8 +243,24 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Why a statement can't get a name.
+    pub(super) fn no_room_for(&self, name: &[u8]) -> Option<Report> {
+        if self.names.is_taken(name) {
+            return Some(taken(name));
+        }
+        self.names.is_full().then(full)
+    }
+}
+
+/// The session holds as much as it may.
+pub(super) fn full() -> Report {
+    let message = "pgwarden: the session's prepared statements and portals take too much room";
+    Report::error("53200", message).hint("Close those that are not in use (DEALLOCATE).")
+}
+
 /// The name has a statement already.
-pub(super) fn taken(name: &[u8]) -> Report {
+fn taken(name: &[u8]) -> Report {
     let name = String::from_utf8_lossy(name);
     Report::error(
         "42P05",
