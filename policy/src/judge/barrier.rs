@@ -12,6 +12,8 @@
 //! * over an aliased join, which hides the names of its relations, the join becomes a fence (`joined`);
 //! * in ON of a FULL JOIN each side of an equality has a barrier of its own (`full_join`);
 //! * in HAVING, which the planner may move into WHERE, `count(*) >= 0` holds it back.
+//!
+//! A subquery of a query with GROUP BY sees groups of rows that passed (`groups.rs`).
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{BoolExprType, Node};
@@ -33,7 +35,8 @@ pub(super) enum Clause<'c> {
     Full {
         joinable: bool,
     },
-    Having,
+    /// HAVING, with the relations whose rows are grouped.
+    Having(&'c [EntryId]),
 }
 
 impl Judge<'_> {
@@ -85,7 +88,7 @@ impl Judge<'_> {
                 self.note_filter(conjunct, &all, scope)?;
             }
             Clause::On(narrowed) => self.note_filter(conjunct, narrowed, scope)?,
-            Clause::Full { .. } | Clause::Having => {}
+            Clause::Full { .. } | Clause::Having(_) => {}
         }
         if matches!(place, Clause::Full { .. })
             && let Some(equality) = full_join::equality(conjunct)
@@ -93,12 +96,17 @@ impl Judge<'_> {
             return self.full_join_equality(equality, scope, env);
         }
         let begins = self.place_before_views(&*conjunct);
-        let facts = self.expression(conjunct, scope, env)?;
+        let facts = match place {
+            Clause::Having(groups) => self.condition_over(conjunct, groups, scope, env)?,
+            Clause::Where | Clause::On(_) | Clause::Full { .. } => {
+                self.expression(conjunct, scope, env)?
+            }
+        };
         self.allow_assignment(facts.ty, Ty::Known(BOOL))?;
         if !facts.leaky || facts.reads.is_empty() {
             return Ok(facts);
         }
-        if place == Clause::Having {
+        if let Clause::Having(_) = place {
             if !facts.aggregate && self.reads_tenant(&facts) {
                 let held = rewrite::take(conjunct);
                 let always = rewrite::after_grouping();
@@ -108,13 +116,16 @@ impl Judge<'_> {
             }
             return Ok(facts);
         }
-        let predicates = self.admissions(&facts, scope)?;
+        let mut seen = facts.reads.clone();
+        seen.retain(|id| !self.grouped.contains(id));
+        self.over_groups |= seen.len() < facts.reads.len();
+        let predicates = self.admissions(&seen, scope)?;
         if let Some(admitted) = rewrite::and(predicates) {
             if (place == Clause::Full { joinable: false }) {
                 return Err(full_join::not_joinable());
             }
             let guarded = rewrite::take(conjunct);
-            self.hold(begins, &guarded, self.admitting(&facts));
+            self.hold(begins, &guarded, self.admitting(&seen));
             *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
             self.rewritten();
         }
@@ -128,12 +139,12 @@ impl Judge<'_> {
     }
 
     /// The scoped relations that an expression reads, by place.
-    pub(super) fn admitting(&self, facts: &Facts) -> Vec<i32> {
+    pub(super) fn admitting(&self, reads: &[EntryId]) -> Vec<i32> {
         let scoped = |id: &&EntryId| {
             let kind = self.entry(**id).map(|entry| &entry.kind);
             matches!(kind, Some(EntryKind::Scoped { .. }))
         };
-        let scoped = facts.reads.iter().filter(scoped);
+        let scoped = reads.iter().filter(scoped);
         scoped
             .map(|id| self.places.get(id).copied().unwrap_or(-1))
             .collect()
@@ -175,11 +186,11 @@ impl Judge<'_> {
     /// among them become fences.
     pub(super) fn admissions(
         &mut self,
-        facts: &Facts,
+        reads: &[EntryId],
         scope: &Scope<'_>,
     ) -> Result<Vec<Node>, Denial> {
         let mut predicates = Vec::new();
-        for id in &facts.reads {
+        for id in reads {
             match self.entry(*id).map(|entry| &entry.kind) {
                 Some(EntryKind::Scoped { .. }) => {
                     self.refuse_shadowed(*id, scope)?;

@@ -85,10 +85,10 @@ impl Judge<'_> {
         begins: Option<i32>,
         scope: &Scope<'_>,
     ) -> Result<(), Denial> {
-        let predicates = self.admissions(side, scope)?;
+        let predicates = self.admissions(&side.reads, scope)?;
         if let Some(admitted) = rewrite::and(predicates) {
             let guarded = rewrite::take(operand);
-            self.hold(begins, &guarded, self.admitting(side));
+            self.hold(begins, &guarded, self.admitting(&side.reads));
             *operand = rewrite::case_or_null(admitted, guarded);
             self.rewritten();
         }

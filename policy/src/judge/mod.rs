@@ -36,6 +36,7 @@ mod expression;
 mod filter;
 mod from;
 mod full_join;
+mod groups;
 mod insert;
 mod insert_select;
 mod join;
@@ -270,6 +271,11 @@ struct Judge<'a> {
     expanded: usize,
     /// Inside PREPARE, whose parameters no Bind brings: a check at Bind would check nothing.
     preparing: bool,
+    /// The relations of queries around whose rows were admitted and grouped before what is judged
+    /// now sees them.
+    grouped: Vec<EntryId>,
+    /// A condition reads one of them, and leaks.
+    over_groups: bool,
     /// In RETURNING of a MERGE, the only place of `merge_action()`.
     merging: bool,
     /// The types that PREPARE declares for its parameters; a Parse message's are in the request.
@@ -306,6 +312,8 @@ impl<'a> Judge<'a> {
             in_view: false,
             expanded: 0,
             preparing: false,
+            grouped: Vec::new(),
+            over_groups: false,
             merging: false,
             prepared_types: Vec::new(),
             standing: Standing::default(),

@@ -95,7 +95,13 @@ impl Judge<'_> {
             items: &items,
             outer,
         };
-        let mut output = self.targets(&mut select.target_list, &scope, env)?;
+        let grouped = !select.group_clause.is_empty();
+        let mut groups = Vec::new();
+        if grouped {
+            groups.extend(&level.relations);
+            groups.extend(items.iter().map(|item| item.entry));
+        }
+        let mut output = self.targets_over(&mut select.target_list, &groups, &scope, env)?;
         let mut aggregate = output.columns.iter().any(|column| column.sealed);
         let filter = self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
         self.demand_filters(&level.relations);
@@ -106,11 +112,15 @@ impl Judge<'_> {
             items: &names,
             outer: Some(&scope),
         };
-        let grouped = !select.group_clause.is_empty();
         let group = self.grouping(&mut select.group_clause, &scope, &labels, env)?;
         output.absorb(&group);
         aggregate |= select.having_clause.is_some();
-        let having = self.quals(&mut select.having_clause, &scope, env, Clause::Having)?;
+        let having = self.quals(
+            &mut select.having_clause,
+            &scope,
+            env,
+            Clause::Having(&groups),
+        )?;
         // No barrier of this query's HAVING keeps it from a row of an outer query.
         if having.reads.iter().any(|entry| *entry < mark) {
             output.absorb(&having);
@@ -126,7 +136,11 @@ impl Judge<'_> {
                 output.absorb(&self.labelled(node, &scope, &labels, env)?);
             }
         }
-        output.absorb(&self.sort_by(&mut select.sort_clause, &scope, &labels, env)?);
+        let (sorted, leaks) = self.over(&groups, |judge| {
+            judge.sort_by(&mut select.sort_clause, &scope, &labels, env)
+        })?;
+        output.absorb(&sorted);
+        output.leaky |= leaks;
         output.absorb(&self.limits(select, outer, env)?);
         self.locking(select, &items, &level)?;
         self.refuse_fenced_joins(select, &level)?;
@@ -234,7 +248,7 @@ impl Judge<'_> {
     }
 
     /// A GROUP BY item or the like: a name of an output column only if it is nothing else.
-    fn labelled(
+    pub(super) fn labelled(
         &mut self,
         node: &mut Node,
         scope: &Scope<'_>,
@@ -251,26 +265,6 @@ impl Judge<'_> {
             };
         }
         self.kept(node, scope, env)
-    }
-
-    fn grouping(
-        &mut self,
-        items: &mut [Node],
-        scope: &Scope<'_>,
-        labels: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        let mut facts = Facts::default();
-        for item in items {
-            if let Some(NodeEnum::GroupingSet(set)) = item.node.as_mut() {
-                facts.absorb(&self.grouping(&mut set.content, scope, labels, env)?);
-            } else if let Some(NodeEnum::RowExpr(row)) = item.node.as_mut() {
-                facts.absorb(&self.grouping(&mut row.args, scope, labels, env)?);
-            } else {
-                facts.absorb(&self.labelled(item, scope, labels, env)?);
-            }
-        }
-        Ok(facts)
     }
 
     pub(super) fn sort_by(

@@ -1,0 +1,86 @@
+//! GROUP BY: what it groups by, and what sees groups of rows that passed instead of rows.
+//!
+//! A subquery in the select list or ORDER BY of a query with GROUP BY can name what it is grouped by, and not
+//! the tenant columns. It needs no predicate over them: groups are made of admitted rows. In HAVING, whose conditions the planner
+//! may move into WHERE, such a condition is held back like any that leaks.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::Node;
+
+use super::expression::Facts;
+use super::names::Scope;
+use super::select::Output;
+use super::{EntryId, Env, Judge};
+use crate::deny::Denial;
+
+impl Judge<'_> {
+    pub(super) fn grouping(
+        &mut self,
+        items: &mut [Node],
+        scope: &Scope<'_>,
+        labels: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let mut facts = Facts::default();
+        for item in items {
+            if let Some(NodeEnum::GroupingSet(set)) = item.node.as_mut() {
+                facts.absorb(&self.grouping(&mut set.content, scope, labels, env)?);
+            } else if let Some(NodeEnum::RowExpr(row)) = item.node.as_mut() {
+                facts.absorb(&self.grouping(&mut row.args, scope, labels, env)?);
+            } else {
+                facts.absorb(&self.labelled(item, scope, labels, env)?);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Judges what sees groups instead of rows, and tells whether a condition in it leaks over them.
+    pub(super) fn over<T>(
+        &mut self,
+        groups: &[EntryId],
+        judge: impl FnOnce(&mut Self) -> Result<T, Denial>,
+    ) -> Result<(T, bool), Denial> {
+        let around = self.grouped.len();
+        let leaked = std::mem::replace(&mut self.over_groups, false);
+        self.grouped.extend(groups);
+        let judged = judge(self);
+        self.grouped.truncate(around);
+        let leaks = self.over_groups;
+        self.over_groups |= leaked;
+        Ok((judged?, leaks))
+    }
+
+    /// A condition of HAVING. Where one in it leaks over the groups, it must wait for them.
+    pub(super) fn condition_over(
+        &mut self,
+        condition: &mut Node,
+        groups: &[EntryId],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let judged = self.over(groups, |judge| judge.expression(condition, scope, env));
+        let (mut facts, leaks) = judged?;
+        if leaks {
+            facts.leaky = true;
+            facts.reads.extend(groups);
+        }
+        Ok(facts)
+    }
+
+    /// The select list of a query. Where a condition in it leaks, all that it gives does.
+    pub(super) fn targets_over(
+        &mut self,
+        targets: &mut [Node],
+        groups: &[EntryId],
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Output, Denial> {
+        let (mut output, leaks) = self.over(groups, |judge| judge.targets(targets, scope, env))?;
+        if leaks {
+            output.leaky = true;
+            output.reads.extend(groups);
+            output.columns.iter_mut().for_each(|it| it.plain = false);
+        }
+        Ok(output)
+    }
+}
