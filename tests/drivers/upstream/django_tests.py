@@ -14,7 +14,7 @@ import os
 
 def database(name):
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "deleting",
         "NAME": name,
         "USER": os.environ["PGUSER"],
         "PASSWORD": os.environ["PGPASSWORD"],
@@ -34,6 +34,18 @@ USE_TZ = False
 TEST_RUNNER = "xmlrunner.extra.djangotestrunner.XMLTestRunner"
 TEST_OUTPUT_DIR = os.environ["RESULTS_DIRECTORY"]
 TEST_OUTPUT_FILE_NAME = os.environ["RESULTS_FILE"]
+"""
+
+# Between tests that commit Django empties its tables by TRUNCATE … CASCADE, which is refused.
+DELETING = """
+from django.db.backends.postgresql import base, operations
+
+class DatabaseOperations(operations.DatabaseOperations):
+    def sql_flush(self, style, tables, *, reset_sequences=False, allow_cascade=False):
+        return [f"DELETE FROM {self.quote_name(it)}" for it in tables]
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    ops_class = DatabaseOperations
 """
 
 # Tests that need both databases: to run them all the tables are made.
@@ -57,7 +69,10 @@ class Django:
     def prepare(self, directory):
         source = self.source()
         source.prepare(directory)
-        (source.place(directory) / "tests/beside_pgwarden.py").write_text(SETTINGS)
+        tests = source.place(directory) / "tests"
+        (tests / "beside_pgwarden.py").write_text(SETTINGS)
+        (tests / "deleting").mkdir(exist_ok=True)
+        (tests / "deleting/base.py").write_text(DELETING)
 
     def run(self, directory, environment, results):
         """The tables of Django's models are made on the server itself, as migrations are; what the
