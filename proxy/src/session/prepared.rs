@@ -256,7 +256,7 @@ impl Session {
 /// The session holds as much as it may.
 pub(super) fn full() -> Report {
     let message = "pgwarden: the session's prepared statements and portals take too much room";
-    Report::error("53200", message).hint("Close those that are not in use (DEALLOCATE).")
+    Report::error("53400", message).hint("Close those that are not in use (DEALLOCATE).")
 }
 
 /// The name has a statement already.
