@@ -84,7 +84,7 @@ pub async fn audit(client: &Client, options: &Options) -> Result<Report, Error> 
         client.batch_execute(&begin).await?;
         let read = read_facts(client, options, &catalog).await;
         client.batch_execute("ROLLBACK").await?;
-        let again = read.as_ref().is_err_and(Error::is_of_dropped);
+        let again = read.as_ref().is_err_and(Error::is_of_ddl);
         if !again || readings.next().is_none() {
             return Ok(report(&read?, options));
         }

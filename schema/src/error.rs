@@ -34,13 +34,14 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// Whether the server looked for an object that somebody has dropped meanwhile: what tells the
-    /// text of an object (`pg_get_viewdef`) looks at what is there now, the rest at a snapshot.
-    pub(crate) fn is_of_dropped(&self) -> bool {
+    /// Whether the reading met somebody's DDL. What tells the text of an object (`pg_get_viewdef`)
+    /// locks it, and looks at what is there now, the rest at a snapshot.
+    pub(crate) fn is_of_ddl(&self) -> bool {
         let Self::Server(error) = self else {
             return false;
         };
-        error.code() == Some(&SqlState::INTERNAL_ERROR)
+        let codes = [&SqlState::INTERNAL_ERROR, &SqlState::T_R_DEADLOCK_DETECTED];
+        error.code().is_some_and(|code| codes.contains(&code))
     }
 }
 

@@ -35,7 +35,7 @@ pub use snapshot::{SnapshotError, read_snapshot, write_snapshot};
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL search_path = ''; SET LOCAL jit = off";
 
-/// So often a reading is begun again that has met an object on its way out.
+/// So often a reading is begun again that has met DDL of others.
 const READINGS_MAX: u8 = 10;
 
 /// Reads the catalogue of the database that the client is connected to. The client must not be in
@@ -49,7 +49,7 @@ pub async fn read_catalog(client: &Client) -> Result<Catalog, Error> {
         client.batch_execute(BEGIN).await?;
         let catalog = read_objects(client).await;
         client.batch_execute("ROLLBACK").await?;
-        let again = catalog.as_ref().is_err_and(Error::is_of_dropped);
+        let again = catalog.as_ref().is_err_and(Error::is_of_ddl);
         if !again || readings.next().is_none() {
             return catalog;
         }
@@ -86,7 +86,7 @@ pub async fn read_changed(
             Ok(reading) => reading.as_ref().and_then(|it| it.guarantees.as_ref().err()),
             Err(error) => Some(error),
         };
-        if !error.is_some_and(Error::is_of_dropped) || readings.next().is_none() {
+        if !error.is_some_and(Error::is_of_ddl) || readings.next().is_none() {
             return read;
         }
     }
