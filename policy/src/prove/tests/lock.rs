@@ -1,7 +1,7 @@
 //! Locks.
 
 use super::super::Gap;
-use super::{outcome, outcome_with};
+use super::{outcome, outcome_with, proven};
 
 #[test]
 fn what_is_locked_is_a_table_in_a_mode_that_holds_up_nobody() {
@@ -15,4 +15,12 @@ fn what_is_locked_is_a_table_in_a_mode_that_holds_up_nobody() {
         Some(Gap("a lock holds up other tenants"))
     );
     assert!(outcome(mild, "LOCK public.plans IN ROW EXCLUSIVE MODE").is_err());
+}
+
+#[test]
+fn locks_name_aliases() {
+    proven(
+        "SELECT * FROM leads l FOR UPDATE OF l",
+        "SELECT * FROM public.leads l WHERE @l@ FOR UPDATE OF l",
+    );
 }

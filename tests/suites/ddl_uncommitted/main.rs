@@ -10,7 +10,6 @@
     clippy::indexing_slicing
 )]
 
-#[path = "ddl_uncommitted/old_snapshot.rs"]
 mod old_snapshot;
 
 use pgwarden_tests::fixture::script;
