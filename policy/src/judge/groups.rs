@@ -9,7 +9,7 @@ use pg_query::protobuf::Node;
 
 use super::expression::Facts;
 use super::names::Scope;
-use super::select::Output;
+use super::output::Output;
 use super::{EntryId, Env, Judge};
 use crate::deny::Denial;
 

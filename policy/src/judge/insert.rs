@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 
 use super::names::{Column, Item, Scope, Ty};
-use super::select::Output;
+use super::output::Output;
 use super::{Entry, EntryId, EntryKind, Env, Judge, unsupported};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};

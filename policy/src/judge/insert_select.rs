@@ -13,7 +13,7 @@ use super::expression::Facts;
 use super::insert::{column_target, list_columns};
 use super::labels::figured_name;
 use super::names::{Scope, Ty, strings};
-use super::select::Output;
+use super::output::Output;
 use super::{EntryId, EntryKind, Judge, unsupported, value, via};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};

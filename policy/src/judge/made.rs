@@ -9,7 +9,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnDef, ConstrType, IntoClause, Node, RangeVar, TransactionStmtKind};
 
 use super::names::{Column, Ty, strings};
-use super::select::Output;
+use super::output::Output;
 use super::{EntryId, Judge};
 use crate::catalog::Oid;
 use crate::plan::Effect;

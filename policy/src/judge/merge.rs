@@ -19,7 +19,7 @@ use super::expression::Facts;
 use super::from::Level;
 use super::insert::{column_target, list_columns};
 use super::names::{Item, Scope};
-use super::select::Output;
+use super::output::Output;
 use super::{EntryId, Env, Judge, unsupported};
 use crate::bind::Key;
 use crate::deny::{Denial, DenyReason};

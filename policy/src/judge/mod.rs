@@ -50,6 +50,7 @@ mod modify;
 mod names;
 mod observed;
 mod operation;
+mod output;
 mod own;
 mod parameters;
 mod places;
@@ -461,7 +462,7 @@ impl<'a> Judge<'a> {
         statement: &mut NodeEnum,
         outer: Option<&names::Scope<'_>>,
         env: &Env<'_>,
-    ) -> Result<select::Output, Denial> {
+    ) -> Result<output::Output, Denial> {
         match statement {
             NodeEnum::SelectStmt(select) => self.select(select, outer, env),
             NodeEnum::InsertStmt(insert) => self.insert(insert, env),

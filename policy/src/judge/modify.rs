@@ -5,7 +5,7 @@ use pg_query::protobuf::{DeleteStmt, Node, RangeVar, UpdateStmt};
 use super::barrier::Clause;
 use super::from::Level;
 use super::names::{Item, Scope};
-use super::select::Output;
+use super::output::Output;
 use super::{EntryId, EntryKind, Env, Judge, unsupported};
 use crate::deny::Denial;
 use crate::rewrite;

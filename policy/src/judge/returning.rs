@@ -7,7 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ReturningClause, ReturningOption, ReturningOptionKind};
 
 use super::names::{Column, Item, SYSTEM_COLUMNS, Scope};
-use super::select::Output;
+use super::output::Output;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::deny::Denial;
 

@@ -7,7 +7,7 @@ use super::compare;
 use super::expression::{Facts, computed};
 use super::names::{Scope, Ty};
 use super::operation::Operands;
-use super::select::Output;
+use super::output::Output;
 use super::{EntryId, Env, Judge, unsupported};
 use crate::deny::Denial;
 use crate::{rewrite, tree};

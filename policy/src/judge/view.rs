@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::from::{Level, alias_name, rename};
 use super::names::{Column, Ty};
-use super::select::Output;
+use super::output::Output;
 use super::{Decision, Entry, EntryId, EntryKind, Env, Judge, Places, unsupported};
 use crate::bind::Key;
 use crate::catalog::{Relation, RelationKind};

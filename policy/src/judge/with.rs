@@ -4,7 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{CommonTableExpr, CteMaterialize, SelectStmt, WithClause};
 
 use super::names::{Column, Item, Scope, strings};
-use super::select::{Output, combine};
+use super::output::{Output, combine};
 use super::{Cte, CteId, Env, Judge, refuse_reserved, unsupported};
 use crate::deny::Denial;
 use crate::tree;

@@ -182,16 +182,7 @@ pub(super) fn barrier(node: &Node) -> Option<(&Node, &Node)> {
 
 /// Reads `CASE WHEN <when> THEN <then> END`, where all that `<when>` says admits a relation's rows.
 pub(super) fn side_barrier<'a>(node: &'a Node, claims: Claims<'_>) -> Option<(&'a Node, &'a Node)> {
-    if node.kind != "CaseExpr" || !node.has_only(&["args"]) {
-        return None;
-    }
-    let [when] = node.list("args") else {
-        return None;
-    };
-    let when = when
-        .as_node()
-        .filter(|when| when.has_only(&["expr", "result"]))?;
-    let (when, then) = (when.node("expr")?, when.node("result")?);
+    let (when, then) = only_arm(node, &["args"])?;
     let conditions = conjuncts(Some(when));
     let admits = |part: &&Node| admission(part, claims).is_some();
     conditions.iter().all(admits).then_some((when, then))
@@ -234,20 +225,21 @@ pub(super) fn admission<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Predic
 
 /// Reads `CASE WHEN <when> THEN <then> ELSE <other> END`.
 pub(super) fn case(node: &Node) -> Option<(&Node, &Node, &Node)> {
-    if node.kind != "CaseExpr" || !node.has_only(&["args", "defresult"]) {
-        return None;
+    let (when, then) = only_arm(node, &["args", "defresult"])?;
+    Some((when, then, node.node("defresult")?))
+}
+
+/// The condition and the result of a CASE that has one WHEN, and nothing set but `fields`.
+pub(super) fn only_arm<'a>(node: &'a Node, fields: &[&str]) -> Option<(&'a Node, &'a Node)> {
+    let whole = node.kind == "CaseExpr" && node.has_only(fields);
+    match node.list("args") {
+        [when] if whole => {
+            let when = when.as_node()?;
+            let plain = when.has_only(&["expr", "result"]);
+            Some((when.node("expr")?, when.node("result")?)).filter(|_| plain)
+        }
+        _ => None,
     }
-    let [when] = node.list("args") else {
-        return None;
-    };
-    let when = when
-        .as_node()
-        .filter(|when| when.has_only(&["expr", "result"]))?;
-    Some((
-        when.node("expr")?,
-        when.node("result")?,
-        node.node("defresult")?,
-    ))
 }
 
 /// Reads `pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0`.

@@ -1,7 +1,9 @@
 //! The forms in which a query's rows are written: wrapped, filled and checked.
 
 use super::Claims;
-use super::forms::{case, is_boolean, is_row_without_columns, names, raises, session_value};
+use super::forms::{
+    case, is_boolean, is_row_without_columns, names, only_arm, raises, session_value,
+};
 use crate::tenant::ValueType;
 use crate::tree::{Node, Value};
 
@@ -22,17 +24,9 @@ pub(super) struct Checked<'a> {
 
 /// Reads `CASE WHEN CASE WHEN <value> = <own> THEN true ELSE <raises> END THEN <own> END`.
 pub(super) fn checked<'a>(node: &'a Node, claims: Claims<'_>) -> Option<Checked<'a>> {
-    if node.kind != "CaseExpr" || !node.has_only(&["args"]) {
-        return None;
-    }
-    let [when] = node.list("args") else {
-        return None;
-    };
-    let when = when
-        .as_node()
-        .filter(|when| when.has_only(&["expr", "result"]))?;
-    let own = session_value(when.node("result")?, claims)?;
-    let (equal, admitted, other) = case(when.node("expr")?)?;
+    let (when, then) = only_arm(node, &["args"])?;
+    let own = session_value(then, claims)?;
+    let (equal, admitted, other) = case(when)?;
     let compares = equal.kind == "AExpr"
         && equal.has_only(&["kind", "name", "lexpr", "rexpr"])
         && equal.int("kind") == AEXPR_OP
