@@ -14,6 +14,8 @@
 )]
 
 pub mod cases;
+#[cfg(test)]
+mod documents;
 pub mod duel;
 pub mod engine;
 pub mod fixture;
