@@ -47,7 +47,7 @@ use crate::metrics::{Gauge, Metrics};
 use lease::{InUse, Out};
 use pause::Pause;
 
-pub(crate) use carried::{Carried, Settings, Setup};
+pub(crate) use carried::{Carried, Settings, Setup, is_of_no_statement};
 pub use lease::Lease;
 pub(crate) use statements::{Need, Prepared, Under, name_of, name_under};
 

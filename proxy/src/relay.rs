@@ -9,6 +9,7 @@ mod buffers;
 mod catch_up;
 mod checkout;
 mod frames;
+mod incoming;
 mod news;
 mod rarely;
 
@@ -17,7 +18,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -30,10 +31,10 @@ use crate::session::{Session, Stop, Taken};
 use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
-use buffers::READ_BYTES;
 use catch_up::CatchUp;
 pub(crate) use checkout::Way;
 use checkout::{Checkout, arrival};
+use incoming::Incoming;
 use news::{News, Newsfeed};
 
 /// A side with so much to write stops the other from being read.
@@ -53,7 +54,7 @@ const GOODBYE_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Relay {
     client: ClientStream,
-    from_client: BytesMut,
+    from_client: Incoming,
     /// The client sends no more.
     half_closed: bool,
     /// In transaction mode there is none while the client needs none.
@@ -112,7 +113,7 @@ impl Relay {
     ) -> Self {
         let mut relay = Self {
             client,
-            from_client: BytesMut::new(),
+            from_client: Incoming::default(),
             half_closed: false,
             server: None,
             way,
@@ -297,7 +298,7 @@ impl Relay {
 
     /// Whether the shutdown or the token ends the session here.
     fn due_end(&self, stage: Drain, expired: bool, idled: bool) -> Option<Stop> {
-        let idle = self.session.is_settled() && self.from_client.is_empty();
+        let idle = self.session.is_settled() && self.from_client.is_done();
         let over = match stage {
             Drain::Running => false,
             Drain::HandingOver => idled && idle && self.session.is_idle(),
@@ -351,13 +352,13 @@ impl Relay {
             let Some(header) = self.client_header()? else {
                 break;
             };
-            if self.from_client.len() >= header.frame() && !self.suits_server(header.tag) {
+            if self.from_client.rest().len() >= header.frame() && !self.suits_server(header.tag) {
                 if self.server.is_some() {
                     break;
                 }
                 continue;
             }
-            let Some(body) = self.from_client.get(HEADER_BYTES..header.frame()) else {
+            let Some(body) = self.from_client.rest().get(HEADER_BYTES..header.frame()) else {
                 break;
             };
             let taken = match &mut self.server {
@@ -376,6 +377,8 @@ impl Relay {
             };
             match taken {
                 Taken::Later => break,
+                Taken::Again => self.from_client.rewind(),
+                Taken::Yes if self.session.is_trying() => self.from_client.keep(header.frame()),
                 Taken::Yes => self.from_client.advance(header.frame()),
             }
             self.losses = 0;
@@ -386,7 +389,7 @@ impl Relay {
     }
 
     fn client_header(&self) -> Result<Option<Header>, Stop> {
-        let header = frame::header(&self.from_client)?;
+        let header = frame::header(self.from_client.rest())?;
         if header.is_some_and(|header| header.body > self.message_bytes) {
             let message = "pgwarden: the message is longer than limits.message_bytes";
             return Err(Stop::Fatal(Report::fatal("53400", message)));
@@ -400,6 +403,7 @@ impl Relay {
             session,
             passing,
             held,
+            from_client,
             ..
         } = self
         else {
@@ -409,6 +413,11 @@ impl Relay {
         let (worked, result) = frames::relay(inbox, session, passing);
         inbox.advance(worked);
         *held = session.output().len() >= OUTPUT_BYTES_MAX && !inbox.is_empty();
+        if session.begins_again(lease.outbox()) {
+            from_client.rewind();
+        } else if !session.is_trying() {
+            from_client.advance(0);
+        }
         result.map(|()| worked > 0)
     }
 
@@ -462,18 +471,7 @@ impl Relay {
             .server
             .as_mut()
             .is_some_and(|lease| !lease.inbox().is_empty());
-        unread || self.half_closed || !self.from_client.is_empty() || self.session.is_settled()
-    }
-
-    /// Whether more of the client is wanted: not before the next message is worked off.
-    fn reads_client(&mut self) -> bool {
-        if self.half_closed || self.server_output() >= OUTPUT_BYTES_MAX {
-            return false;
-        }
-        match frame::header(&self.from_client) {
-            Ok(Some(header)) => self.from_client.len() < header.frame().max(READ_BYTES),
-            _ => true,
-        }
+        unread || self.half_closed || !self.from_client.is_done() || self.session.is_settled()
     }
 
     async fn write_goodbye(&mut self) {

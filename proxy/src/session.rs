@@ -20,6 +20,7 @@ mod bind;
 mod claims;
 mod current_of;
 mod cursors;
+mod era;
 mod execute;
 mod from_client;
 mod from_server;
@@ -41,6 +42,7 @@ mod shared;
 mod sharing;
 mod startup;
 mod tenancy;
+mod trial;
 mod uncommitted;
 mod unread;
 
@@ -57,17 +59,19 @@ use crate::frontend::{self, Visit};
 use crate::listener::Client;
 use crate::metrics::AuthOutcome;
 use crate::peers::Route;
-use crate::pool::{Settings, Setup};
+use crate::pool::{Prepared, Settings, Setup};
 use crate::proxy::Proxy;
 use crate::wire::Report;
 use crate::wire::client::Spans;
 
 use claims::Known;
 use current_of::Cursors;
+use era::Era;
 use judging::Judging;
 use names::Names;
 use queue::Queue;
 use sharing::Sharing;
+use trial::Trial;
 use uncommitted::Uncommitted;
 use unread::Unread;
 
@@ -133,6 +137,8 @@ pub(crate) enum Taken {
     Yes,
     /// It must be offered again when the server has said more.
     Later,
+    /// What was kept must be offered again, and then this.
+    Again,
 }
 
 /// What becomes of a message of the server.
@@ -208,6 +214,13 @@ pub(crate) struct Session {
     leftover: bool,
     /// There may be temporary relations: the server is to be asked for them.
     temporaries: bool,
+    /// The prepared statements of the server connection that are known by their texts.
+    prepared: Prepared,
+    /// In session mode.
+    era: Era,
+    trial: Trial,
+    /// A ParameterDescription that waits for the end of the trial.
+    description: Option<Box<[u8]>>,
     /// In transaction mode.
     sharing: Option<Box<Sharing>>,
     /// The status of the last ReadyForQuery: I, T or E.
@@ -270,6 +283,10 @@ impl Session {
             known,
             leftover: false,
             temporaries: false,
+            prepared: Prepared::default(),
+            era: Era::default(),
+            trial: Trial::No,
+            description: None,
             sharing,
             status: b'I',
             pipeline_open: false,

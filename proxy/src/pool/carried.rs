@@ -54,7 +54,7 @@ impl Setup {
 
 /// Settings by which no statement is parsed or planned; of any other it is taken to be. The
 /// `search_path` is known to statements by what is effective of it.
-fn is_of_no_statement(name: &str) -> bool {
+pub(crate) fn is_of_no_statement(name: &str) -> bool {
     matches!(
         name,
         "application_name"

@@ -1,4 +1,4 @@
-//! The prepared statements of a server connection in transaction mode.
+//! The prepared statements of a server connection that are known by their texts.
 //!
 //! A statement's name there says what it is: a keyed hash of its text and types, of the
 //! `search_path` and the state of the catalogue that it was judged under, and of the settings that
@@ -8,6 +8,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, LazyLock};
+
+/// So many texts are remembered as having come once, so many of them for the same hashes.
+const SEEN_MAX: usize = 256;
+const SEEN_WAYS: usize = 4;
 
 /// A server connection has so many prepared statements, at most.
 const STATEMENTS_MAX: usize = 256;
@@ -36,6 +40,8 @@ pub(crate) enum Need {
 pub(crate) struct Prepared {
     known: HashMap<Arc<str>, Entry>,
     clock: u64,
+    /// Hashes of names that were asked for once, the last first among those of a place.
+    seen: Box<[u64]>,
 }
 
 #[derive(Debug)]
@@ -95,6 +101,31 @@ impl Prepared {
             }
             Some(_) | None => false,
         }
+    }
+
+    /// Whether a name was asked for before: what comes once only is not worth a statement that stays.
+    pub(crate) fn comes_again(&mut self, name: &str) -> bool {
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        if self.known.contains_key(name) {
+            return true;
+        }
+        if self.seen.is_empty() {
+            self.seen = vec![0; SEEN_MAX].into_boxed_slice();
+        }
+        let hash = KEYS.hash_one(name);
+        let places = (SEEN_MAX / SEEN_WAYS) as u64;
+        let place = usize::try_from(hash % places).unwrap_or_default();
+        let Some(seen) = self.seen.chunks_exact_mut(SEEN_WAYS).nth(place) else {
+            return false;
+        };
+        if seen.contains(&hash) {
+            return true;
+        }
+        seen.rotate_right(1);
+        if let Some(first) = seen.first_mut() {
+            *first = hash;
+        }
+        false
     }
 
     /// It could not be prepared.
@@ -213,6 +244,18 @@ mod tests {
         assert_eq!(prepared.need("own", own, false), evicts("2"));
         assert!(prepared.is_ready("own"));
         assert_eq!(prepared.need("newer", SHARED, false), evicts("own"));
+    }
+
+    #[test]
+    fn what_comes_once_is_not_remembered_for_long() {
+        let mut prepared = Prepared::default();
+        assert!(!prepared.comes_again("a") && prepared.comes_again("a"));
+        for at in 0..100 * SEEN_MAX {
+            assert!(!prepared.comes_again(&at.to_string()));
+        }
+        assert!(!prepared.comes_again("a"));
+        prepared.need("b", SHARED, false);
+        assert!(prepared.comes_again("b"));
     }
 
     #[test]

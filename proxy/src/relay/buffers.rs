@@ -7,26 +7,41 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::Relay;
+use super::{OUTPUT_BYTES_MAX, Relay};
+use crate::wire::frame;
 
 /// How much of the client is read at once.
-pub(super) const READ_BYTES: usize = 4 << 10;
+const READ_BYTES: usize = 4 << 10;
 
 /// Buffers of idle sessions are given back when they are larger.
 const KEPT_BYTES: usize = 8 << 10;
 
 impl Relay {
+    /// Whether more of the client is wanted: not before the next message is worked off.
+    pub(super) fn reads_client(&mut self) -> bool {
+        if self.half_closed || self.server_output() >= OUTPUT_BYTES_MAX {
+            return false;
+        }
+        let rest = self.from_client.rest();
+        match frame::header(rest) {
+            Ok(Some(header)) => rest.len() < header.frame().max(READ_BYTES),
+            _ => true,
+        }
+    }
+
     pub(super) fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.client.poll_read_ready(cx)?.is_ready() {
-            self.from_client.reserve(READ_BYTES);
-            let read = pin!(self.client.read_buf(&mut self.from_client)).poll(cx);
+            let buffer = self.from_client.buffer();
+            buffer.reserve(READ_BYTES);
+            let read = pin!(self.client.read_buf(buffer)).poll(cx);
             if read.is_ready() {
                 return read;
             }
         }
-        if self.from_client.is_empty() {
+        let buffer = self.from_client.buffer();
+        if buffer.is_empty() {
             // An idle session keeps no buffer.
-            self.from_client = BytesMut::new();
+            *buffer = BytesMut::new();
         }
         Poll::Pending
     }
@@ -48,7 +63,7 @@ impl Relay {
         if !self.session.is_settled() {
             return;
         }
-        for buffer in [&mut self.from_client, self.session.output()] {
+        for buffer in [self.from_client.buffer(), self.session.output()] {
             if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
                 *buffer = BytesMut::new();
             }

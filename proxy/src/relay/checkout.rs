@@ -13,7 +13,6 @@ use crate::database::Replicas;
 use crate::pool::{Lease, Pool};
 use crate::session::Stop;
 use crate::wire::{Report, frame};
-use bytes::Buf;
 
 /// How a session comes by a server connection.
 #[derive(Debug)]
@@ -93,7 +92,7 @@ impl Relay {
     /// As of when a standby must be current to be read from; `None` where it must be the primary.
     fn reads_since(&mut self) -> Option<Moment> {
         let replicas = self.way.replicas.as_ref()?;
-        if self.needs_primary || !self.session.only_reads(&self.from_client) {
+        if self.needs_primary || !self.session.only_reads(self.from_client.rest()) {
             return None;
         }
         let since = replicas.since(self.session.last_write());
@@ -107,7 +106,7 @@ impl Relay {
         let unfit = self.server.is_some()
             && self.on_standby
             && self.session.begins_batch(tag)
-            && !self.session.only_reads(&self.from_client);
+            && !self.session.only_reads(self.from_client.rest());
         if unfit {
             self.needs_primary = true;
             self.hand_back();
@@ -133,8 +132,9 @@ impl Relay {
 
     /// The message that waits for a server connection gets none.
     fn refuse_next(&mut self, error: &ConnectError) {
-        if let Ok(Some(header)) = frame::header(&self.from_client)
-            && self.from_client.len() >= header.frame()
+        let rest = self.from_client.rest();
+        if let Ok(Some(header)) = frame::header(rest)
+            && rest.len() >= header.frame()
         {
             self.session.no_server(header.tag, error);
             self.from_client.advance(header.frame());

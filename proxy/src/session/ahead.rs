@@ -61,8 +61,7 @@ impl Session {
             ..Pending::new(expect)
         };
         if let Need::Prepare(evicted) =
-            sharing
-                .prepared
+            self.prepared
                 .need(statement.name, sharing.setup.under(), false)
         {
             if let Some(evicted) = evicted {
@@ -146,10 +145,10 @@ impl Session {
         }
         // The last first: a name that was to be closed and prepared again is there still.
         for pending in skipped.into_iter().rev() {
-            if let (Some(name), Some(sharing)) = (pending.shared, &mut self.sharing) {
+            if let Some(name) = pending.shared {
                 match pending.expect {
-                    Expect::OwnClose => sharing.prepared.restore(name),
-                    _ => sharing.prepared.remove(&name),
+                    Expect::OwnClose => self.prepared.restore(name),
+                    _ => self.prepared.remove(&name),
                 }
             }
         }

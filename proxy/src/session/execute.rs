@@ -55,7 +55,7 @@ impl Session {
         let hidden = statement.plan.hidden.len();
         let expect = Expect::DescribeStatement { hidden };
         let mut name = Cow::Borrowed(&*statement.server_name);
-        if self.sharing.is_some() {
+        if statement.under.is_some() {
             // It may have to be prepared, and names are looked up then.
             match self.gate(server)? {
                 Gate::Open => {}

@@ -41,6 +41,19 @@ impl Session {
                 _ => Err(unknown(tag)),
             };
         }
+        if self.is_trying() {
+            return self.try_message(tag, body, server);
+        }
+        self.untried_message(tag, body, server)
+    }
+
+    /// A message, whatever is tried.
+    pub(super) fn untried_message(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        server: &mut Outbox,
+    ) -> Result<Taken, Stop> {
         match tag {
             b'Q' => self.query(body, server),
             b'P' => self.parse(body, server),
@@ -132,13 +145,14 @@ impl Session {
         self.known.foreign_sequences &= !plan.may_draw();
         let all = plan.effects.contains(&Effect::DeallocateAll);
         self.temporaries |= self.may_make_temporaries(&plan);
-        if let Some(sharing) = &mut self.sharing {
-            sharing.follow(&plan);
+        match &mut self.sharing {
+            Some(sharing) => sharing.follow(&plan),
+            None => self.era.follow(&plan),
         }
         self.queue.push(Pending {
             unsettles: unsettles(self.known, &plan)
                 || token.is_some()
-                || (self.sharing.is_some() && all)
+                || all
                 || expect == Expect::Spread,
             plan: Some(plan),
             token,

@@ -21,6 +21,7 @@ impl Session {
                         Expect::Deallocate
                             | Expect::DeallocateExecute
                             | Expect::Parsed
+                            | Expect::Tried
                             | Expect::Prepare
                             | Expect::Evict
                     )
@@ -39,12 +40,17 @@ impl Session {
             b'A' => return Ok(Passed::AsIs),
             b'S' => {
                 let passed = parameter_status(body)?;
+                self.era.touch();
                 let muted = self.sharing.as_ref().is_some_and(|it| it.muted);
                 return Ok(if muted { Passed::Done } else { passed });
             }
             b'E' => return self.error(body),
             _ => {}
         }
+        if tag == b't' && self.hold_description(body) {
+            return Ok(Passed::Done);
+        }
+        self.trial_succeeds();
         let Some(front) = self.queue.front() else {
             return Err(Stop::desynchronised());
         };
@@ -177,10 +183,8 @@ impl Session {
     /// CommandComplete.
     fn complete(&mut self, expect: Expect, body: &[u8]) -> Result<Passed, Stop> {
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
-        if let Some(sharing) = &mut self.sharing
-            && (tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL")
-        {
-            sharing.prepared.clear();
+        if tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL" {
+            self.prepared.clear();
         }
         // A savepoint or a transaction has ended: with it what was set in it.
         if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
@@ -277,10 +281,7 @@ impl Session {
     pub(super) fn fail_front(&mut self) {
         let expect = self.queue.front().map(|front| front.expect);
         if expect.is_some_and(Expect::is_extended) {
-            let (front, synced) = {
-                let prepared = self.sharing.as_mut().map(|it| &mut it.prepared);
-                self.queue.fail(&mut self.names, prepared)
-            };
+            let (front, synced) = self.queue.fail(&mut self.names, &mut self.prepared);
             self.copy = Copy::No;
             if !synced && self.pipeline_open {
                 self.skip = Skip::Server;

@@ -35,7 +35,7 @@ pub(super) struct Basis {
 pub(super) struct Statement {
     /// Its name on the server; empty for the unnamed one.
     pub(super) server_name: Box<str>,
-    /// The settings that the name stands for, in transaction mode.
+    /// The settings that the name stands for, where it is one of the server connection's.
     pub(super) under: Option<Under>,
     /// The client's text.
     pub(super) text: Box<str>,
@@ -311,9 +311,13 @@ impl Names {
 
     /// The client's name of a statement that the server calls so.
     pub(super) fn client_name(&self, server_name: &str) -> Option<&[u8]> {
+        let is_it = |statement: &Statement| &*statement.server_name == server_name;
         let mut named = self.statements.named.iter();
-        let found = named.find(|(_, statement)| &*statement.server_name == server_name);
-        found.map(|(name, _)| &**name)
+        if let Some((name, _)) = named.find(|(_, statement)| is_it(statement)) {
+            return Some(name);
+        }
+        let unnamed = self.statements.unnamed.as_ref();
+        unnamed.is_some_and(|it| is_it(it)).then_some(&[])
     }
 }
 

@@ -13,6 +13,7 @@ use super::query::not_utf8;
 use super::queue::{Expect, Pending};
 use super::refusing::NOBODY;
 use super::shared;
+use super::trial::Trial;
 use super::{Session, Stop, Taken};
 use crate::backend::Outbox;
 use crate::pool;
@@ -71,12 +72,20 @@ impl Session {
         } else {
             Box::default()
         };
+        let begins = !named && given.is_none() && self.may_try();
+        if begins {
+            self.era.rest();
+        }
+        if self.trial == Trial::Given {
+            self.trial = Trial::No;
+        }
+        let registers = begins || self.sharing.is_some();
         let (known, basis) = (self.known, self.judging.basis());
         let whose = (self.who.session, basis.engine << 32 | basis.path);
         let passing = self.judging.is_passing();
         let failed = self.status == b'E';
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
-        let under = self.sharing.as_ref().map(|it| it.under(whose.0));
+        let under = registers.then(|| self.under());
         let catalog = (
             self.judging.generation(),
             self.judging.database().ddl_count(),
@@ -98,12 +107,26 @@ impl Session {
                 // In a failed transaction it is refused as it is due, and nothing may say that it went
                 // well; and what ran unread may have changed any setting.
                 let refused = failed && plan.kind != StatementKind::Transaction;
+                let prepared = &mut self.prepared;
                 if refused || sharing.unread {
-                    sharing.prepared.distrust_one(&server_name);
+                    prepared.distrust_one(&server_name);
                 }
-                if !shared::make_way(sharing, &server_name, under, &mut self.queue, server) {
+                let (stray, queue) = (sharing.strayed, &mut self.queue);
+                if !shared::make_way(prepared, &server_name, under, stray, queue, server) {
                     shared::close(NOBODY, server);
                     expect = Expect::Parsed;
+                }
+            } else if let Some(under) = under
+                && may_follow(plan)
+                && !uses_temporary(plan)
+            {
+                let name = pool::name_of(cleared.text(), types, &[], catalog, under, Some(whose));
+                if self.prepared.is_ready(&name) {
+                    (server_name, expect) = (name, Expect::Tried);
+                } else if self.prepared.comes_again(&name) {
+                    let (prepared, queue) = (&mut self.prepared, &mut self.queue);
+                    shared::make_way(prepared, &name, under, false, queue, server);
+                    server_name = name;
                 }
             }
             if expect == Expect::Parse {
@@ -143,6 +166,11 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         };
+        let under = under.filter(|_| !server_name.is_empty());
+        let prepares = under.is_some() && expect == Expect::Parse;
+        if expect == Expect::Tried {
+            self.trial = Trial::Held;
+        }
         let statement = Arc::new(Statement {
             server_name,
             under,
@@ -156,7 +184,6 @@ impl Session {
         self.followed();
         let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
         self.pipeline_open = true;
-        let prepares = self.sharing.is_some() && expect == Expect::Parse;
         self.queue.push(Pending {
             shared: prepares.then(|| (*statement.server_name).into()),
             statement: Some(statement),

@@ -41,6 +41,8 @@ pub(super) enum Expect {
     DeallocateExecute,
     /// Parse of what the server has already, sent as Close.
     Parsed,
+    /// Parse of what the server has already, not sent: the message behind it answers for both.
+    Tried,
     /// A Parse of our own, before a message that needs it; its error is that message's.
     Prepare,
     /// A Close of our own, skipped like the messages around it.
@@ -73,6 +75,7 @@ impl Expect {
         match self {
             Self::Parse
             | Self::Parsed
+            | Self::Tried
             | Self::Prepare
             | Self::Evict
             | Self::Bind
@@ -168,6 +171,21 @@ impl Pending {
     }
 }
 
+impl Pending {
+    /// The server has not done it: the maps are as they were before.
+    fn undo(self, names: &mut Names, prepared: &mut Prepared) {
+        if let Some(name) = self.shared {
+            match self.expect {
+                Expect::Evict => prepared.restore(name),
+                _ => prepared.remove(&name),
+            }
+        }
+        if let Some(change) = self.change {
+            names.undo(change);
+        }
+    }
+}
+
 /// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -194,6 +212,12 @@ impl Queue {
     /// Whether one of the outstanding messages is such.
     pub(super) fn any(&self, is_such: impl Fn(&Pending) -> bool) -> bool {
         self.pending.iter().any(is_such)
+    }
+
+    /// Whether the server is to refuse the message so far behind the front.
+    pub(super) fn is_refused(&self, at: usize) -> bool {
+        let pending = self.pending.get(at);
+        pending.is_some_and(|pending| pending.refused.is_some())
     }
 
     /// Whether all outstanding messages are of a kind.
@@ -236,7 +260,7 @@ impl Queue {
     pub(super) fn fail(
         &mut self,
         names: &mut Names,
-        mut prepared: Option<&mut Prepared>,
+        prepared: &mut Prepared,
     ) -> (Option<Pending>, bool) {
         let mut front = self.pop();
         let is_sync = |pending: &Pending| pending.expect == Expect::Sync;
@@ -244,25 +268,35 @@ impl Queue {
         let end = sync.unwrap_or(self.pending.len());
         for skipped in self.pending.drain(..end).rev() {
             self.unsettling -= usize::from(skipped.unsettles);
-            if let (Some(name), Some(prepared)) = (skipped.shared, prepared.as_deref_mut()) {
-                match skipped.expect {
-                    Expect::Evict => prepared.restore(name),
-                    _ => prepared.remove(&name),
-                }
-            }
-            if let Some(change) = skipped.change {
-                names.undo(change);
-            }
+            skipped.undo(names, prepared);
         }
-        if let (Some(front), Some(prepared)) = (&front, prepared)
-            && let Some(name) = &front.shared
-        {
+        if let Some(name) = front.as_ref().and_then(|front| front.shared.as_ref()) {
             prepared.remove(name);
         }
         if let Some(change) = front.as_mut().and_then(|front| front.change.take()) {
             names.fail(change);
         }
         (front, sync.is_some())
+    }
+
+    /// All that is outstanding is taken back, as if it had not been sent. Gives whether it went up
+    /// to a Sync, whose answer is ours then.
+    pub(super) fn take_back(&mut self, names: &mut Names, prepared: &mut Prepared) -> bool {
+        let mut sync = None;
+        while let Some(pending) = self.pending.pop_back() {
+            if pending.expect == Expect::Sync {
+                sync = Some(pending.transaction);
+            }
+            pending.undo(names, prepared);
+        }
+        self.unsettling = 0;
+        if let Some(transaction) = sync {
+            self.push(Pending {
+                transaction,
+                ..Pending::new(Expect::OwnSync)
+            });
+        }
+        sync.is_some()
     }
 }
 
@@ -286,7 +320,7 @@ mod tests {
     fn an_error_skips_up_to_the_next_sync() {
         use Expect::*;
         let mut queue = queue(&[Parse, Bind, Execute, Query, Sync, Parse, Execute, Sync]);
-        let (front, synced) = queue.fail(&mut Names::default(), None);
+        let (front, synced) = queue.fail(&mut Names::default(), &mut Prepared::default());
         assert_eq!(front.map(|it| it.expect), Some(Parse));
         assert!(synced);
         assert_eq!(queue.front().map(|it| it.expect), Some(Sync));
@@ -298,7 +332,18 @@ mod tests {
     fn an_error_without_sync_empties_the_queue() {
         use Expect::*;
         let mut queue = queue(&[Bind, Execute, Execute]);
-        let (_, synced) = queue.fail(&mut Names::default(), None);
+        let (_, synced) = queue.fail(&mut Names::default(), &mut Prepared::default());
         assert!(!synced && queue.is_empty() && !queue.unsettles());
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_its_sync_to_us() {
+        use Expect::*;
+        let (mut names, mut prepared) = (Names::default(), Prepared::default());
+        let mut unsynced = queue(&[Tried, Bind, Execute]);
+        assert!(!unsynced.take_back(&mut names, &mut prepared) && unsynced.is_empty());
+        let mut synced = queue(&[Tried, Bind, Execute, Sync]);
+        assert!(synced.take_back(&mut names, &mut prepared) && !synced.unsettles());
+        assert!(synced.all(|it| it == OwnSync) && !synced.is_empty());
     }
 }

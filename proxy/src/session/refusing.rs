@@ -139,7 +139,9 @@ pub(super) enum RefusedAs {
 fn send_refused(expect: Expect, server: &mut Outbox) {
     let nobody = [NOBODY.as_bytes(), &[0]].concat();
     match expect {
-        Expect::Parse | Expect::Parsed | Expect::Prepare => server.own_parse(NOBODY, REFUSED, &[]),
+        Expect::Parse | Expect::Parsed | Expect::Tried | Expect::Prepare => {
+            server.own_parse(NOBODY, REFUSED, &[]);
+        }
         Expect::Bind => {
             server.forward(Forward::Bind, &[&[0], &nobody[..], &[0; 6]].concat());
         }

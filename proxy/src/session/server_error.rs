@@ -43,6 +43,13 @@ impl Session {
         if front.expect.is_own() {
             return self.own_error(body);
         }
+        if self.trial_fails(body) {
+            return Ok(Passed::Done);
+        }
+        self.trial_succeeds();
+        let Some(front) = self.queue.front_mut() else {
+            return Err(Stop::desynchronised());
+        };
         // It is not in force.
         front.token = None;
         if self.known.ahead == Ahead::Followed {
@@ -54,11 +61,8 @@ impl Session {
             front.sqlstate = Some(sqlstate.into());
         }
         // DDL has given a statement other columns.
-        if sqlstate == b"0A000"
-            && report::field(body, b'R') == Some(b"RevalidateCachedQuery")
-            && let Some(sharing) = &mut self.sharing
-        {
-            sharing.prepared.distrust();
+        if sqlstate == b"0A000" && report::field(body, b'R') == Some(b"RevalidateCachedQuery") {
+            self.prepared.distrust();
         }
         match front.refused.take() {
             None => {
@@ -108,6 +112,7 @@ impl Session {
 
     /// NoticeResponse.
     pub(super) fn notice(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        self.trial_succeeds();
         let front = self.queue.front();
         if front.is_some_and(|front| front.expect.is_own() || front.refused.is_some()) {
             return Ok(Passed::Done);
@@ -163,7 +168,7 @@ fn in_their_names<'a>(text: &'a [u8], names: &Names) -> Cow<'a, [u8]> {
     let mut out = Vec::with_capacity(text.len());
     while let Some((before, after)) = rest.split_once(prefix) {
         out.extend_from_slice(before.as_bytes());
-        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
         let (number, behind) = after.split_at(digits);
         let ours = format!("{prefix}{number}");
         let theirs = names.client_name(&ours);
@@ -180,7 +185,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 /// Whether a statement that was judged by the catalogue may have failed because that is no longer
 /// the server's: something has no such name, or a prepared statement no longer gives the same.
-fn hints_at_change(sqlstate: &[u8], body: &[u8]) -> bool {
+pub(super) fn hints_at_change(sqlstate: &[u8], body: &[u8]) -> bool {
     match sqlstate {
         // Undefined table, column, object, function, schema; wrong kind of object.
         b"42P01" | b"42703" | b"42704" | b"42883" | b"3F000" | b"42809" => true,

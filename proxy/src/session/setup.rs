@@ -58,7 +58,7 @@ impl Session {
                 server.own_query(&SWEEP);
                 sharing.roled = false;
                 if std::mem::take(&mut sharing.strayed) {
-                    sharing.prepared.distrust_strays();
+                    self.prepared.distrust_strays();
                 }
                 sharing.in_place = None;
                 self.transaction += 1;

@@ -15,19 +15,19 @@ use super::Session;
 use super::names::Statement;
 use super::queue::{Expect, Pending, Queue};
 use super::refusing::NOBODY;
-use super::sharing::Sharing;
 use crate::backend::{Forward, Outbox};
-use crate::pool::{self, Need, Under};
+use crate::pool::{self, Need, Prepared, Under};
 
 /// Makes room for a statement, if need be. Gives whether it must be prepared.
 pub(super) fn make_way(
-    sharing: &mut Sharing,
+    prepared: &mut Prepared,
     name: &str,
     under: Under,
+    stray: bool,
     queue: &mut Queue,
     server: &mut Outbox,
 ) -> bool {
-    match sharing.prepared.need(name, under, sharing.strayed) {
+    match prepared.need(name, under, stray) {
         Need::Nothing => false,
         Need::Prepare(None) => true,
         Need::Prepare(Some(evicted)) => {
@@ -47,9 +47,17 @@ pub(super) fn close(name: &str, server: &mut Outbox) {
 }
 
 impl Session {
+    /// What a statement is parsed under that is sent now.
+    pub(super) fn under(&self) -> Under {
+        match &self.sharing {
+            Some(sharing) => sharing.under(self.who.session),
+            None => self.era.under(),
+        }
+    }
+
     /// What to close on the server when the client closes a statement: a shared one stays.
     pub(super) fn name_to_close<'s>(&self, statement: &'s Statement) -> &'s str {
-        if self.sharing.is_some() {
+        if statement.under.is_some() {
             NOBODY
         } else {
             &statement.server_name
@@ -68,19 +76,19 @@ impl Session {
         server: &mut Outbox,
     ) -> Result<Cow<'s, str>, Denial> {
         let own_name = Cow::Borrowed(&*statement.server_name);
-        let Some(sharing) = &mut self.sharing else {
+        let Some(prepared_under) = statement.under else {
             return Ok(own_name);
         };
-        if sharing.prepared.is_ready(&own_name) {
+        if self.prepared.is_ready(&own_name) {
             return Ok(own_name);
         }
-        let under = sharing.under(self.who.session);
-        let name = if statement.under == Some(under) {
+        let under = self.under();
+        let name = if prepared_under == under {
             own_name
         } else {
             Cow::Owned(pool::name_under(&own_name, under))
         };
-        if sharing.prepared.is_ready(&name) {
+        if self.prepared.is_ready(&name) {
             return Ok(name);
         }
         let types = &statement.declared;
@@ -92,7 +100,9 @@ impl Session {
             let denial = Denial::new(DenyReason::UnsupportedConstruct, text);
             return Err(denial.hint("Prepare it again."));
         }
-        make_way(sharing, &name, under, &mut self.queue, server);
+        let stray = self.sharing.as_ref().is_some_and(|it| it.strayed);
+        let (prepared, queue) = (&mut self.prepared, &mut self.queue);
+        make_way(prepared, &name, under, stray, queue, server);
         server.parse(&name, &cleared, types);
         self.pipeline_open = true;
         self.queue.push(Pending {

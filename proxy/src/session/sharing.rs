@@ -16,7 +16,7 @@ use super::Session;
 use super::queue::Expect;
 use crate::backend::{ConnectError, Moment};
 use crate::metrics::Pin;
-use crate::pool::{Carried, Prepared, Settings, Setup, Under};
+use crate::pool::{Carried, Settings, Setup, Under};
 use crate::wire::Report;
 
 /// What a session remembers while it has no server connection.
@@ -41,8 +41,6 @@ pub(super) struct Sharing {
     pub(super) strayed: bool,
     /// A role was put in force on the connection since it was swept.
     pub(super) roled: bool,
-    /// The connection's prepared statements.
-    pub(super) prepared: Prepared,
     /// Something was written, or may have been, on the connection.
     pub(super) wrote: bool,
     /// All that was written before was before this moment.
@@ -97,7 +95,6 @@ impl Sharing {
             unswept: false,
             strayed: false,
             roled: false,
-            prepared: Prepared::default(),
             wrote: false,
             wrote_before: Moment::default(),
             touched: BTreeSet::new(),
@@ -255,7 +252,7 @@ impl Session {
         let same = sharing.in_place.as_ref().map(same);
         sharing.unswept = carried.unswept || foreign_role || same == Some(false);
         sharing.restores = false;
-        sharing.prepared = std::mem::take(&mut carried.prepared);
+        self.prepared = std::mem::take(&mut carried.prepared);
         self.known.lose();
         // What it carries was asked for before the catalogue has changed, or it was not.
         self.known.settled = carried.carries(&sharing.setup)
@@ -297,7 +294,7 @@ impl Session {
         carried.roled = sharing.roled;
         carried.strayed = sharing.strayed;
         carried.in_place = sharing.in_place.take();
-        carried.prepared = std::mem::take(&mut sharing.prepared);
+        carried.prepared = std::mem::take(&mut self.prepared);
         self.known.lose();
     }
 
@@ -317,11 +314,11 @@ impl Session {
     /// The server connection is lost, and with it what was asked of it.
     pub(crate) fn lose(&mut self) {
         self.queue.clear();
+        self.prepared.clear();
         self.known.lose();
         if let Some(sharing) = &mut self.sharing {
             sharing.attached = false;
             sharing.muted = false;
-            sharing.prepared.clear();
         }
         self.leftover = false;
     }
