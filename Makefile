@@ -1,9 +1,9 @@
 # The commands of every day. Each installs what it needs (scripts/setup.sh).
 
-.PHONY: help setup build demo test test-18 oracle regress soak client-suites fuzz lint bench
+.PHONY: help setup build demo test test-versions oracle regress soak client-suites fuzz lint bench
 
 help:                   ## What there is
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1\t/' | expand -t 10
+	@grep -E '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):[^#]*## */\1\t/' | expand -t 10
 
 setup:                  ## Install what building and testing need
 	@scripts/setup.sh test
@@ -19,8 +19,11 @@ test: setup             ## All suites, on a real PostgreSQL with real clients
 	cargo test --workspace --no-fail-fast
 	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended --test ddl --test ddl_uncommitted
 
-test-18: setup          ## Case files, lists and random statements on PostgreSQL 18 (npm's binaries)
-	@scripts/test-18.sh
+test-%: setup          ## test-13 … test-18: case files, lists and random statements on that version (npm's binaries)
+	@scripts/test-version.sh $*
+
+test-versions: setup   ## The same on each of them
+	@scripts/test-version.sh all
 
 oracle: setup           ## 200,000 random statements and 2,000 scripts beside row level security
 	@scripts/oracle.sh

@@ -22,6 +22,7 @@ pub mod engine;
 mod judge;
 mod limits;
 pub mod migration;
+mod newer;
 mod observe;
 mod parse;
 pub mod plan;

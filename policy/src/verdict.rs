@@ -17,7 +17,7 @@ use crate::scan::{Scan, too_many_parameters};
 use crate::session::Protocol;
 use crate::template::{self, Cut, Template};
 use crate::tree::{self, Node};
-use crate::{limits, parse, second_reader};
+use crate::{limits, newer, parse, second_reader};
 
 /// What a verdict is made with.
 #[derive(Clone, Copy)]
@@ -99,6 +99,9 @@ impl<'a> Judging<'a> {
 
     /// Parses and judges.
     fn read(&self, request: &Request<'_>, scan: &Scan) -> Result<Read, Denial> {
+        if request.facts.enforce {
+            newer::check(request.text, scan, self.catalog.parts().server_version_num)?;
+        }
         let own = own_parameters(request, scan)?;
         let mut edited = parse::parse(request.text)?;
         let original = tree::of(&edited).map_err(|_| unreadable_tree())?;

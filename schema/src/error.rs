@@ -11,6 +11,8 @@ pub enum Error {
     Server(tokio_postgres::Error),
     /// The server is older than PostgreSQL 13; this is its `server_version_num`.
     TooOld(u32),
+    /// The server is newer than PostgreSQL 18; this is its `server_version_num`.
+    TooNew(u32),
     /// The server's answer to a query of the audit is not what was asked for.
     Document(serde_json::Error),
 }
@@ -27,6 +29,11 @@ impl fmt::Display for Error {
             Self::TooOld(number) => write!(
                 f,
                 "the server is PostgreSQL {}; 13 is the oldest that pgwarden reads",
+                number / 10_000
+            ),
+            Self::TooNew(number) => write!(
+                f,
+                "the server is PostgreSQL {}; the newest whose grammar pgwarden reads is 18",
                 number / 10_000
             ),
         }

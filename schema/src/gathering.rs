@@ -16,6 +16,9 @@ use crate::{functions, relations, types};
 /// The first version whose catalogues have everything that is asked for.
 const SERVER_VERSION_MIN: u32 = 130_000;
 
+/// The first version that may read a text otherwise than the engine's grammar does.
+const SERVER_VERSION_UNREAD: u32 = 190_000;
+
 const VERSION: &str = "SELECT pg_catalog.json_build_object('version', \
     pg_catalog.current_setting('server_version_num')::pg_catalog.int8)::pg_catalog.text";
 
@@ -94,11 +97,14 @@ impl Gathering {
     /// The catalogue. The same objects give the same, in whatever order they came.
     ///
     /// # Errors
-    /// When the server is older than PostgreSQL 13.
+    /// When the server is older than PostgreSQL 13, or newer than 18.
     pub(crate) fn finish(self) -> Result<Catalog, Error> {
         let mut parts = self.0;
         if parts.server_version_num < SERVER_VERSION_MIN {
             return Err(Error::TooOld(parts.server_version_num));
+        }
+        if parts.server_version_num >= SERVER_VERSION_UNREAD {
+            return Err(Error::TooNew(parts.server_version_num));
         }
         sort(&mut parts);
         Ok(Catalog::new(parts))
@@ -159,5 +165,7 @@ mod tests {
             assert!(matches!(gathered(&[version, row]), Err(Error::Document(_))));
         }
         assert!(matches!(gathered(&[]), Err(Error::TooOld(0))));
+        let newer = gathered(&[r#"{"version": 190000}"#]);
+        assert!(matches!(newer, Err(Error::TooNew(190_000))));
     }
 }

@@ -12,7 +12,7 @@
 //! @admin CREATE TABLE …     run by a superuser in both databases before the next statement
 //! @ordered                  the rows' order counts
 //! @server 17                from this major version on
-//! @unlike 18.4              not on this version, whose PostgreSQL answers otherwise
+//! @unlike 17.10, 18.4       not on these versions, whose PostgreSQL answers otherwise
 //! SELECT id FROM call_logs WHERE body::int > 3
 //! >>> same as rls
 //! ```
@@ -274,7 +274,10 @@ fn directive(line: &str, case: &mut Case, draft: &mut Draft) -> Option<()> {
             draft.values.push(value(text));
         }
         ("@server", version) => case.server_min = version.parse().ok()?,
-        ("@unlike", version) => case.unlike.push(version.to_owned()),
+        ("@unlike", versions) => {
+            let versions = versions.split(',').map(|it| it.trim().to_owned());
+            case.unlike.extend(versions);
+        }
         ("@admin", sql) => draft.admin.push(sql.to_owned()),
         _ => return None,
     }

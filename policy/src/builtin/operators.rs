@@ -11,9 +11,27 @@ use crate::catalog::Oid;
 
 type Operators = HashMap<&'static str, HashMap<(Oid, Oid), Oid>>;
 
-/// Whether pg_catalog has an operator for exactly these types; a prefix operator's left one is 0.
-pub(crate) fn exists(name: &str, left: Oid, right: Oid) -> bool {
-    of(name).is_some_and(|found| found.contains_key(&(left, right)))
+/// The first version that has the operators of [`SINCE_14`].
+const FOURTEEN: u32 = 140_000;
+
+/// Operators, with their operands, that PostgreSQL 13 has not, though it has the types.
+const SINCE_14: &[(&str, Oid, Oid)] = &[
+    ("+", 1700, 3220),
+    ("+", 3220, 1700),
+    ("-", 3220, 1700),
+    ("<<|", 600, 600),
+    ("|>>", 600, 600),
+    // `||` of arrays takes `anyarray` there.
+    ("||", 5077, 5078),
+    ("||", 5078, 5077),
+    ("||", 5078, 5078),
+];
+
+/// Whether pg_catalog of a server of this version has an operator for exactly these types; a prefix
+/// operator's left one is 0.
+pub(crate) fn exists(name: &str, left: Oid, right: Oid, server: u32) -> bool {
+    let missing = server < FOURTEEN && SINCE_14.contains(&(name, left, right));
+    !missing && of(name).is_some_and(|found| found.contains_key(&(left, right)))
 }
 
 /// What pg_catalog's operator of a name gives. An operand without a type of its own is `None`: it takes the
@@ -64,12 +82,15 @@ mod tests {
 
     #[test]
     fn operators_are_known_by_their_operands() {
+        let exists = |name, left, right| super::exists(name, left, right, 150_000);
         assert!(exists("=", 25, 25));
         assert!(exists("!=", 2950, 2950));
         assert!(exists("-", 0, 23));
         assert!(exists("->", 3802, 25));
         assert!(!exists("=", 1043, 1043));
         assert!(!exists("===", 25, 25));
+        assert!(exists("<<|", 600, 600));
+        assert!(!super::exists("<<|", 600, 600, 130_023));
         assert_eq!(result("-", Some(1184), Some(1186)), Some(1184));
         assert_eq!(result("+", Some(23), None), Some(23));
         assert_eq!(result("->>", Some(3802), None), Some(25));

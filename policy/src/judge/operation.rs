@@ -298,15 +298,17 @@ impl Judge<'_> {
         // is named.
         let system = path.iter().position(|schema| schema == "pg_catalog");
         let hidden = system.is_none_or(|system| system < at);
-        if hidden && operators::exists(&user.name, user.left, user.right) {
+        let server = self.bound.catalog.parts().server_version_num;
+        let exists = |(left, right)| operators::exists(&user.name, left, right, server);
+        let own = (user.left, user.right);
+        if hidden && exists(own) {
             return false;
         }
         let Some(types) = exact_types(operands) else {
             return true;
         };
         let bases = (self.base_type(types.0), self.base_type(types.1));
-        let own = (user.left, user.right);
-        own == types || own == bases || !operators::exists(&user.name, bases.0, bases.1)
+        own == types || own == bases || !exists(bases)
     }
 
     fn base_type(&self, oid: Oid) -> Oid {

@@ -190,8 +190,12 @@ async fn h_a_connection_that_the_server_ended_is_not_handed_out() {
     let address = world().with_tls.address();
     tokio::task::spawn_blocking(move || {
         let mut admin = Client::connect(address, "postgres", "postgres", &[], None).unwrap();
-        let reply = admin.query(&format!("SELECT pg_terminate_backend({pid}, 5000)"));
+        let reply = admin.query(&format!("SELECT pg_terminate_backend({pid})"));
         assert!(reply.error.is_none());
+        let there = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+        while admin.query(&there).value().as_deref() != Some("0") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     })
     .await
     .unwrap();

@@ -91,3 +91,66 @@ fn the_least_integer_is_an_integer() {
     let hexadecimal = judged(160_000, "SELECT id FROM leads WHERE amount = 0x1F");
     assert!(hexadecimal.expect("it is a number").contains("31"));
 }
+
+#[test]
+fn numerals_that_an_older_server_reads_as_a_number_and_a_label_are_refused() {
+    for numeral in [
+        "0x1F",
+        "0X1f",
+        "0o17",
+        "0b11",
+        "1_000",
+        "1_0.5",
+        "1.5_5",
+        "1e1_0",
+        "0x1ffffffffff",
+    ] {
+        let sql = format!("SELECT {numeral}");
+        for version in [130_000, 150_018] {
+            let denial = judged(version, &sql).expect_err(&sql);
+            assert_eq!(denial.reason, DenyReason::UnsupportedConstruct, "{sql}");
+        }
+        assert!(judged(160_000, &sql).is_ok(), "{sql}");
+    }
+    for sql in [
+        "SELECT 1000, 1.5, 1e3, 1E-3, .5, 5., 99999999999999999999",
+        "SELECT '1_000', 0 AS x1f, id AS a_0x1f FROM leads",
+    ] {
+        assert!(judged(130_000, sql).is_ok(), "{sql}");
+    }
+}
+
+#[test]
+fn what_ended_behind_an_operator_is_refused_where_it_may_end_there() {
+    let with = |condition: &str| {
+        format!("SELECT {condition} FROM (SELECT 1 AS between, 2 AS escape, 3 AS set) AS it")
+    };
+    // To PostgreSQL 13 the first is `(5 !) NOT BETWEEN -1 AND true`, here `5 ! (NOT between - 1) AND true`.
+    for condition in [
+        "5 ! NOT between - 1 AND true",
+        "5 ! between - 1 AND true",
+        "5 OPERATOR(pg_catalog.!) /* */ between - 1 AND true",
+        "5 ! like (1)",
+        "'a' LIKE 5 ! escape - 1",
+        "5 ! set",
+    ] {
+        let denial = judged(130_000, &with(condition)).expect_err(condition);
+        assert_eq!(
+            denial.reason,
+            DenyReason::UnsupportedConstruct,
+            "{condition}"
+        );
+        let hint = "Quote the name, or set parentheses.";
+        assert_eq!(denial.hint.as_deref(), Some(hint), "{condition}");
+        let newer = judged(140_000, &with(condition)).err();
+        assert!(newer.is_none_or(|it| it.hint.as_deref() != Some(hint)));
+    }
+    for condition in [
+        "5 # 3 BETWEEN 1 AND 9",
+        "abs(5) NOT BETWEEN 1 AND 9",
+        "'a' || 'b' LIKE 'a' ESCAPE '!'",
+        "(1 # 2) NOT BETWEEN 1 AND 9",
+    ] {
+        assert!(judged(130_000, &with(condition)).is_ok(), "{condition}");
+    }
+}

@@ -14,7 +14,10 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
     WHERE g.grantee <> c.relowner), '[]') AS grants,
   coalesce((SELECT json_agg(json_build_object(
       'name', a.attname, 'sql', quote_ident(a.attname), 'type_oid', a.atttypid::int8,
-      'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
+      'type', format_type(a.atttypid, a.atttypmod),
+      -- Since 18 a NOT NULL may be one of new rows alone.
+      'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid
+        AND k.contype = 'n' AND NOT k.convalidated AND a.attnum = ANY (k.conkey)),
       'has_default', a.atthasdef OR a.attidentity <> '') ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns,
   coalesce((SELECT json_agg(i.inhparent::int8) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid), '[]') AS parents,
