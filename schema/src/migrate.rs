@@ -91,12 +91,10 @@ pub async fn plan(
         let used = model::read_used_indexes(client).await?;
         let demanding = model::read_demanding(client).await?;
         let members = members::find(client, &facts, &options.migration).await?;
-        let version = crate::read_version(client).await?;
         let measured = model::Measured {
             rows,
             demanding,
             users_guessed: false,
-            server_version: version,
         };
         Ok::<_, Error>((facts, used, members, measured))
     };

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use pgwarden_policy::script::{self, PartKind};
 use pgwarden_schema::audit::{Options, Report, audit};
-use pgwarden_tests::fixture::{self, superuser};
+use pgwarden_tests::fixture::{self, major_version, superuser};
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
 
@@ -282,6 +282,10 @@ impl Application {
     }
 
     fn test(&self) {
+        // They are written for 15: views of the asker's rights, ON DELETE SET NULL of single columns.
+        if major_version(&superuser(server().address(), "postgres")) < 15 {
+            return;
+        }
         self.load();
         let report = ask(self.name);
         assert_eq!(keys(&report), [""; 0], "{}", self.name);

@@ -15,6 +15,8 @@ use crate::Error;
 /// Everything that was read.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// `server_version_num`.
+    pub(crate) server_version: u32,
     pub(crate) relations: Vec<Relation>,
     pub(crate) functions: Vec<Function>,
     pub(crate) publications: Vec<Publication>,
@@ -189,6 +191,7 @@ pub(crate) struct Role {
 /// Reads it all, in the client's transaction.
 pub(crate) async fn read(client: &Client) -> Result<Snapshot, Error> {
     Ok(Snapshot {
+        server_version: crate::read_version(client).await?,
         relations: documents(client, include_str!("snapshot/relations.sql")).await?,
         functions: documents(client, include_str!("snapshot/functions.sql")).await?,
         publications: documents(client, include_str!("snapshot/publications.sql")).await?,

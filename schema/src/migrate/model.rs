@@ -43,7 +43,6 @@ pub(super) struct Measured {
     pub(super) demanding: HashSet<Oid>,
     /// Whether the mapping leaves open where users' tenants are, and a table says so.
     pub(super) users_guessed: bool,
-    pub(super) server_version: u32,
 }
 
 /// The table of the tenants.
@@ -102,7 +101,7 @@ impl<'a> Model<'a> {
             tenants,
             targets,
             batch_rows: migration.batch_rows,
-            server_version: measured.server_version,
+            server_version: facts.snapshot.server_version,
             faulty: HashSet::new(),
             lookups: Vec::new(),
             notes,

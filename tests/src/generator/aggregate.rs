@@ -35,7 +35,9 @@ impl Generator {
                     let names = names.join(", ");
                     format!(" GROUP BY GROUPING SETS (({names}), ROLLUP ({names}), ())")
                 }
-                4 => format!(" GROUP BY DISTINCT {0}, ROLLUP ({0})", names.join(", ")),
+                4 if self.major >= 14 => {
+                    format!(" GROUP BY DISTINCT {0}, ROLLUP ({0})", names.join(", "))
+                }
                 _ => format!(" GROUP BY {}", names.join(", ")),
             };
         }

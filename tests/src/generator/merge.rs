@@ -17,6 +17,9 @@ const OF_SECOND: &[&str] = &["products", "sales.orders", "sales.returns", "desk"
 
 impl Generator {
     pub(crate) fn merge(&mut self) -> String {
+        if self.major < 15 {
+            return self.update().0;
+        }
         let merged = |table: &&Table| {
             let number = table.key.is_some_and(|key| table.kind(key) == Kind::Int);
             table.key.is_some() && table.tenant.is_some() && (number || !self.second)

@@ -37,6 +37,9 @@ impl Generator {
 
     /// The clause, and what can be shown of it whatever the plan.
     fn search_or_cycle(&mut self) -> (String, &'static str) {
+        if self.major < 14 {
+            return (String::new(), "");
+        }
         let search = *self.random.pick(&["DEPTH", "BREADTH"]);
         let search = format!(" SEARCH {search} FIRST BY n SET way");
         let cycle = " CYCLE n SET again USING path";

@@ -137,7 +137,8 @@ impl Generator {
             table.clone(),
         ];
         let filter = self.condition(&scope, 1);
-        match self.random.below(4) {
+        let ways = if self.major >= 15 { 4 } else { 3 };
+        match self.random.below(ways) {
             0 => format!(
                 "INSERT INTO notes (id, txt) SELECT DISTINCT 6000 + {key}, 'from' FROM {name} WHERE {key} IS NOT NULL ON CONFLICT DO NOTHING RETURNING *"
             ),

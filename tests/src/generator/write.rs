@@ -122,7 +122,7 @@ impl Generator {
         }
     }
 
-    fn update(&mut self) -> (String, &'static Table) {
+    pub(super) fn update(&mut self) -> (String, &'static Table) {
         let table = self.target();
         let (mention, alias) = self.mention(table);
         let scope = [Relation {
