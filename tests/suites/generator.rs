@@ -17,7 +17,7 @@ use pgwarden_tests::duel::{
     Report, scripts, through_the_engine, through_the_engine_of_the_second, through_the_proxy,
 };
 use pgwarden_tests::engine::Judged;
-use pgwarden_tests::fixture::{Arena, Tenant};
+use pgwarden_tests::fixture::{Arena, Tenant, server_major};
 use pgwarden_tests::generator::Generator;
 use pgwarden_tests::mutation::{MUTANTS, broken, filled};
 use pgwarden_tests::oracle::Outcome;
@@ -61,8 +61,10 @@ fn check(report: &Report, denied_reads: f64, denied_writes: f64) {
         report.denied_writes_percent() < denied_writes,
         "too many writes are refused"
     );
+    // An older server lacks some functions.
+    let errors = if server_major() < 15 { 10 } else { 5 };
     assert!(
-        report.same_errors * 100 < report.statements * 5,
+        report.same_errors * 100 < report.statements * errors,
         "too many statements fail on both sides"
     );
     assert!(
