@@ -245,6 +245,10 @@ pub struct Pool {
     pub idle_timeout: Duration,
     /// A server connection is not handed out again after this time.
     pub max_lifetime: Duration,
+    /// A short read may be sent behind those of other clients with the same claims, on the same
+    /// server connection, where they take no longer than this altogether; 0 for never. In
+    /// transaction mode only.
+    pub multiplex_wait: Duration,
 }
 
 /// How long a client keeps its server connection.

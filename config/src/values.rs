@@ -153,17 +153,18 @@ pub(crate) fn duration(node: &Node) -> Result<Duration, Complaint> {
 
 fn duration_of(written: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(written);
-    let millis_per_unit = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
+    let micros_per_unit = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" | "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
         _ => return None,
     };
     number?
-        .checked_mul(millis_per_unit)
-        .map(Duration::from_millis)
+        .checked_mul(micros_per_unit)
+        .map(Duration::from_micros)
 }
 
 /// A duration that is not nothing.

@@ -193,6 +193,7 @@ impl Reader<'_> {
             pause_timeout: section.or(report, "pause_timeout", timeout, default.pause_timeout),
             idle_timeout: section.or(report, "idle_timeout", timeout, default.idle_timeout),
             max_lifetime: section.or(report, "max_lifetime", timeout, default.max_lifetime),
+            multiplex_wait: section.or(report, "multiplex_wait", duration, default.multiplex_wait),
         };
         section.finish(report);
         pool

@@ -31,6 +31,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 pub(crate) use cancel::request as cancel_request;
 pub use cancel::{CancelRegistration, CancelRegistry, CancelSlot, CancelTarget};
+pub(crate) use cancel::{Claim, Shared};
 pub use control::Sentry;
 pub use error::{ConnectError, ServerError};
 pub use hosts::{Hosts, Mark, Seen, Site};

@@ -127,6 +127,9 @@ impl Database {
             Arc::clone(metrics),
         );
         pool.spawn_sweeper();
+        if pool.has_lines() {
+            pool.spawn_inspector();
+        }
         let replicas = at.max_replica_lag.map(|max_lag| {
             let pool = settings.pool.clone();
             Replicas::new(&upstream, pool, at.max_server_connections, max_lag, metrics)

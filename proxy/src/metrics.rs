@@ -195,6 +195,8 @@ pub struct Metrics {
     pub pool_wait_seconds: Histogram<12>,
     /// Times that a session got a connection to a standby to read from.
     pub standby_checkouts: Counter,
+    /// Short reads that were sent behind another session's on the same server connection.
+    pub multiplexed: Counter,
     /// Audit lines that were lost because the target could not keep up.
     pub audit_dropped: Counter,
     /// Reloads that took effect.
@@ -225,6 +227,7 @@ impl Default for Metrics {
                 30_000_000,
             ]),
             standby_checkouts: Counter::default(),
+            multiplexed: Counter::default(),
             audit_dropped: Counter::default(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
@@ -309,6 +312,12 @@ impl Metrics {
         let help = "How often a session got a connection to a standby to read from.";
         head(&mut out, name, "counter", help);
         let value = self.standby_checkouts.value();
+        line(&mut out, format_args!("{name} {value}"));
+        let name = "pgwarden_multiplexed_reads_total";
+        let help =
+            "How often a read was sent behind another session's on the same server connection.";
+        head(&mut out, name, "counter", help);
+        let value = self.multiplexed.value();
         line(&mut out, format_args!("{name} {value}"));
         self.render_events(&mut out);
         out

@@ -28,7 +28,10 @@
 
 mod carried;
 mod lease;
+mod line;
+mod paces;
 mod pause;
+mod ride;
 mod statements;
 
 use std::collections::VecDeque;
@@ -45,10 +48,12 @@ use crate::backend::{
 use crate::metrics::{Gauge, Metrics};
 
 use lease::{InUse, Out};
+use line::{Line, Lines};
 use pause::Pause;
 
 pub(crate) use carried::{Carried, Settings, Setup, is_of_no_statement};
 pub use lease::Lease;
+pub(crate) use ride::{Ride, Turn};
 pub(crate) use statements::{Need, Prepared, Under, name_of, name_under};
 
 /// Start-up parameters whose greeting is remembered, at most.
@@ -74,6 +79,8 @@ pub struct Pool {
     waiting: Gauge,
     /// Unused connections; the longest unused in front.
     idle: Mutex<VecDeque<Idle>>,
+    /// Connections on which sessions wait for short reads.
+    lines: Lines,
     /// What the server said at start-up, by start-up parameters: transaction mode greets with it.
     greetings: Mutex<Vec<(StartupParameters, Arc<BackendFacts>)>>,
     metrics: Arc<Metrics>,
@@ -86,6 +93,8 @@ struct Held {
     parameters: Arc<StartupParameters>,
     opened: Instant,
     carried: Carried,
+    /// What it was a line by; kept for the next time.
+    line: Option<Arc<Line>>,
 }
 
 #[derive(Debug)]
@@ -102,6 +111,7 @@ impl Pool {
         limit: usize,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let lines = Lines::new(settings.multiplex_wait);
         Arc::new(Self {
             upstream,
             settings,
@@ -110,6 +120,7 @@ impl Pool {
             pause: Pause::default(),
             waiting: Gauge::default(),
             idle: Mutex::default(),
+            lines,
             greetings: Mutex::default(),
             metrics,
         })
@@ -185,6 +196,7 @@ impl Pool {
             parameters: Arc::clone(parameters),
             opened: Instant::now(),
             carried: Carried::default(),
+            line: None,
         }))
     }
 

@@ -12,6 +12,7 @@ mod frames;
 mod incoming;
 mod news;
 mod rarely;
+mod riding;
 
 use std::io;
 use std::pin::pin;
@@ -19,7 +20,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -34,8 +34,10 @@ use crate::wire::frame::{self, HEADER_BYTES, Header};
 use catch_up::CatchUp;
 pub(crate) use checkout::Way;
 use checkout::{Checkout, arrival};
+use frames::Ends;
 use incoming::Incoming;
 use news::{News, Newsfeed};
+use riding::Riding;
 
 /// A side with so much to write stops the other from being read.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
@@ -47,9 +49,6 @@ const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
 /// cut off between its login and its first statement, or between two that follow each other.
 const HANDOVER_IDLE: Duration = Duration::from_secs(1);
 
-/// The last words to a client take no longer than this.
-const GOODBYE_TIME: Duration = Duration::from_secs(1);
-
 /// A session and its sockets.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -60,6 +59,10 @@ pub(crate) struct Relay {
     /// In transaction mode there is none while the client needs none.
     server: Option<Lease>,
     way: Way,
+    /// Instead of one, a place on a server connection that others wait on, too.
+    riding: Option<Riding>,
+    /// What waits was recalled from such a place: it goes to a connection of its own.
+    recalled: bool,
     /// It is to a standby.
     on_standby: bool,
     /// A message of the client waits for a server connection.
@@ -116,6 +119,8 @@ impl Relay {
             from_client: Incoming::default(),
             half_closed: false,
             server: None,
+            riding: None,
+            recalled: false,
             way,
             on_standby: false,
             wanting: false,
@@ -176,7 +181,7 @@ impl Relay {
         let stop = self.relay(drain).await;
         // Behind half of a message nothing can be said: it would be read as the other half.
         if let Some(Stop::Fatal(report)) = &stop
-            && self.passing == 0
+            && self.between_frames()
         {
             self.session.say_goodbye(report);
         }
@@ -232,6 +237,7 @@ impl Relay {
                 Err(Stop::Lost) => return Some(Stop::Fatal(server_gone())),
                 Err(stop) => return Some(stop),
             }
+            self.depart();
             self.hand_back();
             if self.wanting && checkout.is_none() {
                 match self.try_checkout() {
@@ -346,6 +352,9 @@ impl Relay {
 
     fn work_off_client(&mut self) -> Result<bool, Stop> {
         let mut worked = false;
+        if self.riding.is_some() {
+            return Ok(false);
+        }
         while self.session.output().len() < OUTPUT_BYTES_MAX
             && self.server_output() < OUTPUT_BYTES_MAX
         {
@@ -382,7 +391,7 @@ impl Relay {
                 Taken::Yes => self.from_client.advance(header.frame()),
             }
             self.losses = 0;
-            self.needs_primary = false;
+            (self.needs_primary, self.recalled) = (false, false);
             worked = true;
         }
         Ok(worked)
@@ -398,6 +407,9 @@ impl Relay {
     }
 
     fn work_off_server(&mut self) -> Result<bool, Stop> {
+        if self.riding.is_some() {
+            return self.work_off_ride();
+        }
         let Self {
             server: Some(lease),
             session,
@@ -410,7 +422,7 @@ impl Relay {
             return Ok(false);
         };
         let inbox = lease.inbox();
-        let (worked, result) = frames::relay(inbox, session, passing);
+        let (worked, result) = frames::relay(inbox, session, passing, Ends::Never);
         inbox.advance(worked);
         *held = session.output().len() >= OUTPUT_BYTES_MAX && !inbox.is_empty();
         if session.begins_again(lease.outbox()) {
@@ -447,6 +459,13 @@ impl Relay {
                 }
             }
         }
+        if self.riding.is_some() {
+            match self.poll_ride(cx) {
+                Poll::Ready(Some(event)) => return Poll::Ready(event),
+                Poll::Ready(None) => moved = true,
+                Poll::Pending => {}
+            }
+        }
         if self.reads_client() {
             match self.poll_read_client(cx) {
                 Poll::Ready(Ok(0)) => {
@@ -471,17 +490,8 @@ impl Relay {
             .server
             .as_mut()
             .is_some_and(|lease| !lease.inbox().is_empty());
+        let unread = unread || (self.held && self.riding.is_some());
         unread || self.half_closed || !self.from_client.is_done() || self.session.is_settled()
-    }
-
-    async fn write_goodbye(&mut self) {
-        let out = std::mem::take(self.session.output());
-        let client = &mut self.client;
-        let goodbye = async {
-            client.write_all(&out).await?;
-            client.shutdown().await
-        };
-        let _ = tokio::time::timeout(GOODBYE_TIME, goodbye).await;
     }
 }
 

@@ -36,6 +36,7 @@ mod queue;
 mod reading;
 mod record;
 mod refusing;
+mod riding;
 mod server_error;
 mod setup;
 mod shared;

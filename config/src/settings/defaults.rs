@@ -13,6 +13,7 @@ impl Default for Pool {
             pause_timeout: Duration::from_secs(5 * 60),
             idle_timeout: Duration::from_secs(10 * 60),
             max_lifetime: Duration::from_secs(60 * 60),
+            multiplex_wait: Duration::from_micros(300),
         }
     }
 }

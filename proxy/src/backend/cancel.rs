@@ -100,9 +100,38 @@ pub struct CancelSlot {
     quiet: Notify,
 }
 
+/// A server connection that several clients wait on.
+pub(crate) trait Shared: std::fmt::Debug + Send + Sync {
+    /// What a cancel can do for the client with this number on it.
+    fn claim(&self, number: u64) -> Claim;
+}
+
+/// What a cancel can do on a server connection that others wait on, too.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// It would meet another's statement; the others are on their way out.
+    Wait,
+    /// There is nothing to cancel any more.
+    Over,
+    /// Nobody else waits there any more.
+    Aim(CancelTarget),
+}
+
+/// Which server connection a client has.
+#[derive(Debug, Clone)]
+enum Aim {
+    /// One for itself.
+    Own(CancelTarget),
+    /// A place on one that others wait on, too.
+    Shared(Arc<dyn Shared>, u64),
+}
+
+/// How soon a place on a shared server connection is looked at again.
+const CLAIM_AGAIN: Duration = Duration::from_millis(1);
+
 #[derive(Debug, Default)]
 struct SlotState {
-    target: Option<CancelTarget>,
+    target: Option<Aim>,
     /// Whether a request is on its way.
     under_way: bool,
     /// How many were sent.
@@ -120,7 +149,12 @@ impl CancelSlot {
 
     /// The client has this server connection from now on.
     pub fn attach(&self, target: CancelTarget) {
-        self.state().target = Some(target);
+        self.state().target = Some(Aim::Own(target));
+    }
+
+    /// The client waits, among others, on a server connection.
+    pub(crate) fn share(&self, (line, number): (Arc<dyn Shared>, u64)) {
+        self.state().target = Some(Aim::Shared(line, number));
     }
 
     /// The client leaves its server connection: from now on no request reaches it that is not on
@@ -128,6 +162,16 @@ impl CancelSlot {
     pub fn detach(&self) -> bool {
         let mut state = self.state();
         state.target = None;
+        !state.under_way
+    }
+
+    /// The same, unless a request is on its way: then the client keeps its server connection. Gives
+    /// whether it has left.
+    pub(crate) fn leave(&self) -> bool {
+        let mut state = self.state();
+        if !state.under_way {
+            state.target = None;
+        }
         !state.under_way
     }
 
@@ -163,26 +207,44 @@ impl CancelSlot {
         };
         loop {
             self.quiet().await;
-            let (target, answers) = {
-                let mut state = self.state();
-                if state.under_way {
-                    continue;
-                }
-                if state.answered >= ticket {
-                    return Ok(());
-                }
-                let Some(target) = state.target.clone() else {
-                    return Ok(());
-                };
-                state.under_way = true;
-                state.sent += 1;
-                (target, state.asked)
+            let Some(aimed) = self.aim(ticket) else {
+                return Ok(());
+            };
+            let Some((target, answers)) = aimed else {
+                tokio::time::sleep(CLAIM_AGAIN).await;
+                continue;
             };
             let _under_way = UnderWay(self);
             let result = target.cancel().await;
             self.state().answered = answers;
             return result;
         }
+    }
+}
+
+impl CancelSlot {
+    /// Begins a request, where none is on its way. `None` when it would have nothing to end;
+    /// `Some(None)` when it must wait.
+    #[allow(clippy::option_option, reason = "read right away, by one caller")]
+    fn aim(&self, ticket: u64) -> Option<Option<(CancelTarget, u64)>> {
+        let mut state = self.state();
+        if state.under_way {
+            return Some(None);
+        }
+        if state.answered >= ticket {
+            return None;
+        }
+        let target = match state.target.as_ref()? {
+            Aim::Own(target) => target.clone(),
+            Aim::Shared(line, number) => match line.claim(*number) {
+                Claim::Aim(target) => target,
+                Claim::Over => return None,
+                Claim::Wait => return Some(None),
+            },
+        };
+        state.under_way = true;
+        state.sent += 1;
+        Some(Some((target, state.asked)))
     }
 }
 

@@ -125,6 +125,11 @@ impl Outbox {
         &self.bytes
     }
 
+    /// Takes messages back that were written last and not sent.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
     pub(super) fn bytes_mut(&mut self) -> &mut BytesMut {
         &mut self.bytes
     }

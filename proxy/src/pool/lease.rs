@@ -109,7 +109,7 @@ impl Lease {
         });
     }
 
-    fn keep(self) {
+    pub(super) fn keep(self) {
         let Self { held, in_use } = self;
         if let Err(held) = in_use.pool().keep(held) {
             // The place is free when the connection is closed: PAUSE waits for that.

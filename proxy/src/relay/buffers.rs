@@ -3,9 +3,10 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{OUTPUT_BYTES_MAX, Relay};
 use crate::wire::frame;
@@ -15,6 +16,9 @@ const READ_BYTES: usize = 4 << 10;
 
 /// Buffers of idle sessions are given back when they are larger.
 const KEPT_BYTES: usize = 8 << 10;
+
+/// The last words to a client take no longer than this.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
 impl Relay {
     /// Whether more of the client is wanted: not before the next message is worked off.
@@ -68,5 +72,15 @@ impl Relay {
                 *buffer = BytesMut::new();
             }
         }
+    }
+
+    pub(super) async fn write_goodbye(&mut self) {
+        let out = std::mem::take(self.session.output());
+        let client = &mut self.client;
+        let goodbye = async {
+            client.write_all(&out).await?;
+            client.shutdown().await
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIME, goodbye).await;
     }
 }

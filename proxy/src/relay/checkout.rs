@@ -66,6 +66,9 @@ impl Relay {
 
     /// A server connection at once, or the way to one.
     pub(super) fn try_checkout(&mut self) -> Result<(), Checkout> {
+        if self.board(false) {
+            return Ok(());
+        }
         let since = self.reads_since();
         self.asks_standby = since.is_some();
         let Way {
@@ -84,6 +87,19 @@ impl Relay {
             self.attach(lease, since.is_some());
             return Ok(());
         }
+        if self.board(true) {
+            return Ok(());
+        }
+        let Way {
+            pool,
+            replicas,
+            parameters,
+        } = &self.way;
+        let pool = match (replicas, since) {
+            (Some(replicas), Some(_)) => replicas.pool(),
+            _ => pool,
+        };
+        let setup = self.session.setup();
         let parameters = Arc::clone(parameters);
         let checkout = Arc::clone(pool).checkout_for(parameters, setup.cloned(), since);
         Err(Box::pin(checkout))

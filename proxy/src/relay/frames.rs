@@ -13,9 +13,11 @@ pub(super) fn relay(
     bytes: &[u8],
     session: &mut Session,
     passing: &mut usize,
+    ends: Ends,
 ) -> (usize, Result<(), Stop>) {
     let mut frames = Frames {
         bytes,
+        ends,
         relayed: 0,
         at: 0,
     };
@@ -24,9 +26,19 @@ pub(super) fn relay(
     (frames.at, result)
 }
 
+/// Where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// With the bytes.
+    Never,
+    /// When nothing is owed to the session: what follows is for another.
+    Settled,
+}
+
 /// Frames of the server on their way to the client.
 struct Frames<'a> {
     bytes: &'a [u8],
+    ends: Ends,
     /// Up to here they were relayed.
     relayed: usize,
     /// Up to here they were looked at.
@@ -43,7 +55,8 @@ impl Frames<'_> {
             *passing -= pass;
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let full = session.output().len() + self.at - self.relayed >= OUTPUT_BYTES_MAX;
-            if *passing > 0 || full {
+            let over = self.ends == Ends::Settled && session.is_settled();
+            if *passing > 0 || full || over {
                 return Ok(());
             }
             let Some(header) = frame::header(rest)? else {

@@ -100,6 +100,12 @@ impl Judging {
         })
     }
 
+    /// Whether neither the policy nor the catalogue was changed since the last statement.
+    pub(super) fn is_current(&self) -> bool {
+        self.generation == self.database.generation()
+            && Arc::ptr_eq(&self.database.engine(), &self.shared)
+    }
+
     /// Whether statements are judged by what only the open transaction sees.
     pub(super) fn is_passing(&self) -> bool {
         !Arc::ptr_eq(&self.engine, &self.shared)

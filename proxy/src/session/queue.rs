@@ -231,6 +231,19 @@ impl Queue {
         self.unsettling = 0;
     }
 
+    /// Nothing was answered, and all will be sent again, on another server connection.
+    pub(super) fn recall(&mut self, names: &mut Names, prepared: &mut Prepared) {
+        while let Some(pending) = self.pending.pop_back() {
+            pending.undo(names, prepared);
+        }
+        self.unsettling = 0;
+    }
+
+    /// What all outstanding messages are, in order.
+    pub(super) fn pending(&self) -> impl DoubleEndedIterator<Item = &Pending> {
+        self.pending.iter()
+    }
+
     /// A message was sent.
     pub(super) fn push(&mut self, pending: Pending) {
         self.unsettling += usize::from(pending.unsettles);

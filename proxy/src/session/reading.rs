@@ -111,7 +111,7 @@ impl Session {
 }
 
 /// Spares most other statements being judged twice, and keeps tokens away from the judge.
-fn looks_like_a_query(text: &str) -> bool {
+pub(super) fn looks_like_a_query(text: &str) -> bool {
     let text = text.trim_start();
     let end = text.find(|it: char| !it.is_ascii_alphabetic());
     let word = text.get(..end.unwrap_or(text.len())).unwrap_or_default();

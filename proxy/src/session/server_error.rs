@@ -63,6 +63,9 @@ impl Session {
         // DDL has given a statement other columns.
         if sqlstate == b"0A000" && report::field(body, b'R') == Some(b"RevalidateCachedQuery") {
             self.prepared.distrust();
+            if let Some(sharing) = &mut self.sharing {
+                sharing.distrusts = !sharing.attached;
+            }
         }
         match front.refused.take() {
             None => {

@@ -63,6 +63,8 @@ pub(super) struct Sharing {
     pub(super) restores: bool,
     /// What the server says of its settings is no news to the client.
     pub(super) muted: bool,
+    /// Prepared statements turned out to be of before some DDL, when the connection had gone.
+    pub(super) distrusts: bool,
     /// Cancels that have hit the question for settings in a row.
     pub(super) cancelled: u8,
     /// What the gauge counts this session as.
@@ -104,6 +106,7 @@ impl Sharing {
             holds: false,
             listens: false,
             muted: false,
+            distrusts: false,
             cancelled: 0,
             pin: None,
         }

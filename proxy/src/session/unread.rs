@@ -26,6 +26,10 @@ impl Unread {
     pub(super) fn is_some(&self) -> bool {
         self.committed.is_some()
     }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.committed.is_none()
+    }
 }
 
 impl Session {
