@@ -91,9 +91,19 @@ pub struct Relation {
     /// the rows (`pg_rewrite`, `pg_trigger`).
     #[serde(default)]
     pub redirects_writes: bool,
+    /// Whether a write may run code that somebody wrote: a trigger's, or a function's or operator's in
+    /// a default, check or index, of the relation itself or of one that the write goes on to
+    /// (partitions, the table behind a view, rows that a foreign key changes).
+    #[serde(default = "unknown")]
+    pub runs_code: bool,
     /// `relpersistence`: it has no rows on a standby.
     #[serde(default)]
     pub unlogged: bool,
+}
+
+/// Of a relation in a snapshot that does not say so.
+fn unknown() -> bool {
+    true
 }
 
 /// A column of a relation.

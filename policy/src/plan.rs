@@ -172,7 +172,8 @@ pub struct Plan {
     pub effects: Vec<Effect>,
     /// The relations, each once.
     pub relations: Vec<RelationUse>,
-    /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
+    /// Whether code that nobody has read may run: a function that is not PostgreSQL's own, or a
+    /// trigger.
     pub calls_users: bool,
     /// Whether it takes a number from a sequence by name.
     pub draws: bool,

@@ -188,6 +188,8 @@ fn relation(told: Temporary) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        // Its defaults and checks may call what was judged when it was made.
+        runs_code: true,
         unlogged: false,
     }
 }

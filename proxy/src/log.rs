@@ -13,6 +13,10 @@ pub struct LogGuard {
     _worker: WorkerGuard,
 }
 
+/// The second reader's parser shows the tokens that it reads, clients' literals among them, from
+/// `debug` on. They are in no log but of who asks for one of its modules by name.
+const TELLS_STATEMENTS: &str = "sqlparser=off";
+
 /// Installs the log. A second call in one process (tests) changes nothing.
 ///
 /// Lines are written by a thread of their own: a standard error that nobody reads makes lines
@@ -23,6 +27,10 @@ pub struct LogGuard {
 pub fn install(settings: &Log) -> Result<LogGuard, String> {
     let filter =
         EnvFilter::try_new(&settings.filter).map_err(|error| format!("log.filter: {error}"))?;
+    let quiet = TELLS_STATEMENTS
+        .parse()
+        .map_err(|error| format!("log.filter: {error}"))?;
+    let filter = filter.add_directive(quiet);
     let colours = io::stderr().is_terminal();
     let (writer, worker) = tracing_appender::non_blocking(io::stderr());
     let builder = tracing_subscriber::fmt()

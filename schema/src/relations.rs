@@ -32,6 +32,31 @@ SELECT c.oid::pg_catalog.int8 AS oid, n.nspname AS schema, c.relname AS name,
        EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1')
          OR EXISTS (SELECT FROM pg_catalog.pg_trigger t
                     WHERE t.tgrelid = c.oid AND t.tgtype::pg_catalog.int4 & 64 <> 0) AS redirects_writes,
+       c.oid IN (
+         WITH RECURSIVE users AS (
+           SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
+           WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x
+                             WHERE x.classid = d.refclassid AND x.objid = d.refobjid AND x.deptype = 'e')
+         ), reaches (relid) AS (
+           SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+           UNION SELECT f.adrelid FROM users u
+             JOIN pg_catalog.pg_attrdef f ON u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = u.objid
+           UNION SELECT coalesce(i.indrelid, u.objid) FROM users u
+             LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = u.objid
+             WHERE u.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+           UNION SELECT coalesce(a.attrelid, k.conrelid) FROM users u
+             JOIN pg_catalog.pg_constraint k ON u.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = u.objid
+             LEFT JOIN pg_catalog.pg_attribute a ON a.atttypid = k.contypid
+           UNION SELECT e.origin FROM reaches JOIN (
+             SELECT inhparent AS origin, inhrelid AS target FROM pg_catalog.pg_inherits
+             UNION ALL SELECT confrelid, conrelid FROM pg_catalog.pg_constraint
+               WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+             UNION ALL SELECT r.ev_class, d.refobjid FROM pg_catalog.pg_rewrite r
+               JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                 AND d.objid = r.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+           ) e ON e.target = reaches.relid
+         ) SELECT relid FROM reaches) AS runs_code,
        c.relpersistence = 'u' AS unlogged
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

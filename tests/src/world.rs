@@ -23,6 +23,10 @@ CREATE TABLE public.marks (org_id uuid NOT NULL, writer int NOT NULL, n bigint N
   PRIMARY KEY (writer, n));
 CREATE FUNCTION public.move_to(zone text) RETURNS text LANGUAGE plpgsql AS
   $$BEGIN RETURN set_config('TimeZone', zone, false); END$$;
+CREATE TABLE public.moves (org_id uuid NOT NULL, zone text NOT NULL);
+CREATE FUNCTION public.moved() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN PERFORM set_config('TimeZone', NEW.zone, false); RETURN NEW; END$$;
+CREATE TRIGGER moved AFTER INSERT ON public.moves FOR EACH ROW EXECUTE FUNCTION public.moved();
 ";
 
 /// The policy of the proxy.
@@ -98,7 +102,7 @@ impl World {
         script(&mut admin, SCHEMA);
         script(
             &mut admin,
-            &format!("GRANT SELECT, INSERT ON words, marks TO {ROLE}"),
+            &format!("GRANT SELECT, INSERT ON words, marks, moves TO {ROLE}"),
         );
         for tenant in 0..TENANTS {
             let (org, word) = (org(tenant), word(tenant));

@@ -357,21 +357,25 @@ fn literals_are_read_under_the_settings_of_who_prepares() {
     }
 }
 
-/// What a function sets, nobody has told: what was prepared under it serves no other session.
+/// What a function or trigger sets, nobody has told: what was prepared under it serves no other session.
 #[test]
 fn statements_prepared_under_unknown_settings_serve_no_other_session() {
     let world = pooled(1);
     let mut a = world.session(1).unwrap();
     let mut b = world.session(2).unwrap();
     let sql = "SELECT extract(epoch FROM '2024-01-01 09:00'::timestamptz)::bigint::text";
-    let run = |client: &mut Client| Pipeline(client).parse("", sql).run("", &[]).sync();
-    let before = run(&mut b);
-    for other in 0..300 {
-        let other = format!("SELECT {other}::text");
-        Pipeline(&mut b).parse("", &other).run("", &[]).sync();
+    let before = Pipeline(&mut b).parse("", sql).run("", &[]).sync();
+    let moves = [
+        "SELECT move_to('Asia/Tokyo')",
+        "INSERT INTO moves (zone) VALUES ('Asia/Tokyo')",
+        "WITH moved AS (INSERT INTO moves (zone) VALUES ('Asia/Tokyo') RETURNING 1) SELECT FROM moved",
+    ];
+    for (at, moves) in moves.into_iter().enumerate() {
+        let sql = format!("{sql} AS move_{at}");
+        let run = |client: &mut Client| Pipeline(client).parse("", &sql).run("", &[]).sync();
+        a.query(moves).ok();
+        assert_eq!(run(&mut a), "12(1704067200)CZ");
+        assert_eq!(run(&mut b), before, "{moves}");
     }
-    a.query("SELECT move_to('Asia/Tokyo')").ok();
-    assert_eq!(run(&mut a), "12(1704067200)CZ");
-    assert_eq!(run(&mut b), before);
     assert_ne!(before, "12(1704067200)CZ");
 }

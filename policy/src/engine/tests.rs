@@ -185,6 +185,7 @@ fn relation(oid: u32, name: &str) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        runs_code: false,
         unlogged: false,
     }
 }

@@ -82,6 +82,9 @@ impl Judge<'_> {
             .clone();
         let guarded = self.bound.guarded(&relation)?.clone();
         let (kind, hidden, guard) = self.entry_kind(&guarded.guard, &relation, write)?;
+        if write && relation.runs_code {
+            self.findings.calls_users.set(true);
+        }
         let keys = match &guarded.guard {
             Guard::Keys(keys) => keys.clone(),
             Guard::Global(_) | Guard::System(_) | Guard::View(_) | Guard::Denied(..) => Vec::new(),

@@ -58,6 +58,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        runs_code: false,
         unlogged: false,
     }
 }

@@ -134,6 +134,7 @@ fn catalog() -> CatalogParts {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        runs_code: false,
         unlogged: false,
     };
     let leads = vec![

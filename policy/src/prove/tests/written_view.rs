@@ -28,6 +28,7 @@ pub(super) fn view(oid: u32, name: &str, query: &str) -> Relation {
 pub(super) fn redirected(oid: u32, name: &str) -> Relation {
     Relation {
         redirects_writes: true,
+        runs_code: false,
         unlogged: false,
         ..view(oid, name, PLAIN)
     }
