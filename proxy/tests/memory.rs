@@ -13,7 +13,7 @@ mod process;
 use std::time::Duration;
 
 use pgwarden_tests::fixture::ROLE;
-use pgwarden_tests::wire::{Client, frame};
+use pgwarden_tests::wire::{Client, frame, parse_body, tags};
 use pgwarden_tests::world::{World, read_word, session};
 use process::{Files, Process};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -179,6 +179,37 @@ fn a_copy_of_100_mb_into_a_slow_server() {
         assert_eq!(copied, Some(format!("COPY {megabytes}")));
         check_growth("COPY into a slow server", &process, before, GROWTH_MAX);
     }
+}
+
+/// What the server keeps back, or has not come to, is remembered in the proxy.
+#[test]
+fn messages_that_nobody_waits_for() {
+    let world = world();
+    let (files, process) = serve(&world, unchanged);
+    let mut client = session(files.address, 1, &[]).unwrap();
+    let before = process.start_of_peak();
+    let text = format!("SELECT '{}'", "x".repeat(MIB / 2));
+    for _ in 0..200 {
+        client.send(b'P', &parse_body("", &text, &[]));
+    }
+    client.send(b'S', &[]);
+    assert_eq!(tags(&client.messages()), "1".repeat(200) + "Z");
+    check_growth("Parse messages", &process, before, 24 * MIB);
+    let before = process.start_of_peak();
+    let many = 200_000;
+    client.send_bytes(&frame(b'S', &[]).repeat(many));
+    for _ in 0..many {
+        client.messages();
+    }
+    check_growth("Sync messages", &process, before, 24 * MIB);
+    assert!(read_word(&mut client, 1, 1, true).is_some());
+    // What is held up so far is answered in its order, errors and what they skip included.
+    let parse = |sql: &str| frame(b'P', &parse_body("", sql, &[]));
+    let good = parse("SELECT 1").repeat(20_000);
+    let bad = [parse("SELEC 1"), parse("SELECT 1").repeat(20_000)].concat();
+    client.send_bytes(&[good, bad, frame(b'S', &[])].concat());
+    assert_eq!(tags(&client.messages()), "1".repeat(20_000) + "EZ");
+    assert!(read_word(&mut client, 1, 2, false).is_some());
 }
 
 #[test]

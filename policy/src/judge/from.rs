@@ -88,6 +88,7 @@ impl Judge<'_> {
         env: &Env<'_>,
         in_where: bool,
     ) -> Result<Vec<Item>, Denial> {
+        self.check_spread()?;
         let lateral = Scope { items: left, outer };
         match node.node.as_mut() {
             Some(NodeEnum::RangeVar(range)) => {

@@ -71,6 +71,7 @@ mod utility;
 mod value;
 mod via;
 mod view;
+mod width;
 mod with;
 mod written_view;
 
@@ -291,6 +292,8 @@ struct Judge<'a> {
     named: Named,
     /// Where scoped relations and derived tables stand in the client's text.
     places: HashMap<EntryId, i32>,
+    /// How many columns are remembered, those of stars included.
+    spread: std::cell::Cell<usize>,
     findings: Findings,
 }
 
@@ -322,6 +325,7 @@ impl<'a> Judge<'a> {
             filters: filter::Filters::default(),
             named: Named::None,
             places: HashMap::new(),
+            spread: std::cell::Cell::new(0),
             findings: Findings {
                 verdict: Verdict::Pass,
                 kind: StatementKind::Empty,
@@ -380,6 +384,7 @@ impl<'a> Judge<'a> {
     }
 
     fn add_entry(&mut self, entry: Entry) -> EntryId {
+        self.spread(entry.columns.len());
         self.entries.push(entry);
         self.entries.len() - 1
     }

@@ -7,7 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node};
 
 pub(super) use super::ty::{TEXT, Ty};
-use super::{Cte, CteId, EntryId, EntryKind, Judge, unsupported};
+use super::{Cte, CteId, EntryId, EntryKind, Judge, unsupported, width};
 use crate::deny::{Denial, DenyReason};
 use crate::positions;
 
@@ -382,7 +382,10 @@ impl Judge<'_> {
                 self.reading(item.entry, column)?;
                 columns.push(column.clone());
             }
+            width::check_joined(columns.len())?;
         }
+        self.spread(columns.len());
+        self.check_spread()?;
         Ok((columns, open))
     }
 

@@ -9,7 +9,7 @@ use super::from::Level;
 use super::labels::figured_name;
 use super::names::{Column, Item, Scope};
 use super::output::{Output, combine, common_type};
-use super::{EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use super::{EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported, width};
 use crate::deny::{Denial, DenyReason};
 use crate::rewrite;
 
@@ -167,6 +167,7 @@ impl Judge<'_> {
             let (columns, open) = self.star(qualifier, scope)?;
             output.open |= open;
             output.columns.extend(columns);
+            width::check_targets(output.columns.len())?;
             output
                 .reads
                 .extend(scope.items.iter().map(|item| item.entry));
@@ -198,7 +199,7 @@ impl Judge<'_> {
                 unstarred: false,
             });
         }
-        Ok(())
+        width::check_targets(output.columns.len())
     }
 
     /// An entry through which ORDER BY and GROUP BY name output columns.

@@ -476,3 +476,20 @@ fn merge_hides_foreign_rows_from_its_join() {
         ),
     ]);
 }
+
+#[test]
+fn stars_over_stars_are_refused_before_they_take_the_memory() {
+    let level = |n: usize| format!(", c{n} AS (SELECT * FROM c{} AS a, c{0} AS b)", n - 1);
+    let levels: String = (1..40).map(level).collect();
+    let fan = format!("WITH c0 AS (SELECT * FROM leads){levels} SELECT 1");
+    assert!(judge(&fan).contains("target lists"), "{}", judge(&fan));
+    let nested: String = (0..40).fold("leads".to_owned(), |inner, n| {
+        format!("(SELECT a{n}.*, a{n}.* FROM {inner} AS a{n})")
+    });
+    let nested = format!("SELECT 1 FROM {nested} AS n");
+    assert!(
+        judge(&nested).contains("target lists"),
+        "{}",
+        judge(&nested)
+    );
+}

@@ -44,6 +44,9 @@ impl Session {
         if self.is_trying() {
             return self.try_message(tag, body, server);
         }
+        if self.must_drain(server) {
+            return Ok(Taken::Later);
+        }
         self.untried_message(tag, body, server)
     }
 
@@ -73,6 +76,26 @@ impl Session {
             // Out of place, PostgreSQL ignores them: they may be left over from a COPY that failed.
             b'd' | b'c' | b'f' => Ok(Taken::Yes),
             _ => Err(unknown(tag)),
+        }
+    }
+
+    /// Whether so much is owed that the client has to wait for all of it.
+    fn must_drain(&mut self, server: &mut Outbox) -> bool {
+        if self.queue.is_empty() {
+            self.nudged = false;
+        }
+        if !self.queue.is_draining() {
+            return false;
+        }
+        self.nudge(server);
+        true
+    }
+
+    /// Has the server send the answers that it holds back, once.
+    pub(super) fn nudge(&mut self, server: &mut Outbox) {
+        if self.pipeline_open && !self.nudged {
+            server.forward(Forward::Flush, &[]);
+            self.nudged = true;
         }
     }
 

@@ -11,7 +11,7 @@ use super::claims::Known;
 use super::judging::Facts;
 use super::names::Statement;
 use super::{Session, Stop};
-use crate::backend::{Forward, Outbox};
+use crate::backend::Outbox;
 use crate::wire::Report;
 
 /// Whether a message that runs, binds or prepares something may go on.
@@ -67,10 +67,7 @@ impl Session {
         }
         if !self.queue.is_empty() {
             // The server holds its answers back until it is asked for them.
-            if self.pipeline_open && !self.nudged {
-                server.forward(Forward::Flush, &[]);
-                self.nudged = true;
-            }
+            self.nudge(server);
             return Ok(Gate::Later);
         }
         self.nudged = false;

@@ -150,10 +150,7 @@ impl Session {
             self.nudged = false;
             return false;
         }
-        if self.pipeline_open && !self.nudged {
-            server.forward(Forward::Flush, &[]);
-            self.nudged = true;
-        }
+        self.nudge(server);
         true
     }
 

@@ -1,4 +1,8 @@
 //! The messages whose replies the server still owes, in order.
+//!
+//! A message of five bytes takes forty times that here until it is answered, a Parse its text and
+//! what was made of it, while the server keeps small answers back. So there is an end to what is owed at once: behind
+//! it the client is not read until all of it was answered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +14,12 @@ use super::given::Given;
 use super::names::{Change, Names, Statement};
 use crate::pool::Prepared;
 use crate::wire::Report;
+
+/// What is remembered of outstanding messages takes so many bytes, and a last message's, at most.
+const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// An empty queue keeps room for so many messages.
+const KEPT_MESSAGES: usize = 64;
 
 /// Which replies belong to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +179,13 @@ impl Pending {
             transaction: 0,
         }
     }
+
+    /// About how many bytes it takes. Nothing that counts changes while it is in the queue.
+    fn held(&self) -> usize {
+        let texts =
+            |it: &Arc<Statement>| it.text.len() + it.rewritten.as_ref().map_or(0, |it| it.len());
+        size_of::<Self>() + self.statement.as_ref().map_or(0, texts)
+    }
 }
 
 impl Pending {
@@ -191,9 +208,18 @@ impl Pending {
 pub(super) struct Queue {
     pending: VecDeque<Pending>,
     unsettling: usize,
+    held: usize,
+    draining: bool,
 }
 
 impl Queue {
+    /// Whether nothing may be sent before what is owed was answered. Once there is too much of it, that
+    /// is all of it: the server is asked once for what it keeps back.
+    pub(super) fn is_draining(&mut self) -> bool {
+        self.draining = !self.pending.is_empty() && (self.draining || self.held >= HELD_BYTES_MAX);
+        self.draining
+    }
+
     /// Whether the server owes nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
@@ -227,8 +253,7 @@ impl Queue {
 
     /// Nobody will answer.
     pub(super) fn clear(&mut self) {
-        self.pending.clear();
-        self.unsettling = 0;
+        *self = Self::default();
     }
 
     /// Nothing was answered, and all will be sent again, on another server connection.
@@ -247,6 +272,7 @@ impl Queue {
     /// A message was sent.
     pub(super) fn push(&mut self, pending: Pending) {
         self.unsettling += usize::from(pending.unsettles);
+        self.held += pending.held();
         self.pending.push_back(pending);
     }
 
@@ -264,6 +290,10 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Pending> {
         let pending = self.pending.pop_front()?;
         self.unsettling -= usize::from(pending.unsettles);
+        self.held -= pending.held();
+        if self.pending.is_empty() && self.pending.capacity() > KEPT_MESSAGES {
+            self.pending.shrink_to(KEPT_MESSAGES);
+        }
         Some(pending)
     }
 
@@ -281,6 +311,7 @@ impl Queue {
         let end = sync.unwrap_or(self.pending.len());
         for skipped in self.pending.drain(..end).rev() {
             self.unsettling -= usize::from(skipped.unsettles);
+            self.held -= skipped.held();
             skipped.undo(names, prepared);
         }
         if let Some(name) = front.as_ref().and_then(|front| front.shared.as_ref()) {
@@ -302,7 +333,7 @@ impl Queue {
             }
             pending.undo(names, prepared);
         }
-        self.unsettling = 0;
+        (self.unsettling, self.held) = (0, 0);
         if let Some(transaction) = sync {
             self.push(Pending {
                 transaction,
@@ -347,6 +378,25 @@ mod tests {
         let mut queue = queue(&[Bind, Execute, Execute]);
         let (_, synced) = queue.fail(&mut Names::default(), &mut Prepared::default());
         assert!(!synced && queue.is_empty() && !queue.unsettles());
+        assert_eq!(queue.held, 0);
+    }
+
+    #[test]
+    fn what_is_owed_has_an_end() {
+        let mut queue = Queue::default();
+        let mut owed = 0;
+        while !queue.is_draining() {
+            queue.push(Pending::new(Expect::Sync));
+            owed += 1;
+        }
+        assert!(owed * size_of::<Pending>() < HELD_BYTES_MAX + size_of::<Pending>());
+        for _ in 1..owed {
+            queue.pop();
+            assert!(queue.is_draining(), "until the last was answered");
+        }
+        queue.pop();
+        assert!(!queue.is_draining() && queue.held == 0);
+        assert!(queue.pending.capacity() <= KEPT_MESSAGES * 2);
     }
 
     #[test]

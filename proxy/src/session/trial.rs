@@ -11,7 +11,7 @@
 use super::queue::Expect;
 use super::server_error::hints_at_change;
 use super::{Session, Stop, Taken};
-use crate::backend::{Forward, Outbox};
+use crate::backend::Outbox;
 use crate::wire::client::{self, Target};
 use crate::wire::{Reader, answer, report};
 
@@ -84,10 +84,7 @@ impl Session {
             self.trial = Trial::Given;
             return Ok(Taken::Again);
         }
-        if self.pipeline_open && !self.nudged {
-            server.forward(Forward::Flush, &[]);
-            self.nudged = true;
-        }
+        self.nudge(server);
         Ok(Taken::Later)
     }
 
