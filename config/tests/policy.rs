@@ -118,7 +118,7 @@ fn a_function_that_no_policy_can_allow_is_a_mistake() {
     assert!(sleep.contains("hold a server connection"), "{sleep}");
     for entry in [
         "pg_catalog.query_to_xml",
-        "pg_catalog.pg_advisory_lock",
+        "pg_catalog.pg_advisory_lock(int8)",
         "pg_catalog.no_such_function",
         "pg_catalog.pg_advisory_xact_lock(int8)",
     ] {
@@ -126,6 +126,7 @@ fn a_function_that_no_policy_can_allow_is_a_mistake() {
     }
     for entry in [
         "pg_catalog.pg_advisory_xact_lock",
+        "pg_catalog.pg_try_advisory_lock",
         "pg_catalog.lower",
         "public.pg_sleep",
     ] {

@@ -140,8 +140,7 @@ pub enum DenyReason {
     /// list it.
     ///
     /// Instead: Write what it does as SQL, or have a function of your own listed under `[functions]`. Of
-    /// PostgreSQL's own only the advisory locks of a transaction can be listed
-    /// (`pg_catalog.pg_advisory_xact_lock`); `pgwarden policy check` refuses any other that is denied.
+    /// PostgreSQL's own only advisory locks can be listed (`pg_catalog.pg_advisory_lock`); `pgwarden policy check` refuses any other that is denied.
     ///
     /// ```sql
     /// SELECT query_to_xml('SELECT …', true, true, '') -- refused

@@ -123,6 +123,10 @@ pub enum Effect {
     Listen,
     /// UNLISTEN.
     Unlisten,
+    /// An advisory lock may be held that outlives its transaction.
+    Lock,
+    /// Fewer such locks may be held.
+    Unlock,
     /// Temporary relations may be others afterwards: ask the server before the next verdict.
     Temporaries,
     /// ROLLBACK TO SAVEPOINT: the transaction goes on.

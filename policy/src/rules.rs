@@ -203,7 +203,7 @@ impl FunctionRule {
         if self.name.schema != "pg_catalog" {
             return None;
         }
-        if self.arguments.is_some() && functions::is_shared_lock(&self.name.name) {
+        if self.arguments.is_some() && functions::is_lock(&self.name.name) {
             return Some("PostgreSQL's own functions are listed by name, without a signature.");
         }
         functions::never_allowed(&self.name.name)
@@ -235,7 +235,7 @@ impl std::fmt::Display for FunctionRule {
 /// `[functions]`: user-defined functions that tenants may call.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionRules {
-    /// Allowed. Of PostgreSQL's own functions only the advisory locks of a transaction need to be listed, and
+    /// Allowed. Of PostgreSQL's own functions only those that take advisory locks need to be listed, and
     /// no other that the engine denies can be ([`FunctionRule::never_allowed`]).
     pub allow: Vec<FunctionRule>,
     /// All functions of these extensions, less the engine's built-in deny list.

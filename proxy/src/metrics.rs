@@ -119,6 +119,8 @@ pub enum Pin {
     Cursor,
     /// LISTEN.
     Listen,
+    /// An advisory lock of the session.
+    Lock,
     /// A temporary table.
     Temporary,
     /// A statement of SQL's PREPARE.
@@ -126,11 +128,12 @@ pub enum Pin {
 }
 
 impl Pin {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::BreakGlass,
         Self::Observed,
         Self::Cursor,
         Self::Listen,
+        Self::Lock,
         Self::Temporary,
         Self::Prepare,
     ];
@@ -142,6 +145,7 @@ impl Pin {
             Self::Observed => "observed",
             Self::Cursor => "cursor",
             Self::Listen => "listen",
+            Self::Lock => "lock",
             Self::Temporary => "temporary",
             Self::Prepare => "prepare",
         }
@@ -283,12 +287,21 @@ impl Metrics {
 
     /// How many sessions keep their server connection for this reason.
     pub fn pinned(&self, pin: Pin) -> &Gauge {
-        let [break_glass, observed, cursor, listen, temporary, prepare] = &self.pinned;
+        let [
+            break_glass,
+            observed,
+            cursor,
+            listen,
+            lock,
+            temporary,
+            prepare,
+        ] = &self.pinned;
         match pin {
             Pin::BreakGlass => break_glass,
             Pin::Observed => observed,
             Pin::Cursor => cursor,
             Pin::Listen => listen,
+            Pin::Lock => lock,
             Pin::Temporary => temporary,
             Pin::Prepare => prepare,
         }

@@ -161,6 +161,102 @@ fn a_temporary_table_takes_and_gives_copies() {
     assert_ne!(value(&mut a, own), "0");
 }
 
+const LOCK: &str = "SELECT pg_advisory_lock(7)::text";
+const TRY: &str = "SELECT pg_try_advisory_lock_shared(7)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(7)";
+
+/// Whether another session could have the lock at once.
+fn is_free(client: &mut Client) -> bool {
+    let free = value(client, TRY) == "t";
+    if free {
+        let unlocked = value(client, "SELECT pg_advisory_unlock_shared(7)");
+        assert_eq!(unlocked, "t");
+    }
+    free
+}
+
+#[test]
+fn h_a_sessions_lock_pins_until_it_is_undone() {
+    let pooled = Pooled::new(2);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    for undo in [UNLOCK, "SELECT pg_advisory_unlock_all()", "DISCARD ALL"] {
+        a.query(LOCK).ok();
+        until(|| pooled.pinned("lock") == 1.0);
+        let pid = value(&mut a, PID);
+        assert!(!is_free(&mut b));
+        assert_ne!(value(&mut b, PID), pid);
+        a.query(undo).ok();
+        until(|| pooled.pinned("lock") == 0.0);
+        assert!(is_free(&mut b));
+    }
+    // It is counted: two rows, or two calls, must be undone twice.
+    a.query("SELECT pg_advisory_lock(7) FROM generate_series(1, 2)")
+        .ok();
+    assert_eq!(value(&mut a, UNLOCK), "t");
+    assert!(!is_free(&mut b));
+    until(|| pooled.pinned("lock") == 1.0);
+    assert_eq!(value(&mut a, UNLOCK), "t");
+    until(|| pooled.pinned("lock") == 0.0);
+    // Who has none, but asks, is told so and not pinned; the same on whatever connection.
+    assert_eq!(value(&mut a, UNLOCK), "f");
+    until(|| pooled.pinned("lock") == 0.0);
+    assert!(is_free(&mut b));
+}
+
+#[test]
+fn h_a_sessions_lock_outlives_its_transaction_and_errors() {
+    let pooled = Pooled::new(2);
+    let mut a = pooled.session(Tenant::A);
+    let mut b = pooled.session(Tenant::B);
+    for end in ["ROLLBACK", "COMMIT"] {
+        a.query("BEGIN").ok();
+        a.query("SAVEPOINT s").ok();
+        a.query(LOCK).ok();
+        a.query("ROLLBACK TO s").ok();
+        a.query(end).ok();
+        until(|| pooled.pinned("lock") == 1.0);
+        assert!(!is_free(&mut b));
+        // An undoing is not rolled back either.
+        a.query("BEGIN").ok();
+        assert_eq!(value(&mut a, UNLOCK), "t");
+        assert!(!a.query("SELECT 1 / 0").code().is_empty());
+        a.query("ROLLBACK").ok();
+        until(|| pooled.pinned("lock") == 0.0);
+        assert!(is_free(&mut b));
+    }
+    // The statement fails behind the lock.
+    let failed = a.query("SELECT 1 / (CASE WHEN pg_advisory_lock(7)::text = '' THEN 0 END)");
+    assert_eq!(failed.code(), "22012");
+    until(|| pooled.pinned("lock") == 1.0);
+    assert!(!is_free(&mut b));
+    a.query(UNLOCK).ok();
+    // By parameter.
+    a.extended("SELECT pg_advisory_lock($1::bigint)::text", &[Some("7")])
+        .ok();
+    until(|| pooled.pinned("lock") == 1.0);
+    assert!(!is_free(&mut b));
+}
+
+#[test]
+fn h_who_leaves_with_a_lock_leaves_none() {
+    for mode in [PoolMode::Transaction, PoolMode::Session] {
+        let pooled = Pooled::with(1, |settings| settings.pool.mode = mode);
+        for next in [Tenant::A, Tenant::B] {
+            let mut a = pooled.session(Tenant::A);
+            a.query(LOCK).ok();
+            let pid = value(&mut a, PID);
+            drop(a);
+            // The only connection, and the lock, are free.
+            let mut b = pooled.session(next);
+            assert_eq!(value(&mut b, PID), pid);
+            let held = "SELECT pg_advisory_unlock(7)";
+            assert_eq!(value(&mut b, held), "f");
+            assert!(is_free(&mut b));
+        }
+    }
+}
+
 /// The channel and payload of the next message, which must be a notification.
 fn notification(client: &mut Client) -> String {
     let message = client.read().expect("a notification");

@@ -109,12 +109,28 @@ const RUN_SQL: &[&str] = &[
 ];
 
 /// Advisory locks that end with their transaction. All tenants share their numbers, so a policy must
-/// list them; those of a session would stay on a server connection that others use.
-const SHARED_LOCKS: &[&str] = &[
+/// list them.
+const TRANSACTION_LOCKS: &[&str] = &[
     "pg_advisory_xact_lock",
     "pg_advisory_xact_lock_shared",
     "pg_try_advisory_xact_lock",
     "pg_try_advisory_xact_lock_shared",
+];
+
+/// Advisory locks that stay with the server connection until they are undone, whatever becomes of the
+/// transaction: a session that has one keeps its connection. A policy must list them, too.
+const SESSION_LOCKS: &[&str] = &[
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+];
+
+/// What undoes such locks. Who has none changes nothing by them, so no policy need list them.
+const UNLOCKS: &[&str] = &[
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_all",
+    "pg_advisory_unlock_shared",
 ];
 
 /// Functions of PostgreSQL's own that may give several rows, of those that may be called.
@@ -197,14 +213,24 @@ pub(crate) fn answers_anywhere(name: &str) -> bool {
 }
 
 /// Whether a policy may allow a function that is denied otherwise.
-pub(crate) fn is_shared_lock(name: &str) -> bool {
-    SHARED_LOCKS.contains(&name)
+pub(crate) fn is_lock(name: &str) -> bool {
+    TRANSACTION_LOCKS.contains(&name) || is_session_lock(name)
+}
+
+/// Whether a function takes an advisory lock that outlives the transaction.
+pub(crate) fn is_session_lock(name: &str) -> bool {
+    SESSION_LOCKS.contains(&name)
+}
+
+/// Whether a function may undo such a lock.
+pub(crate) fn is_unlock(name: &str) -> bool {
+    UNLOCKS.contains(&name)
 }
 
 /// Why a policy can't allow a function of PostgreSQL's own; `None` where it can, or need not.
 pub(crate) fn never_allowed(name: &str) -> Option<&'static str> {
     match class(name) {
-        Some(Class::Denied) if is_shared_lock(name) => None,
+        Some(Class::Denied) if is_lock(name) => None,
         Some(Class::Denied) => Some(advice(name).unwrap_or(
             "It runs SQL that nobody judges, reads files, statistics or other sessions, waits, or belongs to the \
              server's own machinery.",
@@ -238,15 +264,10 @@ pub(crate) fn class_in(schema: Option<&str>, name: &str) -> Option<Class> {
 /// What to do instead of calling a function that is denied.
 pub(crate) fn advice(name: &str) -> Option<&'static str> {
     let begins = |beginning: &str| name.starts_with(beginning);
-    if is_shared_lock(name) {
+    if is_lock(name) {
         Some(
             "All tenants share the numbers of these locks; the security team can list the function \
              under [functions] in policy.toml.",
-        )
-    } else if begins("pg_advisory_") || begins("pg_try_advisory_") {
-        Some(
-            "A session's lock would stay on a server connection that others use. Take one of the \
-             transaction (pg_advisory_xact_lock), which the security team can list.",
         )
     } else if begins("pg_") && name.ends_with("_size") {
         Some("It tells how much room the rows of all tenants take.")

@@ -24,7 +24,8 @@ SELECT CASE
     WHEN aggregate THEN 'g'
     WHEN machinery AND name NOT IN ('text', 'varchar', 'bpchar', 'name', 'timestamp') THEN 'd'
     WHEN name IN ('clock_timestamp', 'gen_random_uuid', 'random', 'setseed', 'timeofday',
-                  'pg_is_in_recovery', 'pg_advisory_unlock_all', 'pg_partition_tree',
+                  'pg_is_in_recovery', 'pg_advisory_unlock', 'pg_advisory_unlock_all',
+                  'pg_advisory_unlock_shared', 'pg_partition_tree',
                   'pg_partition_ancestors', 'pg_jit_available', 'pg_sequence_parameters',
                   'pg_tablespace_location') THEN 'a'
     WHEN volatile THEN 'd'

@@ -12,6 +12,7 @@ use super::{Judge, unsupported};
 use crate::builtin::functions::{self, Class};
 use crate::catalog::{Function, Oid};
 use crate::deny::{Denial, DenyReason};
+use crate::plan::Effect;
 use crate::rules::{ArgumentType, FunctionRule, QualifiedName};
 
 /// What the rest of the judgement must know of a function.
@@ -38,7 +39,10 @@ impl Judge<'_> {
             }
         };
         let arguments = have_places(call).then_some(given);
-        let called = self.function_called(schema, name, arguments)?;
+        let called = self.all_meant(schema, name, arguments)?;
+        if functions::class_in(schema, name).is_some() {
+            self.note_lock(name);
+        }
         if let [_] = call.args.as_slice() {
             self.type_called(schema, name)?;
         }
@@ -90,8 +94,31 @@ impl Judge<'_> {
         self.function_called(schema, name, None)
     }
 
-    /// Judges a function by name, and by the types of its arguments where they are known.
+    /// Judges a function that something else than a call of its name runs (an operator, a cast), by its
+    /// types where they are known. A lock that outlives the transaction must be called by its name.
     pub(super) fn function_called(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        arguments: Option<&[Ty]>,
+    ) -> Result<Called, Denial> {
+        if functions::is_session_lock(name) {
+            return Err(denied(name));
+        }
+        self.all_meant(schema, name, arguments)
+    }
+
+    /// Notes what a call does to the advisory locks of the session.
+    fn note_lock(&mut self, name: &str) {
+        if functions::is_session_lock(name) {
+            self.findings.effects.push(Effect::Lock);
+        } else if functions::is_unlock(name) {
+            self.findings.effects.push(Effect::Unlock);
+        }
+    }
+
+    /// Judges all functions that a name and the types of the arguments could mean.
+    fn all_meant(
         &self,
         schema: Option<&str>,
         name: &str,
@@ -145,7 +172,7 @@ impl Judge<'_> {
         };
         let rules = &self.bound.policy.functions;
         let named = |rule: &FunctionRule| rule.arguments.is_none() && rule.name == qualified;
-        let listed = functions::is_shared_lock(name) && rules.allow.iter().any(named);
+        let listed = functions::is_lock(name) && rules.allow.iter().any(named);
         if class == Class::Denied && !listed || rules.deny.contains(&qualified) {
             let denial = denied(name);
             return Err(match functions::advice(name) {

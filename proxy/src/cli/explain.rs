@@ -377,6 +377,8 @@ fn effect(effect: &Effect) -> String {
         Effect::CloseAll => "no portal is left".to_owned(),
         Effect::Listen => "notifications are delivered".to_owned(),
         Effect::Unlisten => "fewer notifications are delivered, or none".to_owned(),
+        Effect::Lock => "an advisory lock is held until it is undone".to_owned(),
+        Effect::Unlock => "fewer advisory locks are held, or none".to_owned(),
         Effect::Temporaries => {
             "temporary tables are asked for before the next statement".to_owned()
         }

@@ -61,7 +61,9 @@ fn may_move(plan: &Plan) -> bool {
         | Effect::Close(_)
         | Effect::CloseAll
         | Effect::Listen
-        | Effect::Unlisten => false,
+        | Effect::Unlisten
+        | Effect::Lock
+        | Effect::Unlock => false,
     };
     // What nobody has judged may have done anything.
     let unread = plan.observed.as_ref().is_some_and(|it| it.reason.is_some());

@@ -30,10 +30,24 @@ static SWEEP: LazyLock<String> = LazyLock::new(|| {
 const REPLAY: &str = "SELECT pg_catalog.count(pg_catalog.set_config(key, value, false)) \
     FROM pg_catalog.json_each_text($1::pg_catalog.json)";
 
-/// The settings of these names that were set since the start-up, and whether there are cursors and
-/// channels.
-/// Settings with a dot may be unknown to `pg_settings`.
-const ASK: &str = "SELECT (SELECT pg_catalog.json_object_agg(it.name, it.value) FROM (\
+/// The settings of these names that were set since the start-up, and whether there are cursors,
+/// channels and advisory locks. Settings with a dot may be unknown to `pg_settings`.
+static ASK: LazyLock<String> = LazyLock::new(|| ask("false"));
+
+/// The same after the session has taken an advisory lock. It is not part of the other, since the server
+/// holds up everybody's locks while it lists them.
+static ASK_LOCKS: LazyLock<String> = LazyLock::new(|| {
+    ask(
+        "EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
+         AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())",
+    )
+});
+
+fn ask(locks: &str) -> String {
+    format!("{ASKED}, {locks}")
+}
+
+const ASKED: &str = "SELECT (SELECT pg_catalog.json_object_agg(it.name, it.value) FROM (\
     SELECT asked.name, CASE WHEN s.name IS NULL \
     THEN pg_catalog.current_setting(asked.name, true) \
     WHEN s.setting IS DISTINCT FROM s.reset_val OR s.source OPERATOR(pg_catalog.=) 'session' \
@@ -85,7 +99,8 @@ impl Session {
         if let Some(sharing) = self.sharing.as_ref().filter(|sharing| sharing.asks) {
             let names: Vec<&str> = sharing.asked_names().into_iter().collect();
             let names = serde_json::to_string(&names).unwrap_or_default();
-            claims::own_statement(server, ASK, &[&names]);
+            let ask: &str = if sharing.locks { &ASK_LOCKS } else { &ASK };
+            claims::own_statement(server, ask, &[&names]);
             self.owe(Expect::OwnSettings);
         }
         self.own_sync(server);
@@ -132,7 +147,7 @@ impl Session {
         self.queue.push(Pending::new(Expect::OwnClose));
     }
 
-    /// The row of [`ASK`].
+    /// The row of [`ask`].
     pub(super) fn take_settings(&mut self, row: &[u8]) -> Result<(), Stop> {
         let told = told(row).ok_or_else(Stop::desynchronised)?;
         if let Some(sharing) = &mut self.sharing {
@@ -145,7 +160,7 @@ impl Session {
     }
 }
 
-/// Settings in the order of their names, and whether there are cursors and channels.
+/// Settings in the order of their names, and whether there are cursors, channels and locks.
 fn told(row: &[u8]) -> Option<Told> {
     let mut reader = Reader::new(row);
     reader.u16().ok()?;
@@ -157,13 +172,14 @@ fn told(row: &[u8]) -> Option<Told> {
         let length = usize::try_from(reader.i32().ok()?).ok()?;
         Some(reader.take(length).ok()? != b"f")
     };
-    let (holds, listens) = (flag()?, flag()?);
+    let (holds, listens, locks) = (flag()?, flag()?, flag()?);
     let mut settings: Vec<_> = settings.into_iter().collect();
     settings.sort_unstable();
     Some(Told {
         settings,
         holds,
         listens,
+        locks,
     })
 }
 
@@ -171,9 +187,9 @@ fn told(row: &[u8]) -> Option<Told> {
 mod tests {
     use super::*;
 
-    fn row(settings: Option<&str>, holds: &str, listens: &str) -> Vec<u8> {
-        let mut row = vec![0, 3];
-        for value in [settings, Some(holds), Some(listens)] {
+    fn row(settings: Option<&str>, flags: [&str; 3]) -> Vec<u8> {
+        let mut row = vec![0, 4];
+        for value in [settings].into_iter().chain(flags.map(Some)) {
             match value {
                 Some(text) => {
                     row.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
@@ -187,20 +203,22 @@ mod tests {
 
     #[test]
     fn settings_are_read_in_the_order_of_their_names() {
-        let read = told(&row(Some(r#"{"b":"2","a":"1"}"#), "f", "t"));
+        let read = told(&row(Some(r#"{"b":"2","a":"1"}"#), ["f", "t", "f"]));
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let both = Told {
             settings: vec![pair("a", "1"), pair("b", "2")],
             holds: false,
             listens: true,
+            locks: false,
         };
         assert_eq!(read, Some(both));
         let none = Told {
             settings: Vec::new(),
             holds: true,
             listens: false,
+            locks: true,
         };
-        assert_eq!(told(&row(None, "t", "f")), Some(none));
+        assert_eq!(told(&row(None, ["t", "f", "t"])), Some(none));
         assert_eq!(told(&[0, 3, 0]), None);
     }
 }

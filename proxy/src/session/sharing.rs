@@ -57,6 +57,8 @@ pub(super) struct Sharing {
     pub(super) holds: bool,
     /// Notifications are listened to, or may be.
     pub(super) listens: bool,
+    /// Advisory locks of the session are held, or may be.
+    pub(super) locks: bool,
     /// Settings of the start-up packet: part of the setup, and what RESET goes back to.
     pub(super) startup: Settings,
     /// The setup is put in force again, since a RESET went further back than it does here.
@@ -80,6 +82,8 @@ pub(super) struct Told {
     pub(super) holds: bool,
     /// Whether notifications are listened to.
     pub(super) listens: bool,
+    /// Whether advisory locks of the session are held.
+    pub(super) locks: bool,
 }
 
 impl Sharing {
@@ -105,6 +109,7 @@ impl Sharing {
             unread: false,
             holds: false,
             listens: false,
+            locks: false,
             muted: false,
             distrusts: false,
             cancelled: 0,
@@ -143,6 +148,13 @@ impl Sharing {
                     self.unswept = true;
                 }
                 Effect::Unlisten => self.asks |= self.listens,
+                // No rollback undoes it, and one call may take many: the server is asked what is left.
+                Effect::Lock => {
+                    self.locks = true;
+                    self.asks = true;
+                    self.unswept = true;
+                }
+                Effect::Unlock => self.asks |= self.locks,
                 Effect::DeallocateAll
                 | Effect::RollbackTo
                 | Effect::Declare { .. }
@@ -196,6 +208,7 @@ impl Sharing {
             mut settings,
             holds,
             listens,
+            locks,
         } = told;
         let told = settings.len();
         for (name, value) in &self.startup {
@@ -218,6 +231,7 @@ impl Sharing {
         self.cancelled = 0;
         self.holds = holds;
         self.listens = listens;
+        self.locks = locks;
     }
 }
 
@@ -340,6 +354,9 @@ impl Session {
         }
         if sharing.listens {
             return Some(Pin::Listen);
+        }
+        if sharing.locks {
+            return Some(Pin::Lock);
         }
         if !self.judging.temporaries().is_empty() {
             return Some(Pin::Temporary);
