@@ -4,9 +4,10 @@
 //! their schema, so that no object of a client's search_path can stand in for them.
 
 use pg_query::protobuf::{
-    self as pb, AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, FuncCall, JoinExpr, JoinType, Node, NullTest, ParamRef, RangeSubselect, RangeVar,
-    SelectStmt, SubLink, SubLinkType, TypeCast, TypeName, a_const,
+    self as pb, AArrayExpr, AConst, AExpr, AExprKind, AIndices, AIndirection, Alias, BoolExpr,
+    BoolExprType, CaseExpr, CaseWhen, CoalesceExpr, CollateClause, ColumnRef, FuncCall, JoinExpr,
+    JoinType, Node, NullTest, ParamRef, RangeSubselect, RangeVar, SelectStmt, SubLink, SubLinkType,
+    TypeCast, TypeName, a_const,
 };
 
 use pg_query::NodeEnum;
@@ -29,6 +30,8 @@ pub(crate) const CONFLICT_MARKER: &str = "pgwarden: conflicting row belongs to a
 pub(crate) const WRITTEN_MARKER: &str = "pgwarden: the row to insert belongs to another tenant";
 /// The text that a reference to another tenant's row, or to none, raises, as an invalid boolean.
 pub(crate) const REFERENCE_MARKER: &str = "pgwarden: reference to a row of another tenant";
+/// The text that a computed channel raises which the policy does not list, as an invalid boolean.
+pub(crate) const CHANNEL_MARKER: &str = "pgwarden: channel is not listed in the policy";
 
 pub(crate) fn node(inner: NodeEnum) -> Node {
     Node { node: Some(inner) }
@@ -210,6 +213,47 @@ pub(crate) fn checked(value: Node, own: Node) -> Node {
         args: vec![when],
         location: -1,
         ..CaseExpr::default()
+    })))
+}
+
+/// `COALESCE(<listed>[pg_catalog.array_position(<listed>, <name>::pg_catalog.text COLLATE pg_catalog."C")],
+/// <raises>::pg_catalog.text)`: one of the listed texts, whatever the client computes, and computed once.
+pub(crate) fn listed(texts: &[String], name: Node) -> Node {
+    let array = || {
+        let elements = texts.iter().map(|it| text(it)).collect();
+        node(NodeEnum::TypeCast(Box::new(TypeCast {
+            arg: Some(Box::new(node(NodeEnum::AArrayExpr(AArrayExpr {
+                elements,
+                list_start: -1,
+                list_end: -1,
+                location: -1,
+            })))),
+            type_name: Some(TypeName {
+                array_bounds: vec![node(NodeEnum::Integer(pb::Integer { ival: -1 }))],
+                ..type_name("text")
+            }),
+            location: -1,
+        })))
+    };
+    let name = node(NodeEnum::CollateClause(Box::new(CollateClause {
+        arg: Some(Box::new(cast(name, "text"))),
+        collname: vec![string("pg_catalog"), string("C")],
+        location: -1,
+    })));
+    let place = call("array_position", vec![array(), name]);
+    let found = node(NodeEnum::AIndirection(Box::new(AIndirection {
+        arg: Some(Box::new(array())),
+        indirection: vec![node(NodeEnum::AIndices(Box::new(AIndices {
+            uidx: Some(Box::new(place)),
+            ..AIndices::default()
+        })))],
+    })));
+    let clock = call("clock_timestamp", Vec::new());
+    let nothing = cast(raise(CHANNEL_MARKER, clock), "text");
+    node(NodeEnum::CoalesceExpr(Box::new(CoalesceExpr {
+        args: vec![found, nothing],
+        location: -1,
+        ..CoalesceExpr::default()
     })))
 }
 

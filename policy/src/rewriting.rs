@@ -37,6 +37,8 @@ pub(crate) struct Lookups<'a> {
     pub(crate) ddl: Ddl,
     /// What it says of LOCK.
     pub(crate) lock: bool,
+    /// The channels that it lists.
+    pub(crate) channels: &'a [String],
 }
 
 impl<'a> Lookups<'a> {
@@ -57,6 +59,7 @@ impl<'a> Lookups<'a> {
             enforce: self.facts.enforce,
             ddl: self.facts.ddl.unwrap_or(self.ddl) == Ddl::Unscoped,
             lock: self.facts.lock.unwrap_or(self.lock),
+            channels: self.channels,
         }
     }
 }

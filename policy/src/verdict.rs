@@ -184,6 +184,7 @@ impl<'a> Judging<'a> {
             declared: request.declared,
             ddl: self.policy.defaults.ddl,
             lock: self.policy.defaults.lock,
+            channels: &self.policy.channels,
         }
     }
 

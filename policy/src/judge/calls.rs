@@ -27,7 +27,7 @@ pub(super) struct Called {
 
 impl Judge<'_> {
     /// Judges the function of a call, its name and whatever of its arguments matters.
-    pub(super) fn function(&mut self, call: &FuncCall, given: &[Ty]) -> Result<Called, Denial> {
+    pub(super) fn function(&mut self, call: &mut FuncCall, given: &[Ty]) -> Result<Called, Denial> {
         let parts = strings(&call.funcname)?;
         let (schema, name) = match parts.as_slice() {
             [name] => (None, *name),
@@ -54,7 +54,8 @@ impl Judge<'_> {
         if schema.is_none_or(|schema| schema == "pg_catalog")
             && functions::class(name) == Some(Class::Checked)
         {
-            self.checked_call(name, call)?;
+            let name = name.to_owned();
+            self.checked_call(&name, call, given)?;
         }
         let aggregate = called.aggregate || call.agg_star || call.over.is_some();
         Ok(Called {
@@ -237,7 +238,12 @@ impl Judge<'_> {
     }
 
     /// Functions whose arguments decide.
-    fn checked_call(&mut self, name: &str, call: &FuncCall) -> Result<(), Denial> {
+    fn checked_call(
+        &mut self,
+        name: &str,
+        call: &mut FuncCall,
+        given: &[Ty],
+    ) -> Result<(), Denial> {
         match name {
             "set_config" => self.set_config(call),
             "ts_rewrite" if call.args.len() == 2 => Err(denied(name)
@@ -250,7 +256,7 @@ impl Judge<'_> {
                 Ok(())
             }
             "current_setting" => self.current_setting(call),
-            "pg_notify" => self.notify_call(call),
+            "pg_notify" => self.notify_call(call, given),
             _ => Err(denied(name)),
         }
     }

@@ -97,7 +97,7 @@ impl Judge<'_> {
     }
 
     /// Whether an expression may have several values for one row.
-    fn may_be_set(&self, value: &NodeEnum) -> bool {
+    pub(super) fn may_be_set(&self, value: &NodeEnum) -> bool {
         let any = |nodes: &[Node]| {
             let mut nodes = nodes.iter().filter_map(|node| node.node.as_ref());
             nodes.any(|node| self.may_be_set(node))

@@ -13,7 +13,7 @@ use crate::deny::{Denial, DenyReason};
 use crate::plan::{Effect, TextCheck, TextPart};
 
 /// Types whose values are texts, by what a Parse message declares.
-const TEXTS: [u32; 3] = [25, 1043, 19];
+pub(super) const TEXTS: [u32; 3] = [25, 1043, 19];
 
 /// What a parameter may be cast to and stay the text that it is.
 pub(super) const PLAIN: [u32; 2] = [25, 1043];

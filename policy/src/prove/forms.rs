@@ -311,7 +311,7 @@ fn is_nothing(node: &Node) -> bool {
 }
 
 /// The arguments of a plain call of a function of pg_catalog.
-fn call<'a>(node: &'a Node, function: &str) -> Option<&'a [Value]> {
+pub(super) fn call<'a>(node: &'a Node, function: &str) -> Option<&'a [Value]> {
     let whole = node.kind == "FuncCall"
         && node.has_only(&["funcname", "args", "funcformat"])
         && names(node.list("funcname"))? == ["pg_catalog", function];

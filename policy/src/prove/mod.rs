@@ -9,6 +9,7 @@
 //! The walk also pairs places of the two texts, for error positions and for the plan's holes.
 
 mod assignments;
+mod channel;
 mod copy;
 mod cursor;
 mod ddl;
@@ -72,6 +73,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) ddl: bool,
     /// Whether the session may lock tables in modes that hold up others.
     pub(crate) lock: bool,
+    /// The channels that may be notified.
+    pub(crate) channels: &'a [String],
 }
 
 /// What the walk found beside the proof.
@@ -276,6 +279,7 @@ impl<'a> Walk<'a> {
             "DeleteStmt" => self.delete(original, rewritten),
             "MergeStmt" => self.merge(original, rewritten),
             "CopyStmt" => self.copy(original, rewritten),
+            "FuncCall" => self.called(original, rewritten),
             "LockStmt" => self.lock(original, rewritten),
             "DeclareCursorStmt" => self.declared(original, rewritten),
             "PrepareStmt" => {

@@ -1,6 +1,7 @@
 //! The proof against rewritten statements that are broken on purpose.
 
 mod barrier;
+mod channel;
 mod copy;
 mod cursor;
 mod ddl;
@@ -248,6 +249,7 @@ fn outcome_with(
         enforce: true,
         ddl: false,
         lock: false,
+        channels: &["jobs".to_owned()],
     };
     walk(&before, &after, claims)
 }

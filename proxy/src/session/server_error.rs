@@ -20,6 +20,9 @@ const FOREIGN_REFERENCE: &[u8] = b"pgwarden: reference to a row of another tenan
 /// What the rewritten INSERT raises when a row that it computes is another tenant's.
 const FOREIGN_ROW: &[u8] = b"pgwarden: the row to insert belongs to another tenant";
 
+/// What a computed channel raises that is not listed.
+const UNLISTED_CHANNEL: &[u8] = b"pgwarden: channel is not listed in the policy";
+
 /// How names on the server begin that the client never gave.
 const OUR_PREFIX: &[u8] = b"pgwarden_";
 
@@ -100,8 +103,8 @@ impl Session {
 
     fn relay_error(&mut self, body: &[u8], sqlstate: &[u8]) {
         let message = report::field(body, b'M').unwrap_or_default();
-        if let Some(text) = raised(sqlstate, message) {
-            let denial = Denial::new(DenyReason::ForeignTenantValue, text);
+        if let Some((reason, text)) = raised(sqlstate, message) {
+            let denial = Denial::new(reason, text);
             self.proxy.metrics().denial(denial.reason);
             Report::from(denial).write(&mut self.to_client);
             return;
@@ -198,15 +201,33 @@ pub(super) fn hints_at_change(sqlstate: &[u8], body: &[u8]) -> bool {
 }
 
 /// What it means when an expression that the rewriter added raises.
-fn raised(sqlstate: &[u8], message: &[u8]) -> Option<&'static str> {
+fn raised(sqlstate: &[u8], message: &[u8]) -> Option<(DenyReason, &'static str)> {
     if sqlstate != b"22P02" {
         return None;
     }
-    if contains(message, FOREIGN_CONFLICT) {
-        return Some("the row conflicts with a row that is not the session's own");
-    }
-    if contains(message, FOREIGN_REFERENCE) {
-        return Some("the row refers to a parent that is not the session's own");
-    }
-    contains(message, FOREIGN_ROW).then_some("the row to insert is not the session's own")
+    let texts = [
+        (
+            FOREIGN_CONFLICT,
+            DenyReason::ForeignTenantValue,
+            "the row conflicts with a row that is not the session's own",
+        ),
+        (
+            FOREIGN_REFERENCE,
+            DenyReason::ForeignTenantValue,
+            "the row refers to a parent that is not the session's own",
+        ),
+        (
+            FOREIGN_ROW,
+            DenyReason::ForeignTenantValue,
+            "the row to insert is not the session's own",
+        ),
+        (
+            UNLISTED_CHANNEL,
+            DenyReason::ChannelDenied,
+            "the channel is not listed in the policy",
+        ),
+    ];
+    let mut texts = texts.into_iter();
+    let found = texts.find(|(marker, ..)| contains(message, marker));
+    found.map(|(_, reason, text)| (reason, text))
 }

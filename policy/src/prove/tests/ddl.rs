@@ -24,6 +24,7 @@ fn outcome(original: &str, rewritten: &str, ddl: bool) -> Result<Paired, Gap> {
         enforce: true,
         ddl,
         lock: false,
+        channels: &["jobs".to_owned()],
     };
     walk(&before, &tree(rewritten), claims)
 }

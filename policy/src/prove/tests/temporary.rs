@@ -37,6 +37,7 @@ fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
         enforce: true,
         ddl: false,
         lock: false,
+        channels: &["jobs".to_owned()],
     };
     walk(&before, &after, claims)
 }
