@@ -6,6 +6,9 @@
 //! problem met on the way is gathered, so that one run shows all mistakes. Unknown keys, and known
 //! keys whose feature is not built, are problems; nothing is ignored.
 
+// A position in a text may lie within a character; tests know their texts.
+#![cfg_attr(not(test), warn(clippy::string_slice))]
+
 pub mod diagnostic;
 pub mod environment;
 pub mod secret;

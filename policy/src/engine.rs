@@ -72,7 +72,7 @@ pub struct Engine {
 }
 
 /// A statement to judge.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The text as the client sent it.
     pub text: &'a str,
@@ -84,6 +84,16 @@ pub struct Request<'a> {
     pub facts: &'a SessionFacts,
     /// The session's scope values.
     pub values: &'a ScopeValues,
+}
+
+impl std::fmt::Debug for Request<'_> {
+    /// Leaves the client's text out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("protocol", &self.protocol)
+            .field("declared", &self.declared)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Buffers that are reused from one verdict to the next.
@@ -103,10 +113,18 @@ impl std::fmt::Debug for Scratch {
 
 /// A statement that the engine let through: the only thing that a backend connection sends.
 /// Nobody but the engine can make one.
-#[derive(Debug)]
 pub struct Cleared<'a> {
     text: &'a str,
     plan: Arc<Plan>,
+}
+
+impl std::fmt::Debug for Cleared<'_> {
+    /// Leaves the text out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cleared")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Cleared<'a> {

@@ -12,6 +12,9 @@
 //! What it lets through gives exactly what PostgreSQL gives under forced row level security; all
 //! else is a [`Denial`]. [`Engine::judge`] is the one decision function of every path.
 
+// A position in a text may lie within a character; tests know their texts.
+#![cfg_attr(not(test), warn(clippy::string_slice))]
+
 mod bind;
 pub mod builtin;
 mod cache;

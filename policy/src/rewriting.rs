@@ -13,7 +13,6 @@ use crate::tree::{self, Node};
 use crate::{limits, parse};
 
 /// A rewritten statement.
-#[derive(Debug)]
 pub struct Rewriting<'a> {
     /// The text, with the session's values as parameters behind the client's own.
     pub text: String,
@@ -22,6 +21,15 @@ pub struct Rewriting<'a> {
     pub(crate) original: Node,
     pub(crate) findings: Findings,
     pub(crate) lookups: Lookups<'a>,
+}
+
+impl std::fmt::Debug for Rewriting<'_> {
+    /// Leaves the text and its tree out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rewriting")
+            .field("own", &self.own)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the proof may look up.

@@ -143,7 +143,7 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, A
         (Some(seconds), _) => Duration::from_secs(seconds),
         // A float in the range of dates that anybody means; NaN and infinity are not JSON.
         (None, Some(seconds)) if (0.0..1e12).contains(&seconds) => {
-            Duration::from_secs(seconds as u64)
+            Duration::try_from_secs_f64(seconds.trunc()).map_err(|_| AuthError::BadTime)?
         }
         (None, _) => return Err(AuthError::BadTime),
     };

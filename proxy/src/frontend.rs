@@ -44,7 +44,6 @@ pub(crate) struct Newcomer {
 }
 
 /// What a connection came for.
-#[derive(Debug)]
 pub(crate) enum Visit {
     /// A session.
     Session(Newcomer),

@@ -7,6 +7,9 @@
 //!                           └─ proxy: what all sessions share
 //! ```
 
+// A position in a text may lie within a character; tests know their texts.
+#![cfg_attr(not(test), warn(clippy::string_slice))]
+
 pub mod admin;
 pub mod audit;
 pub mod auth;

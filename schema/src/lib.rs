@@ -7,6 +7,9 @@
 //! tenants or applications created can run or stand in for a system relation. What can't be
 //! understood (a new kind of type, say) is left out, and what is left out is denied.
 
+// A position in a text may lie within a character; tests know their texts.
+#![cfg_attr(not(test), warn(clippy::string_slice))]
+
 pub mod audit;
 pub mod migrate;
 pub mod organisations;

@@ -16,7 +16,6 @@ enum At {
 }
 
 /// Reads the binary format.
-#[derive(Debug)]
 pub(super) struct Binary {
     columns: usize,
     keys: Keys,
@@ -27,6 +26,16 @@ pub(super) struct Binary {
     gathered: Vec<u8>,
     /// How many fields every row gets, and their bytes.
     fills: (usize, Vec<u8>),
+}
+
+impl std::fmt::Debug for Binary {
+    /// Leaves out what is gathered of a value.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Binary")
+            .field("row", &self.row)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Binary {

@@ -472,3 +472,21 @@ fn a_deep_text_is_refused_before_it_is_parsed() {
         (DenyReason::TooComplex, "54001")
     );
 }
+
+#[test]
+fn what_holds_a_clients_text_does_not_show_it() {
+    let engine = engine(Limits::default());
+    let mut session = Session::of(MINE);
+    let request = Request {
+        text: "SELECT 'hunter2', name FROM leads",
+        protocol: Protocol::Simple,
+        declared: &[],
+        facts: &session.facts,
+        values: &session.values,
+    };
+    let asked = format!("{request:?}");
+    let cleared = engine.judge(request, &mut session.scratch).unwrap();
+    assert!(cleared.text().contains("hunter2"));
+    let shown = format!("{asked} {cleared:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -48,9 +48,18 @@ impl Forward {
 const KEPT_BYTES: usize = 64 << 10;
 
 /// What waits to be written to the server.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outbox {
     bytes: BytesMut,
+}
+
+impl std::fmt::Debug for Outbox {
+    /// Leaves statements and values out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox")
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Outbox {

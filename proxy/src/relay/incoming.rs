@@ -4,11 +4,21 @@
 use bytes::{Buf, BytesMut};
 
 /// The bytes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Incoming {
     bytes: BytesMut,
     /// So many of them were worked off, and are kept.
     kept: usize,
+}
+
+impl std::fmt::Debug for Incoming {
+    /// Leaves the client's messages out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming")
+            .field("bytes", &self.bytes.len())
+            .field("kept", &self.kept)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Incoming {

@@ -31,7 +31,6 @@ pub(super) struct Basis {
 }
 
 /// A prepared statement.
-#[derive(Debug)]
 pub(super) struct Statement {
     /// Its name on the server; empty for the unnamed one.
     pub(super) server_name: Box<str>,
@@ -49,6 +48,16 @@ pub(super) struct Statement {
     pub(super) basis: Basis,
     /// The token that it gives; its text is a stand-in.
     pub(super) token: Option<Arc<Given>>,
+}
+
+impl std::fmt::Debug for Statement {
+    /// Leaves its texts out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Statement")
+            .field("server_name", &self.server_name)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Statement {
@@ -457,5 +466,14 @@ mod tests {
         assert_eq!(held(&names), 0);
         names.set_statement(b"", Some(statement("s")));
         assert_eq!(held(&names), 0);
+    }
+
+    #[test]
+    fn texts_are_not_shown() {
+        let mut names = Names::default();
+        let change = names.set_statement(b"s", Some(statement("hunter2")));
+        names.open_portal(b"p", statement("hunter2"), 1);
+        let shown = format!("{names:?} {change:?}").replace("pgwarden_hunter2", "");
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

@@ -16,12 +16,19 @@ pub fn query(body: &[u8]) -> Result<&[u8], Malformed> {
 }
 
 /// A Parse.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Parse<'a> {
     /// The statement's name; empty for the unnamed one.
     pub name: &'a [u8],
     /// Its text.
     pub text: &'a [u8],
+}
+
+impl std::fmt::Debug for Parse<'_> {
+    /// Leaves the text out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parse").finish_non_exhaustive()
+    }
 }
 
 /// Reads a Parse; the declared types go into `types`.
@@ -79,7 +86,6 @@ pub fn execute(body: &[u8]) -> Result<&[u8], Malformed> {
 }
 
 /// A Bind. What is not needed apart stays as it came.
-#[derive(Debug)]
 pub struct Bind<'a> {
     /// The portal's name.
     pub portal: &'a [u8],
@@ -91,6 +97,13 @@ pub struct Bind<'a> {
     pub values: &'a [u8],
     /// The result formats, with their count.
     pub results: &'a [u8],
+}
+
+impl std::fmt::Debug for Bind<'_> {
+    /// Leaves the values out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bind").finish_non_exhaustive()
+    }
 }
 
 /// Where the values of a Bind are, reused from one to the next.

@@ -15,9 +15,18 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// What is left of a message's body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+}
+
+impl std::fmt::Debug for Reader<'_> {
+    /// Leaves the bytes out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("rest", &self.rest.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Reader<'a> {
