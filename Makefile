@@ -1,6 +1,6 @@
 # The commands of every day. Each installs what it needs (scripts/setup.sh).
 
-.PHONY: help setup build demo test test-versions oracle regress soak client-suites fuzz lint bench
+.PHONY: help setup build demo test test-versions oracle sqlsmith regress soak client-suites fuzz lint bench
 
 help:                   ## What there is
 	@grep -E '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):[^#]*## */\1\t/' | expand -t 10
@@ -27,6 +27,10 @@ test-versions: setup   ## The same on each of them
 
 oracle: setup           ## 200,000 random statements and 2,000 scripts beside row level security
 	@scripts/oracle.sh
+
+sqlsmith: setup         ## STATEMENTS (2000) that Debian's sqlsmith writes, beside row level security
+	@command -v sqlsmith >/dev/null || apt-get install -y --no-install-recommends sqlsmith
+	PGWARDEN_STATEMENTS=$(or $(STATEMENTS),2000) cargo test -p pgwarden-tests --test strangers sqlsmith -- --ignored --nocapture
 
 regress: setup          ## PostgreSQL's own regression SQL, statement by statement
 	@scripts/regress.sh

@@ -1,5 +1,7 @@
 //! One text without row level security, one with it: what both give, and what both leave behind.
 
+use pgwarden_policy::DenyReason;
+
 use crate::engine::{Judged, engine, refused};
 use crate::fixture::{Arena, ROLE, Tenant, contents_of, script, server, set_claims, superuser};
 use crate::generator::Statement;
@@ -12,11 +14,22 @@ use crate::wire::{Client, Reply};
 pub struct Pair {
     subject: Judged,
     oracle: Client,
+    tenant: Tenant,
 }
 
 const PROLOGUE: &str =
     "BEGIN; SET LOCAL ROLE postgres; SELECT suite.restore_sequences(); SET LOCAL ROLE pgwarden_app";
 const EPILOGUE: &str = "SET LOCAL ROLE postgres; SELECT name, sum FROM suite.contents()";
+
+/// Settings that make the server plan otherwise.
+const PLANS: &[&str] = &[
+    "",
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off",
+    "SET LOCAL enable_nestloop = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_material = off",
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashagg = off; SET LOCAL enable_nestloop = off",
+    "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off",
+    "SET LOCAL join_collapse_limit = 1; SET LOCAL from_collapse_limit = 1; SET LOCAL enable_memoize = off",
+];
 
 impl Pair {
     /// A tenant's connections to an arena.
@@ -32,6 +45,7 @@ impl Pair {
         Self {
             subject: Judged::over(open(&arena.plain()), engine(arena.is_second()), tenant),
             oracle: open(&arena.oracle()),
+            tenant,
         }
     }
 
@@ -47,6 +61,53 @@ impl Pair {
             Outcome::Different(why) => (Outcome::Different(format!("{why}\n  as {text}")), rows),
             outcome => (outcome, rows),
         }
+    }
+
+    /// The same for a statement of somebody else's: a refusal comes with its words.
+    pub fn run_stranger(&mut self, statement: &Statement) -> (Outcome, usize) {
+        let judged = self.subject.judge(&statement.sql);
+        match judged {
+            Err(denial) => match self.without_us(&refused(&denial), &statement.sql) {
+                Outcome::Denied(reason) => {
+                    let words = format!("{reason}: {}", denial.message);
+                    (Outcome::Denied(words), 0)
+                }
+                outcome => (outcome, 0),
+            },
+            Ok(_) => self.run(statement),
+        }
+    }
+
+    /// Whether the proof of a rewritten statement fails.
+    pub fn unproven(&mut self, sql: &str) -> bool {
+        let denial = self.subject.judge(sql).err();
+        denial.is_some_and(|it| it.reason == DenyReason::ProofFailed)
+    }
+
+    /// Whether the oracle gives an answer to a statement that was refused.
+    pub fn oracle_answers(&mut self, statement: &Statement) -> bool {
+        // It may be refused just because it would show what the oracle's policies leave open.
+        self.oracle.forbid(&[]);
+        self.oracle.query("BEGIN");
+        let reply = self.oracle.query(&statement.sql);
+        self.oracle.query("ROLLBACK");
+        self.oracle.forbid(self.tenant.markers());
+        reply.error.is_none()
+    }
+
+    /// Whether the oracle itself gives another answer under another plan.
+    pub fn unsteady(&mut self, statement: &Statement) -> bool {
+        let mut under = |settings: &str| {
+            self.oracle.query(&format!("BEGIN; {settings}"));
+            let reply = self.oracle.query(&statement.sql);
+            self.oracle.query("ROLLBACK");
+            reply
+        };
+        let first = under("");
+        PLANS.iter().any(|plan| {
+            let outcome = compare(&under(plan), &first, false);
+            !matches!(outcome, Outcome::Same | Outcome::SameError(_))
+        })
     }
 
     /// A refusal in PostgreSQL's own words (an unknown column's, say) must be PostgreSQL's.

@@ -61,13 +61,23 @@ impl Judge<'_> {
         };
         if is_values(select) {
             let width = row_width(select);
+            if !keys.is_empty() {
+                enough_values(insert.cols.len(), width)?;
+            }
             columns.truncate(width.max(insert.cols.len()));
             self.values_rows(target, select, &keys, &columns, &table, env)?;
             self.fill_rows(target, insert, &keys, &columns, &table)
         } else {
             let output = self.select(select, None, env)?;
+            let width = output.columns.len();
+            if !keys.is_empty() && !output.open {
+                enough_values(insert.cols.len(), width)?;
+                if width == 0 {
+                    return Err(unsupported("INSERT of a query without columns"));
+                }
+            }
             if insert.cols.is_empty() && !output.open {
-                columns.truncate(output.columns.len());
+                columns.truncate(width);
             }
             for (at, given) in output.columns.iter().enumerate() {
                 let stored = columns.get(at).map(|name| self.column_type(target, name));
@@ -370,6 +380,18 @@ fn same_width(select: &SelectStmt) -> Result<(), Denial> {
     Err(Denial {
         sqlstate: "42601",
         message: "VALUES lists must all be the same length".to_owned(),
+        ..Denial::new(DenyReason::SyntaxError, "")
+    })
+}
+
+/// What follows a listed column that has no value would take its place.
+pub(super) fn enough_values(listed: usize, width: usize) -> Result<(), Denial> {
+    if width >= listed {
+        return Ok(());
+    }
+    Err(Denial {
+        sqlstate: "42601",
+        message: "INSERT has more target columns than expressions".to_owned(),
         ..Denial::new(DenyReason::SyntaxError, "")
     })
 }

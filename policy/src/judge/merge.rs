@@ -17,7 +17,7 @@ use pg_query::protobuf::{
 use super::barrier::Clause;
 use super::expression::Facts;
 use super::from::Level;
-use super::insert::{column_target, list_columns};
+use super::insert::{column_target, enough_values, list_columns};
 use super::names::{Item, Scope};
 use super::output::Output;
 use super::{EntryId, Env, Judge, unsupported};
@@ -179,6 +179,9 @@ impl Judge<'_> {
                 message: "INSERT has more expressions than target columns".to_owned(),
                 ..Denial::new(DenyReason::SyntaxError, "")
             });
+        }
+        if !keys.is_empty() {
+            enough_values(when.target_list.len(), when.values.len())?;
         }
         if when.target_list.is_empty() {
             columns.truncate(when.values.len());
