@@ -24,7 +24,7 @@ use pgwarden_tests::pair::Pair;
 use pgwarden_tests::shrink;
 
 /// How many differences are made smaller; each takes some seconds.
-const SHRUNK_MAX: usize = 20;
+const SHRUNK_MAX: usize = 5;
 
 /// How many of the reasons for denials are shown.
 const SHOWN: usize = 60;
@@ -169,13 +169,16 @@ struct Figures {
     unsteady: usize,
     /// By reason and words: how often, how often PostgreSQL would have answered, and the shortest.
     denied: BTreeMap<String, (usize, usize, String)>,
-    different: Vec<String>,
+    different: usize,
 }
 
 fn check(arena: &Arena, statements: &[Statement]) {
     let mut pair = Pair::new(arena, Tenant::A);
     let mut figures = Figures::default();
-    for statement in statements {
+    for (at, statement) in statements.iter().enumerate() {
+        if at % 500 == 499 {
+            figures.show(at + 1);
+        }
         let run = || {
             let (outcome, rows) = pair.run_stranger(statement);
             figures.note(statement, outcome, rows, arena, &mut pair);
@@ -185,15 +188,13 @@ fn check(arena: &Arena, statements: &[Statement]) {
             Err(panic) => {
                 let why = panic.downcast_ref::<String>().cloned();
                 let why = why.unwrap_or_default();
-                figures
-                    .different
-                    .push(format!("{}\n  panics: {why}", statement.sql));
+                figures.differs(&format!("{}\n  panics: {why}", statement.sql));
                 pair = Pair::new(arena, Tenant::A);
             }
         }
     }
     figures.show(statements.len());
-    assert!(figures.different.is_empty(), "some statements differ");
+    assert_eq!(figures.different, 0, "some statements differ");
 }
 
 impl Figures {
@@ -214,7 +215,7 @@ impl Figures {
             Outcome::TimedOut => self.timed_out += 1,
             Outcome::Denied(why) if why.starts_with("proof_failed") => {
                 let smallest = shrink::statement(&statement.sql, |sql| pair.unproven(sql));
-                self.different.push(format!(
+                self.differs(&format!(
                     "{}\n  {why}\n  shrunk to {smallest}",
                     statement.sql
                 ));
@@ -235,17 +236,23 @@ impl Figures {
             }
             Outcome::Different(_) if pair.unsteady(statement) => self.unsteady += 1,
             Outcome::Different(why) => {
-                let smallest = if self.different.len() < SHRUNK_MAX {
-                    smallest(arena, statement)
+                let smallest = if self.different < SHRUNK_MAX {
+                    smallest(arena, statement, &why)
                 } else {
                     "(not tried)".to_owned()
                 };
-                self.different.push(format!(
+                self.differs(&format!(
                     "{}\n  {why}\n  shrunk to {smallest}",
                     statement.sql
                 ));
             }
         }
+    }
+
+    /// Shown at once: a run is long.
+    fn differs(&mut self, text: &str) {
+        println!("DIFFERENT {text}");
+        self.different += 1;
     }
 
     fn show(&self, statements: usize) {
@@ -255,39 +262,37 @@ impl Figures {
         println!(
             "{statements} statements: {} equal with {} rows, {errors} equal errors, {} other errors, {} out of time, {} that hang on the plan, \
              {denied} denied ({needless} of them PostgreSQL would answer), {} different",
-            self.same,
-            self.rows,
-            self.other_errors,
-            self.timed_out,
-            self.unsteady,
-            self.different.len()
+            self.same, self.rows, self.other_errors, self.timed_out, self.unsteady, self.different
         );
         let mut denied: Vec<_> = self.denied.iter().collect();
         denied.sort_by_key(|(_, (_, needless, _))| std::cmp::Reverse(*needless));
         for (reason, (times, needless, sql)) in denied.into_iter().take(SHOWN) {
             println!("denied: {times}, {needless} × {reason}, such as {sql}");
         }
-        for text in &self.different {
-            println!("DIFFERENT {text}");
-        }
     }
 }
 
-/// A smaller statement that differs, too.
-fn smallest(arena: &Arena, statement: &Statement) -> String {
+/// A smaller statement that differs in the same way.
+fn smallest(arena: &Arena, statement: &Statement, why: &str) -> String {
+    let way = |why: &str| {
+        why.chars()
+            .filter(|it| it.is_alphabetic())
+            .take(20)
+            .collect::<String>()
+    };
     let mut pair = Pair::new(arena, Tenant::A);
     shrink::statement(&statement.sql, |sql| {
         let smaller = Statement {
             sql: sql.to_owned(),
             ..statement.clone()
         };
-        let differs = catch_unwind(AssertUnwindSafe(|| {
-            let (outcome, _) = pair.run_stranger(&smaller);
-            matches!(outcome, Outcome::Different(_)) && !pair.unsteady(&smaller)
-        }));
-        differs.unwrap_or_else(|_| {
-            pair = Pair::new(arena, Tenant::A);
-            true
-        })
+        match catch_unwind(AssertUnwindSafe(|| pair.run_stranger(&smaller).0)) {
+            Ok(Outcome::Different(again)) => way(&again) == way(why),
+            Ok(_) => false,
+            Err(_) => {
+                pair = Pair::new(arena, Tenant::A);
+                true
+            }
+        }
     })
 }
