@@ -283,8 +283,12 @@ impl Pool {
         state.lease = Some(lease);
         let number = state.push(self.lines.paces.of(shape).unwrap_or(UNKNOWN));
         drop(state);
-        self.lines.all().push(Arc::clone(&line));
-        Ride::new(line, self, number, shape, true)
+        let mut lines = self.lines.all();
+        let alone = lines.is_empty();
+        lines.push(Arc::clone(&line));
+        drop(lines);
+        let ride = Ride::new(line, self, number, shape, true);
+        if alone { ride.at_once() } else { ride }
     }
 
     /// Whether there may be a line to board.

@@ -66,6 +66,14 @@ impl Ride {
         }))
     }
 
+    /// Nobody is likely to send something, too: it does not wait for that.
+    pub(super) fn at_once(mut self) -> Self {
+        if let Some(seat) = &mut self.0 {
+            seat.fresh = false;
+        }
+        self
+    }
+
     /// What a cancel goes by.
     pub(crate) fn place(&self) -> Option<(Arc<dyn Shared>, u64)> {
         let seat = self.0.as_ref()?;

@@ -261,7 +261,7 @@ impl Queue {
         while let Some(pending) = self.pending.pop_back() {
             pending.undo(names, prepared);
         }
-        self.unsettling = 0;
+        (self.unsettling, self.held) = (0, 0);
     }
 
     /// What all outstanding messages are, in order.
