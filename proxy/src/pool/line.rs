@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use pgwarden_config::settings::PoolMode;
 use tokio::sync::Notify;
 
 use super::paces::Paces;
@@ -236,7 +237,7 @@ impl Shared for Line {
 impl Pool {
     /// Whether sessions may wait on each other's server connections.
     pub(crate) fn has_lines(&self) -> bool {
-        self.lines.wait > 0
+        self.lines.wait > 0 && self.settings.mode == PoolMode::Transaction
     }
 
     /// From now on, until no line has more than one rider for a while, the lines are looked after.
