@@ -259,6 +259,21 @@ fn who_leaves_takes_no_answer_along() {
 }
 
 #[test]
+fn who_leaves_in_the_middle_of_an_answer_gives_the_connection_up() {
+    let pooled = shared(1);
+    warm_up(&pooled, Tenant::A, &[]);
+    for rows in (200..6000).step_by(290) {
+        let mut leaving = pooled.session(Tenant::A);
+        leaving.send_query(&format!(
+            "SELECT repeat('x', 1000), g, (SELECT count(*) FROM leads) FROM generate_series(1, {rows}) g"
+        ));
+        leaving.read_byte().expect("the beginning of an answer");
+        drop(leaving);
+        assert!(waiting_is_free(&pooled));
+    }
+}
+
+#[test]
 fn a_lost_connection_is_its_front_readers_only() {
     let pooled = shared(2);
     warm_up(&pooled, Tenant::A, &[LOCKED]);

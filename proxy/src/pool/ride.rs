@@ -116,6 +116,13 @@ impl Ride {
         }
     }
 
+    /// The server has said what it must not, or that it goes: nobody is to rely on the connection.
+    pub(crate) fn condemn(&self) {
+        if let Some(seat) = &self.0 {
+            seat.line.state().lose();
+        }
+    }
+
     /// The answer is complete.
     pub(crate) fn finish(mut self) {
         let Some(seat) = self.0.take() else {
@@ -132,9 +139,11 @@ impl Ride {
 
 impl Drop for Ride {
     fn drop(&mut self) {
-        let Some(seat) = self.0.take() else {
+        let Some(mut seat) = self.0.take() else {
             return;
         };
+        // What a client that reads slowly has left in the inbox may be all that there is.
+        seat.seen = 0;
         let mut state = seat.line.state();
         let place = state.place(seat.number);
         if let Some(rider) = place.and_then(|place| state.riders.get_mut(place)) {

@@ -24,6 +24,14 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// The standbys', for what may be read as of a moment.
+    fn pool_as_of(&self, since: Option<Moment>) -> &Arc<Pool> {
+        match (&self.replicas, since) {
+            (Some(replicas), Some(_)) => replicas.pool(),
+            _ => &self.pool,
+        }
+    }
+
     /// Tells that a host was retired.
     pub(super) fn retirements(&self) -> Retirements {
         let replicas = self.replicas.as_ref();
@@ -71,15 +79,8 @@ impl Relay {
         }
         let since = self.reads_since();
         self.asks_standby = since.is_some();
-        let Way {
-            pool,
-            replicas,
-            parameters,
-        } = &self.way;
-        let pool = match (replicas, since) {
-            (Some(replicas), Some(_)) => replicas.pool(),
-            _ => pool,
-        };
+        let pool = self.way.pool_as_of(since);
+        let parameters = &self.way.parameters;
         let setup = self.session.setup();
         let at_once = setup.and_then(|setup| pool.try_checkout(parameters, setup, since));
         if let Some(lease) = at_once {
@@ -90,18 +91,9 @@ impl Relay {
         if self.board(true) {
             return Ok(());
         }
-        let Way {
-            pool,
-            replicas,
-            parameters,
-        } = &self.way;
-        let pool = match (replicas, since) {
-            (Some(replicas), Some(_)) => replicas.pool(),
-            _ => pool,
-        };
-        let setup = self.session.setup();
-        let parameters = Arc::clone(parameters);
-        let checkout = Arc::clone(pool).checkout_for(parameters, setup.cloned(), since);
+        let setup = self.session.setup().cloned();
+        let (pool, parameters) = (self.way.pool_as_of(since), &self.way.parameters);
+        let checkout = Arc::clone(pool).checkout_for(Arc::clone(parameters), setup, since);
         Err(Box::pin(checkout))
     }
 

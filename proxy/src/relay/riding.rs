@@ -133,7 +133,7 @@ impl Relay {
         if session.take_distrust() {
             riding.ride.distrust();
         }
-        let worked = outcome?;
+        let worked = outcome.inspect_err(|_| riding.ride.condemn())?;
         if settled && let Some(riding) = self.riding.take() {
             self.cancel.slot().detach();
             riding.ride.finish();
