@@ -182,7 +182,7 @@ impl Backend {
 
     /// Whether bytes wait to be written.
     pub fn has_output(&self) -> bool {
-        !self.outbox.bytes().is_empty()
+        !self.outbox.bytes().is_empty() || self.stream.keeps_output()
     }
 
     /// Reads more into the inbox; 0 means that the server closed.

@@ -324,7 +324,11 @@ impl Relay {
 
     fn has_output(&mut self) -> bool {
         let to_server = self.server.as_ref().is_some_and(|it| it.has_output());
-        !self.session.output().is_empty() || to_server
+        self.has_output_to_client() || to_server
+    }
+
+    fn has_output_to_client(&mut self) -> bool {
+        !self.session.output().is_empty() || self.client.keeps_output()
     }
 
     /// How much waits to be written to the server.
@@ -436,7 +440,7 @@ impl Relay {
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut moved = false;
         let mut written = false;
-        if !self.session.output().is_empty() {
+        if self.has_output_to_client() {
             match self.poll_write_client(cx) {
                 Poll::Ready(Ok(())) => written = true,
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),

@@ -14,6 +14,7 @@
 )]
 
 pub mod cases;
+pub mod certificates;
 #[cfg(test)]
 mod documents;
 pub mod duel;
@@ -32,6 +33,7 @@ pub mod random;
 pub mod runner;
 pub mod server;
 pub mod shrink;
+pub mod sockets;
 pub mod watched;
 pub mod wire;
 pub mod world;

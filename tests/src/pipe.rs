@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::sockets::settled;
+
 /// How to harm.
 #[derive(Debug, Default)]
 struct Harm {
     /// What the server says stays in the pipe.
     stalled: AtomicBool,
+    /// What the server is told stays in the pipe.
+    held: AtomicBool,
     /// So many bytes of the server go on before both sides are closed; 0 for no end.
     cut_after: AtomicUsize,
     connections: Mutex<Vec<(TcpStream, TcpStream)>>,
@@ -61,6 +65,22 @@ impl Pipe {
         self.harm.stalled.store(stalled, Ordering::SeqCst);
     }
 
+    /// Keeps what the server is told, or lets it go on.
+    pub fn hold(&self, held: bool) {
+        self.harm.held.store(held, Ordering::SeqCst);
+    }
+
+    /// What the kernel has of what the server is told on the newest connection, when it does not
+    /// change any more.
+    pub fn taken(&self) -> usize {
+        let connections = self.harm.connections();
+        let (client, _) = connections.last().expect("there is a connection");
+        settled(
+            client.peer_addr().expect("it is connected"),
+            client.local_addr().expect("it is bound"),
+        )
+    }
+
     /// Cuts the next connection that has carried so many more bytes of the server.
     pub fn cut_after(&self, bytes: usize) {
         self.harm.cut_after.store(bytes, Ordering::SeqCst);
@@ -94,8 +114,9 @@ impl Harm {
         let (mut down_from, mut down_to) = (copy(&server), copy(&client));
         self.opened.fetch_add(1, Ordering::SeqCst);
         self.connections().push((client, server));
+        let harm = Arc::clone(self);
         std::thread::spawn(move || {
-            let _ = std::io::copy(&mut up_from, &mut up_to);
+            harm.carry_up(&mut up_from, &mut up_to);
             let _ = up_to.shutdown(Shutdown::Write);
         });
         let harm = Arc::clone(self);
@@ -104,6 +125,20 @@ impl Harm {
             let _ = down_to.shutdown(Shutdown::Both);
             let _ = down_from.shutdown(Shutdown::Both);
         });
+    }
+
+    /// What the server is told, until it ends.
+    fn carry_up(&self, from: &mut TcpStream, to: &mut TcpStream) {
+        let mut chunk = [0; 16384];
+        loop {
+            let got = from.read(&mut chunk).unwrap_or(0);
+            while self.held.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if got == 0 || to.write_all(&chunk[..got]).is_err() {
+                return;
+            }
+        }
     }
 
     /// The server's bytes, until they end or are cut.

@@ -95,10 +95,15 @@ pub fn start(settings: Settings, policy: LoadedPolicy) -> Running {
     started.expect("the proxy starts")
 }
 
-/// The runtime that all proxies of this test binary share.
+/// The runtime that all proxies of this test binary share: of two threads, unless the environment
+/// says otherwise, as it would to a process.
 pub fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| pgwarden::server::runtime(2).expect("threads can be had"))
+    RUNTIME.get_or_init(|| {
+        let threads = std::env::var("PGWARDEN_LIMITS__WORKER_THREADS").ok();
+        let threads = threads.and_then(|threads| threads.parse().ok());
+        pgwarden::server::runtime(threads.unwrap_or(2)).expect("threads can be had")
+    })
 }
 
 /// The address of the proxy that most tests share.

@@ -5,21 +5,24 @@
 //! error, notice), the client panics: a leak needs no assertion to be found.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 mod answers;
 mod requests;
+mod socket;
 
 pub use answers::{Column, Message, Reply, ResultSet, ServerError, Value, tags};
 pub use requests::{bind_body, execute_body, frame, parse_body, push_text, target_body};
 
 use answers::{columns, row};
+use socket::Socket;
 
 /// A connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Socket,
     input: Vec<u8>,
     at: usize,
     markers: Vec<Vec<u8>>,
@@ -40,9 +43,16 @@ fn patience() -> Duration {
 impl Client {
     /// Only the socket: nothing is sent.
     pub fn raw(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience()))?;
+        Self::on(Socket::plain(address)?)
+    }
+
+    /// The same with TLS, by a certificate for `localhost` of this authority.
+    pub fn raw_over_tls(address: SocketAddr, authority: &Path) -> io::Result<Self> {
+        Self::on(Socket::tls(address, authority)?)
+    }
+
+    fn on(stream: Socket) -> io::Result<Self> {
+        stream.tcp().set_read_timeout(Some(patience()))?;
         Ok(Self {
             stream,
             input: Vec::new(),
@@ -62,12 +72,23 @@ impl Client {
         parameters: &[(&str, &str)],
         password: Option<&str>,
     ) -> Result<Self, ServerError> {
-        let mut client = Self::raw(address).map_err(lost)?;
+        let client = Self::raw(address).map_err(lost)?;
+        client.start(user, database, parameters, password)
+    }
+
+    /// Logs in on a socket that nothing was sent to.
+    pub fn start(
+        mut self,
+        user: &str,
+        database: &str,
+        parameters: &[(&str, &str)],
+        password: Option<&str>,
+    ) -> Result<Self, ServerError> {
         let mut all = vec![("user", user), ("database", database)];
         all.extend_from_slice(parameters);
-        client.send_startup(&all);
-        client.log_in(password)?;
-        Ok(client)
+        self.send_startup(&all);
+        self.log_in(password)?;
+        Ok(self)
     }
 
     /// Sends a StartupMessage of protocol 3.0.
@@ -126,7 +147,7 @@ impl Client {
 
     /// Changes how long a read waits.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.stream.set_read_timeout(Some(timeout)).unwrap();
+        self.stream.tcp().set_read_timeout(Some(timeout)).unwrap();
     }
 
     /// The last value of a reported parameter.
@@ -137,6 +158,12 @@ impl Client {
             .rev()
             .find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Our end of the socket.
+    pub fn own_address(&self) -> SocketAddr {
+        let address = self.stream.tcp().local_addr();
+        address.expect("a connected socket has one")
     }
 
     /// Sends bytes as they are. A closed socket is no failure here: reading shows it.
@@ -151,7 +178,7 @@ impl Client {
 
     /// Closes our half.
     pub fn close_write(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.tcp().shutdown(Shutdown::Write);
     }
 
     /// The next message.

@@ -33,7 +33,7 @@ CREATE TRIGGER moved AFTER INSERT ON public.moves FOR EACH ROW EXECUTE FUNCTION 
 pub const POLICY: &str = "version = 1\n[tenant]\nclaim = \"app_metadata.org_id\"\ntype = \"uuid\"\n\
     column = \"org_id\"\n[defaults]\ndiscover = [\"public\"]\n\
     [settings]\nallow = [\"statement_timeout\", \"application_name\", \"TimeZone\", \"DateStyle\", \
-    \"extra_float_digits\", \"client_min_messages\", \"search_path\"]\n\
+    \"extra_float_digits\", \"client_min_messages\", \"search_path\", \"lock_timeout\"]\n\
     [functions]\nallow = [\"public.move_to\"]\n";
 
 /// Tenants there are.

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pgwarden_config::settings::{ListenerTls, Settings};
+use pgwarden_tests::certificates::certificates;
 use pgwarden_tests::wire::{Client, bind_body, cancel, parse_body};
 use pgwarden_tests::world::{World, read_word, token};
 
@@ -92,14 +93,9 @@ fn an_address_that_holds_handshakes_open_is_told_53300() {
 }
 
 fn tls(directory: &Path) -> ListenerTls {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     ListenerTls {
-        certificate,
-        key,
         required: false,
+        ..certificates(directory, "authority").listener
     }
 }
 

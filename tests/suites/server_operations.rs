@@ -9,16 +9,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pgwarden::server::{Inputs, Running};
-use pgwarden_config::settings::{AuditStatements, AuditTarget, ListenerTls, Settings};
+use pgwarden_config::settings::{AuditStatements, AuditTarget, Settings};
+use pgwarden_tests::certificates::certificates;
 use pgwarden_tests::fixture::{Arena, Tenant};
 use pgwarden_tests::proxy;
 use pgwarden_tests::wire::Client;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -411,36 +411,6 @@ fn a_reload_changes_open_sessions_from_their_next_statement() {
 }
 
 // === TLS
-
-struct Certificates {
-    authority: PathBuf,
-    listener: ListenerTls,
-}
-
-fn certificates(directory: &Path, name: &str) -> Certificates {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    let write = |file: &str, text: String| {
-        let path = directory.join(file);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    Certificates {
-        authority: write(&format!("{name}.pem"), authority.pem()),
-        listener: ListenerTls {
-            certificate: write("server.crt", certificate.pem()),
-            key: write("server.key", key.serialize_pem()),
-            required: true,
-        },
-    }
-}
 
 /// What psql prints for `SELECT 'in'`, or what it says when it can't.
 fn psql(own: &Own, options: &str) -> Result<String, String> {

@@ -41,6 +41,15 @@ impl ServerStream {
         }
     }
 
+    /// Whether TLS keeps bytes back that were written, because the socket takes no more: they go
+    /// when it is flushed, and not before.
+    pub(super) fn keeps_output(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.wants_write(),
+        }
+    }
+
     /// The certificate that the server showed, in DER.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         match self {

@@ -27,6 +27,15 @@ impl ClientStream {
         }
     }
 
+    /// Whether TLS keeps bytes back that were written, because the socket takes no more: they go
+    /// when it is flushed, and not before.
+    pub(crate) fn keeps_output(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.wants_write(),
+        }
+    }
+
     /// Whether what goes over it is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -129,6 +129,13 @@ impl Lines {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks after all of them. Gives whether any has followers.
+    fn look_after(&self) -> bool {
+        let now = Instant::now();
+        let followed = |line: &Arc<Line>| line.look_after(now);
+        self.all().iter().filter(|line| followed(line)).count() > 0
+    }
+
     /// It is no line any more.
     pub(super) fn remove(&self, line: &Arc<Line>) {
         self.all().retain(|other| !Arc::ptr_eq(line, other));
@@ -257,16 +264,18 @@ impl Pool {
                 let Some(pool) = pool.upgrade() else {
                     return;
                 };
-                let now = Instant::now();
-                let followed = pool
-                    .lines
-                    .all()
-                    .iter()
-                    .filter(|it| it.look_after(now))
-                    .count();
-                quiet = if followed == 0 { quiet + 1 } else { 0 };
+                quiet = if pool.lines.look_after() {
+                    0
+                } else {
+                    quiet + 1
+                };
                 if quiet > QUIET_LOOKS {
                     pool.lines.boarded.store(false, Ordering::Relaxed);
+                    // Who has boarded before that wakes nobody: only a look behind it shows them.
+                    if pool.lines.look_after() {
+                        pool.lines.boarded.store(true, Ordering::Relaxed);
+                        continue;
+                    }
                     let woken = pool.lines.look.notified();
                     let _ = tokio::time::timeout(SWEEP_EVERY, woken).await;
                 }
@@ -316,12 +325,16 @@ impl Pool {
         if self.pause.is_on() {
             return None;
         }
-        let line = self.best_line(at_any_rate, fits)?;
+        let line = self.best_line(at_any_rate, &fits)?;
         let mut state = line.state();
         if !state.admits(self, Instant::now()) {
             return None;
         }
+        // Since it was looked at, another session may have launched it anew.
         let lease = state.lease.as_mut()?;
+        if !fits(lease) {
+            return None;
+        }
         let sends = !lease.has_output();
         if !send(lease) {
             return None;
@@ -334,7 +347,11 @@ impl Pool {
     }
 
     /// The line with the shortest wait.
-    fn best_line(&self, at_any_rate: bool, fits: impl Fn(&mut Lease) -> bool) -> Option<Arc<Line>> {
+    fn best_line(
+        &self,
+        at_any_rate: bool,
+        fits: &impl Fn(&mut Lease) -> bool,
+    ) -> Option<Arc<Line>> {
         let lines = self.lines.all();
         if lines.len() < self.lines.width && !at_any_rate {
             return None;
@@ -344,7 +361,7 @@ impl Pool {
         for line in lines.iter().take(LOOKED_AT_MAX) {
             let mut state = line.state();
             let better = best.is_none_or(|(load, _)| state.load < load);
-            if better && state.admits(self, now) && state.lease.as_mut().is_some_and(&fits) {
+            if better && state.admits(self, now) && state.lease.as_mut().is_some_and(fits) {
                 best = Some((state.load, line));
             }
         }
