@@ -290,8 +290,16 @@ class KeepAwake:
         self.wanted = wanted
 
     def __enter__(self):
-        self.loops = [subprocess.Popen(["chrt", "-i", "0", "sh", "-c", "while :; do :; done"])
-                      for _ in range(os.cpu_count() or 1)] if self.wanted else []
+        self.loops = [self.loop() for _ in range(os.cpu_count() or 1)] if self.wanted else []
+
+    def loop(self):
+        loop = subprocess.Popen(["chrt", "-i", "0", "sh", "-c", "while :; do :; done"],
+                                start_new_session=True)
+        # Where each session is scheduled as one (sched_autogroup), idle is only so within it.
+        autogroup = pathlib.Path(f"/proc/{loop.pid}/autogroup")
+        if autogroup.exists():
+            autogroup.write_text("19")
+        return loop
 
     def __exit__(self, *_):
         for loop in self.loops:

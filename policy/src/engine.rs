@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bind::Bound;
 pub use crate::bind::{Finding, FindingCode};
-use crate::cache::{CacheStats, Entry, Judged, PlanCache};
+use crate::cache::{CacheStats, Entry, PlanCache};
 use crate::catalog::{Catalog, Oid};
 use crate::deny::Denial;
 use crate::judge::{self, JudgeFn};
 use crate::observe::Observing;
 use crate::plan::Plan;
+use crate::recent::{Known, Recent};
 use crate::rewriting::Rewriting;
 use crate::rules::{ClaimPath, Policy};
 use crate::scan::Scan;
@@ -21,6 +23,9 @@ use crate::{limits, positions, shape, template};
 
 /// The plan cache of an engine that lasts for one transaction.
 const PASSING_CACHE_BYTES: usize = 256 << 10;
+
+/// Numbers the engines of the process.
+static ENGINES: AtomicU64 = AtomicU64::new(1);
 
 /// Bounds of the engine.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +74,8 @@ pub struct Engine {
     judge: JudgeFn,
     limits: Limits,
     cache: PlanCache,
+    /// No other engine has it, so what a [`Scratch`] remembers is known to be this one's.
+    number: u64,
 }
 
 /// A statement to judge.
@@ -96,12 +103,13 @@ impl std::fmt::Debug for Request<'_> {
     }
 }
 
-/// Buffers that are reused from one verdict to the next.
+/// Buffers that are reused from one verdict to the next, and what a session has sent of late.
 #[derive(Default)]
 pub struct Scratch {
     scan: Scan,
     key: Vec<u8>,
     text: String,
+    recent: Recent,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -168,6 +176,7 @@ impl Engine {
             limits,
             judge: judge::judge,
             cache: PlanCache::new(limits.plan_cache_bytes),
+            number: ENGINES.fetch_add(1, Ordering::Relaxed),
         })
     }
 
@@ -207,6 +216,7 @@ impl Engine {
             judge: self.judge,
             limits,
             cache: PlanCache::new(limits.plan_cache_bytes),
+            number: ENGINES.fetch_add(1, Ordering::Relaxed),
         };
         (engine, problems)
     }
@@ -245,10 +255,31 @@ impl Engine {
         request: Request<'s>,
         scratch: &'s mut Scratch,
     ) -> Result<Cleared<'s>, Denial> {
-        let Scratch { scan, key, text } = scratch;
-        limits::check_text(request.text, self.limits.statement_bytes)?;
-        scan.read(request.text)?;
-        let judged = self.judged(&request, scan, key)?;
+        let Scratch {
+            scan,
+            key,
+            text,
+            recent,
+        } = scratch;
+        shape::write_circumstances(key, &request);
+        let circumstances = key.len();
+        let made;
+        let judged = match recent.find(self.number, key, &request, &mut scan.literals) {
+            Some(judged) if request.text.len() <= self.limits.statement_bytes => {
+                self.cache.count_hit();
+                judged
+            }
+            _ => {
+                limits::check_text(request.text, self.limits.statement_bytes)?;
+                scan.read(request.text)?;
+                made = self.judged(&request, scan, key)?;
+                if self.limits.plan_cache_bytes > 0 {
+                    key.truncate(circumstances);
+                    recent.remember(self.number, key, &request, &scan.literals, &made);
+                }
+                &made.judged
+            }
+        };
         let sent = judged
             .template
             .fill(request.text, &scan.literals, request.values, text)?;
@@ -300,25 +331,25 @@ impl Engine {
         limits::with_stack(scan, views, || self.judging(0).rewriting(request, scan))
     }
 
-    /// The verdict, from the cache or made.
+    /// The verdict, from the cache or made. `key` holds all of the shape's key but the text.
     fn judged(
         &self,
         request: &Request<'_>,
         scan: &Scan,
         key: &mut Vec<u8>,
-    ) -> Result<Arc<Judged>, Denial> {
-        shape::write_key(key, request, scan);
+    ) -> Result<Known, Denial> {
+        shape::write_text(key, request.text.as_bytes(), &scan.literals);
         let shape_bytes = key.len();
         let pins = match self.cache.get(key) {
             Some(Entry::Judged(judged)) => {
                 self.cache.count_hit();
-                return Ok(judged);
+                return Ok(Known::of(judged, false));
             }
             Some(Entry::Pinned(pins)) => {
                 shape::add_pins(key, request, scan, &pins);
                 if let Some(Entry::Judged(judged)) = self.cache.get(key) {
                     self.cache.count_hit();
-                    return Ok(judged);
+                    return Ok(Known::of(judged, true));
                 }
                 key.truncate(shape_bytes);
                 Some(pins)
@@ -333,7 +364,7 @@ impl Engine {
             shape::add_pins(key, request, scan, &pins);
         }
         self.cache.insert(key, Entry::Judged(Arc::clone(&judged)));
-        Ok(judged)
+        Ok(Known::of(judged, !pins.is_empty()))
     }
 
     fn judge_afresh(

@@ -31,6 +31,7 @@ mod parse;
 pub mod plan;
 mod positions;
 mod prove;
+mod recent;
 mod rewrite;
 pub mod rewriting;
 pub mod rules;

@@ -77,10 +77,9 @@ pub(crate) fn check_text(text: &str, longest: usize) -> Result<(), Denial> {
 
 /// The sum of the squares of the lengths of all runs of operator characters.
 fn operator_work(text: &str) -> usize {
-    const OPERATOR_CHARACTERS: &[u8] = b"~!@#^&|`?+-*/%<>=";
     let (mut work, mut run) = (0_usize, 0_usize);
     for byte in text.bytes() {
-        if OPERATOR_CHARACTERS.contains(&byte) {
+        if is_of_operators(byte) {
             run += 1;
             // The square grows by this much.
             work = work.saturating_add(2 * run - 1);
@@ -89,6 +88,29 @@ fn operator_work(text: &str) -> usize {
         }
     }
     work
+}
+
+/// Whether operators are written with it.
+fn is_of_operators(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'~' | b'!'
+            | b'@'
+            | b'#'
+            | b'^'
+            | b'&'
+            | b'|'
+            | b'`'
+            | b'?'
+            | b'+'
+            | b'-'
+            | b'*'
+            | b'/'
+            | b'%'
+            | b'<'
+            | b'>'
+            | b'='
+    )
 }
 
 /// Refuses a text of too many tokens, or one that nests too deeply.

@@ -16,8 +16,8 @@ use crate::tenant::ScopeValues;
 /// No byte of a UTF-8 text.
 const MARK: u8 = 0xff;
 
-/// Writes the key of a text's shape.
-pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
+/// Writes the key of a text's shape, up to the text.
+pub(crate) fn write_circumstances(key: &mut Vec<u8>, request: &Request<'_>) {
     key.clear();
     key.push(match request.protocol {
         Protocol::Simple => b's',
@@ -41,7 +41,6 @@ pub(crate) fn write_key(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan) {
     for oid in request.declared {
         key.extend_from_slice(&oid.to_le_bytes());
     }
-    write_text(key, request.text.as_bytes(), &scan.literals);
 }
 
 /// Turns a shape's key into that of one of its variants.
@@ -55,7 +54,8 @@ pub(crate) fn add_pins(key: &mut Vec<u8>, request: &Request<'_>, scan: &Scan, pi
     write_values(key, request.values);
 }
 
-fn write_text(key: &mut Vec<u8>, text: &[u8], literals: &[Literal]) {
+/// Ends the key of a text's shape.
+pub(crate) fn write_text(key: &mut Vec<u8>, text: &[u8], literals: &[Literal]) {
     let mut copied = 0;
     for literal in literals {
         key.extend_from_slice(text.get(copied..literal.start).unwrap_or_default());

@@ -8,7 +8,10 @@
 
 use crate::deny::{Denial, DenyReason};
 use crate::scan::{Literal, LiteralKind, Scan};
-use crate::tenant::ScopeValues;
+use crate::tenant::{ScopeValue, ScopeValues};
+
+/// How the deparser writes a number's cast.
+const CAST: &str = "::bigint";
 
 /// What is sent for a shape.
 #[derive(Debug)]
@@ -39,6 +42,9 @@ enum Fill {
     Literal(usize),
     /// A value of the session, as a quoted literal.
     Value(usize),
+    /// A number of the session that something is compared with; the cast goes with it, since the
+    /// server has less to look up for a bare number, and finds an operator for it in the same family.
+    Compared(usize),
 }
 
 /// A constant that the proof found in both trees: its byte in the client's text and in the
@@ -101,11 +107,24 @@ impl Fill {
     fn length(self, literals: &[Literal], values: &ScopeValues) -> Option<usize> {
         match self {
             Self::Literal(index) => literals.get(index).map(|l| l.end - l.start),
-            Self::Value(slot) => {
+            Self::Value(slot) | Self::Compared(slot) => {
                 let mut literal = Vec::new();
-                values.get(slot)?.write_literal(&mut literal);
+                self.write(values.get(slot)?, &mut literal);
                 Some(literal.len())
             }
+        }
+    }
+
+    /// Appends a value of the session.
+    fn write(self, value: &ScopeValue, out: &mut Vec<u8>) {
+        match (self, value) {
+            // A minus sign would be an operator.
+            (Self::Compared(_), ScopeValue::Bigint(0..)) => value.write_text(out),
+            (Self::Compared(_), _) => {
+                value.write_literal(out);
+                out.extend_from_slice(CAST.as_bytes());
+            }
+            (Self::Literal(_) | Self::Value(_), _) => value.write_literal(out),
         }
     }
 }
@@ -191,12 +210,10 @@ impl Template {
                     let literal = literals.get(index).ok_or_else(broken)?;
                     out.push_str(request.get(literal.start..literal.end).ok_or_else(broken)?);
                 }
-                Fill::Value(slot) => {
+                Fill::Value(slot) | Fill::Compared(slot) => {
                     let mut literal = Vec::new();
-                    values
-                        .get(slot)
-                        .ok_or_else(broken)?
-                        .write_literal(&mut literal);
+                    hole.fill
+                        .write(values.get(slot).ok_or_else(broken)?, &mut literal);
                     out.push_str(std::str::from_utf8(&literal).map_err(|_| broken())?);
                 }
             }
@@ -270,7 +287,7 @@ fn cut_values(
     slots: &[usize],
     cuts: &mut Vec<Cut>,
 ) -> Result<(), Denial> {
-    for token in &scan.tokens {
+    for (at, token) in scan.tokens.iter().enumerate() {
         if !crate::scan::is(token, pg_query::protobuf::Token::Param) {
             continue;
         }
@@ -282,14 +299,32 @@ fn cut_values(
             if !stands_alone(text, start, end) {
                 return Err(broken());
             }
+            let cast = compared((text, scan), at);
             cuts.push(Cut {
                 start,
-                end,
-                fill: Fill::Value(*slot),
+                end: cast.unwrap_or(end),
+                fill: match cast {
+                    Some(_) => Fill::Compared(*slot),
+                    None => Fill::Value(*slot),
+                },
             });
         }
     }
     Ok(())
+}
+
+/// Where the cast of a parameter ends that is the number a column is compared with. (What is no column
+/// may be of no type yet, and would take the number's.)
+fn compared((text, scan): (&str, &Scan), at: usize) -> Option<usize> {
+    const OPERATOR: &str = "OPERATOR(pg_catalog.=) ";
+    const TOKENS: usize = 7;
+    let (start, end) = crate::scan::range(scan.tokens.get(at)?);
+    let column = scan.tokens.get(at.checked_sub(TOKENS)?)?;
+    let before = crate::scan::is(column, pg_query::protobuf::Token::Ident)
+        && text.get(..start)?.ends_with(OPERATOR);
+    let behind = text.get(end..)?.strip_prefix(CAST)?.bytes().next();
+    let ends = matches!(behind, None | Some(b' ' | b')'));
+    (before && ends).then_some(end + CAST.len())
 }
 
 fn cut_out(text: &str, cuts: &[Cut]) -> Result<Template, Denial> {
@@ -309,4 +344,77 @@ fn cut_out(text: &str, cuts: &[Cut]) -> Result<Template, Denial> {
         text: kept.into(),
         holes: holes.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(rewritten: &str, value: ScopeValue) -> String {
+        let original = "SELECT 1";
+        let mut scans = [Scan::default(), Scan::default()];
+        let [theirs, own] = &mut scans;
+        theirs.read(original).unwrap();
+        own.read(rewritten).unwrap();
+        let made = make((original, theirs), (rewritten, own), &[], 0, Some(&[0])).unwrap();
+        let values = ScopeValues::new(vec![Some(value)]);
+        let mut out = String::new();
+        let sent = made.template.fill(original, &[], &values, &mut out);
+        let sent = sent.unwrap().to_owned();
+        // Every byte of what was not cut out is found again.
+        for (at, byte) in rewritten.bytes().enumerate() {
+            let there = sent
+                .bytes()
+                .enumerate()
+                .find(|(there, _)| unfill(&made.cuts, &[], &values, *there) == Some(at));
+            let cut = made
+                .cuts
+                .iter()
+                .any(|cut| (cut.start..cut.end).contains(&at));
+            assert!(
+                cut || there.is_some_and(|(_, found)| found == byte),
+                "{sent}"
+            );
+        }
+        sent
+    }
+
+    #[test]
+    fn a_number_that_a_column_is_compared_with_is_bare() {
+        let text = "SELECT a FROM t WHERE t.b OPERATOR(pg_catalog.=) $1::bigint AND c";
+        let sent = |number| filled(text, ScopeValue::Bigint(number));
+        let of = |value| format!("SELECT a FROM t WHERE t.b OPERATOR(pg_catalog.=) {value} AND c");
+        assert_eq!(sent(7), of("7"));
+        assert_eq!(sent(i64::MAX), of("9223372036854775807"));
+        assert_eq!(sent(-7), of("'-7'::bigint"));
+        let text = "SELECT CASE WHEN a.b OPERATOR(pg_catalog.=) $1::bigint THEN $1::bigint END";
+        assert_eq!(
+            filled(text, ScopeValue::Bigint(7)),
+            "SELECT CASE WHEN a.b OPERATOR(pg_catalog.=) 7 THEN '7'::bigint END"
+        );
+    }
+
+    #[test]
+    fn what_is_of_no_type_is_compared_with_a_bigint() {
+        for left in [
+            "'99999999999'",
+            "NULL",
+            "(SELECT 'a')",
+            "CASE WHEN a THEN 'b' END",
+        ] {
+            let text = format!("SELECT {left} OPERATOR(pg_catalog.=) $1::bigint");
+            assert_eq!(
+                filled(&text, ScopeValue::Bigint(7)),
+                format!("SELECT {left} OPERATOR(pg_catalog.=) '7'::bigint")
+            );
+        }
+        let id = uuid::Uuid::nil();
+        assert_eq!(
+            filled(
+                "SELECT a.b OPERATOR(pg_catalog.=) $1::uuid",
+                ScopeValue::Uuid(id)
+            ),
+            format!("SELECT a.b OPERATOR(pg_catalog.=) '{id}'::uuid")
+        );
+    }
 }
