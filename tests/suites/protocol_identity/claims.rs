@@ -220,6 +220,9 @@ fn f_break_glass_passes_all_but_the_identity_guards() {
     client.extended(jit, &[Some("off")]).ok();
     let shown = client.query("SHOW jit").ok();
     assert_eq!(shown.value().as_deref(), Some("off"));
+    // As pgjdbc does for the keys of a table.
+    let keys = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_index_keys'";
+    assert_eq!(client.query(keys).ok().value().as_deref(), Some("32"));
     for (sql, reason) in [
         ("SET client_encoding = 'LATIN1'", "unsupported_construct"),
         (
@@ -247,6 +250,15 @@ fn f_break_glass_passes_all_but_the_identity_guards() {
         "RESET ROLE".to_owned(),
         "SET ROLE postgres".to_owned(),
         "SET SESSION AUTHORIZATION postgres".to_owned(),
+        format!("UPDATE pg_settings SET setting = '{FOREIGN}' WHERE name = 'request.jwt.claims'"),
+        format!(
+            "WITH s AS (UPDATE pg_settings SET setting = '{FOREIGN}' WHERE name = 'request.jwt.claims' RETURNING 1) \
+             SELECT count(*) FROM s, pg_settings"
+        ),
+        "CREATE TEMP VIEW s AS SELECT * FROM pg_settings".to_owned(),
+        "SELECT name FROM pg_settings WHERE name = set_config('role', 'postgres', false)".to_owned(),
+        "SELECT query_to_xml('UPDATE pg_settings SET setting = 1', true, true, ''), name FROM pg_settings".to_owned(),
+        "SELECT 'relname: \"pg_settings\"', name FROM pg_settings".to_owned(),
     ] {
         assert_eq!(client.query(&sql).denied(), Some("identity_guard"), "{sql}");
     }
