@@ -415,3 +415,35 @@ fn h_a_cancel_ends_when_the_server_has_taken_it() {
     assert_eq!(client.reply().code(), "57014");
     client.query("SELECT 1").ok();
 }
+
+/// A client that waits for a server connection can cancel what it waits for, as it could a statement that
+/// waits for a lock: the statement, not the one that it sends next.
+#[test]
+fn h_a_cancel_ends_the_wait_for_a_server_connection() {
+    let world = World::start("transaction", |settings| {
+        settings.pool.checkout_timeout = Duration::from_secs(60);
+        for database in settings.databases.named.values_mut() {
+            database.max_server_connections = 1;
+        }
+    });
+    let (mut holder, mut client) = (world.session(0).unwrap(), world.session(1).unwrap());
+    let waiting = |wanted: f64| world.metric("pgwarden_waiting_clients") >= wanted;
+    for extended in [false, true, false, true] {
+        holder.query("BEGIN").ok();
+        if extended {
+            client.send_extended("SELECT 1", &[]);
+        } else {
+            client.send_query("SELECT 1");
+        }
+        until("the wait", || waiting(1.0));
+        let mut cancel = ask_to_cancel(world.address(), &client.key).unwrap();
+        assert!(cancel.read_to_end().is_empty());
+        assert_eq!(client.reply().code(), "57014");
+        assert!(!waiting(1.0), "it waits on");
+        holder.query("COMMIT").ok();
+        assert_eq!(value(&mut client, "SELECT 7"), "7");
+        // There is nothing to cancel now, and it is not kept for later.
+        let mut late = ask_to_cancel(world.address(), &client.key).unwrap();
+        assert!(late.read_to_end().is_empty());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A client gets a key of our own (the server's would let it talk to the server directly). Behind
 //! the key is a [`CancelSlot`], which holds the server connection that the client has at the
-//! moment, and nothing while it has none.
+//! moment, and nothing while it has none. A client that waits for one stops waiting.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +98,7 @@ pub(crate) fn request(pid: i32, secret: &[u8]) -> std::io::Result<BytesMut> {
 pub struct CancelSlot {
     state: Mutex<SlotState>,
     quiet: Notify,
+    called_off: Notify,
 }
 
 /// A server connection that several clients wait on.
@@ -129,9 +130,20 @@ enum Aim {
 /// How soon a place on a shared server connection is looked at again.
 const CLAIM_AGAIN: Duration = Duration::from_millis(1);
 
+/// Whether the client waits for a server connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Wait {
+    #[default]
+    No,
+    Yes,
+    /// It was told to stop.
+    CalledOff,
+}
+
 #[derive(Debug, Default)]
 struct SlotState {
     target: Option<Aim>,
+    wait: Wait,
     /// Whether a request is on its way.
     under_way: bool,
     /// How many were sent.
@@ -175,6 +187,12 @@ impl CancelSlot {
         !state.under_way
     }
 
+    /// The client waits for a server connection while this is kept.
+    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+        self.state().wait = Wait::Yes;
+        Waiting(Arc::clone(self))
+    }
+
     /// Waits until the request that is on its way now has ended, if there is one. Those that follow
     /// are not waited for, or a client that cancels in a loop would keep connections from others.
     pub async fn quiet(&self) {
@@ -192,7 +210,7 @@ impl CancelSlot {
         }
     }
 
-    /// Cancels what the client's server connection runs, if it has one.
+    /// Cancels what the client's server connection runs, if it has one, or its wait for one.
     ///
     /// Each request is a connection and a process of the server, so one at a time is on its way. Another
     /// follows it, because what it is to end may have begun since: one for all who ask meanwhile.
@@ -234,9 +252,16 @@ impl CancelSlot {
         if state.answered >= ticket {
             return None;
         }
-        let target = match state.target.as_ref()? {
-            Aim::Own(target) => target.clone(),
-            Aim::Shared(line, number) => match line.claim(*number) {
+        let target = match state.target.as_ref() {
+            None => {
+                if state.wait == Wait::Yes {
+                    state.wait = Wait::CalledOff;
+                    self.called_off.notify_waiters();
+                }
+                return None;
+            }
+            Some(Aim::Own(target)) => target.clone(),
+            Some(Aim::Shared(line, number)) => match line.claim(*number) {
                 Claim::Aim(target) => target,
                 Claim::Over => return None,
                 Claim::Wait => return Some(None),
@@ -245,6 +270,29 @@ impl CancelSlot {
         state.under_way = true;
         state.sent += 1;
         Some(Some((target, state.asked)))
+    }
+}
+
+/// A client that waits for a server connection.
+pub(crate) struct Waiting(Arc<CancelSlot>);
+
+impl Waiting {
+    /// The client has asked to cancel what it waits for.
+    pub(crate) async fn called_off(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.0.called_off.notified());
+            notified.as_mut().enable();
+            if self.0.state().wait == Wait::CalledOff {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.state().wait = Wait::No;
     }
 }
 

@@ -29,6 +29,8 @@ pub enum ConnectError {
     PoolFull,
     /// The database stayed paused.
     Paused,
+    /// The client has cancelled what it waited for.
+    CalledOff,
     /// None of the hosts has the wanted role now.
     NoSuchRole(TargetSession),
     /// The catalogue can't be read, or the policy does not fit it.
@@ -61,6 +63,7 @@ impl ConnectError {
             | Self::NoPassword
             | Self::PoolFull
             | Self::Paused
+            | Self::CalledOff
             | Self::Catalogue(_) => false,
         }
     }
@@ -77,6 +80,7 @@ impl ConnectError {
             | Self::NoPassword
             | Self::PoolFull
             | Self::Paused
+            | Self::CalledOff
             | Self::Catalogue(_) => false,
         }
     }
@@ -98,6 +102,7 @@ impl ConnectError {
             | Self::Protocol(_)
             | Self::Scram(_)
             | Self::NoPassword
+            | Self::CalledOff
             | Self::Catalogue(_) => Refusal::new(
                 "57P03",
                 "pgwarden: the database server can't be reached now",
@@ -125,6 +130,7 @@ impl fmt::Display for ConnectError {
                 f.write_str("the server asks for a password, and none is configured")
             }
             Self::PoolFull => f.write_str("all server connections are in use"),
+            Self::CalledOff => f.write_str("the client has cancelled it"),
             Self::Paused => f.write_str("the database is paused"),
             Self::NoSuchRole(target) => {
                 write!(

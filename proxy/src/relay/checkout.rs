@@ -94,7 +94,14 @@ impl Relay {
         let setup = self.session.setup().cloned();
         let (pool, parameters) = (self.way.pool_as_of(since), &self.way.parameters);
         let checkout = Arc::clone(pool).checkout_for(Arc::clone(parameters), setup, since);
-        Err(Box::pin(checkout))
+        let waiting = self.cancel.slot().wait();
+        Err(Box::pin(async move {
+            tokio::select! {
+                biased;
+                outcome = checkout => outcome,
+                () = waiting.called_off() => Err(ConnectError::CalledOff),
+            }
+        }))
     }
 
     /// As of when a standby must be current to be read from; `None` where it must be the primary.
@@ -126,6 +133,7 @@ impl Relay {
         self.wanting = false;
         match outcome {
             Ok(lease) => self.attach(lease, self.asks_standby),
+            Err(error @ ConnectError::CalledOff) => self.refuse_next(&error),
             Err(error) if self.asks_standby => {
                 tracing::debug!(%error, "no standby to read from");
                 self.needs_primary = true;

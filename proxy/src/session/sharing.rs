@@ -414,6 +414,9 @@ impl Session {
                 "53300",
                 "pgwarden: no server connection became free within checkout_timeout",
             ),
+            ConnectError::CalledOff => {
+                Report::error("57014", "canceling statement due to user request")
+            }
             ConnectError::Paused => Report::error(
                 "08006",
                 "pgwarden: the database was paused for longer than pool.pause_timeout",
