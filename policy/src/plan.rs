@@ -185,6 +185,8 @@ pub struct Plan {
     pub random: bool,
     /// Whether it asks for what the server connection took from a sequence last.
     pub last_value: bool,
+    /// Whether something that it names (`DROP TABLE IF EXISTS`) is not known, and is taken not to be there.
+    pub absent: bool,
     /// Whether it is one query that a standby answers as the primary does: it writes and locks
     /// nothing, changes nothing of the session, and calls nothing volatile.
     pub reads_only: bool,
@@ -433,6 +435,7 @@ mod tests {
             draws: false,
             random: false,
             last_value: false,
+            absent: false,
             effects: Vec::new(),
             relations: Vec::new(),
             calls_users: false,

@@ -220,6 +220,7 @@ impl<'a> Judging<'a> {
             draws: findings.draws,
             random: findings.random.get(),
             last_value: findings.last_value,
+            absent: findings.absent.get(),
             effects: findings.effects,
             relations: findings.relations,
             calls_users: findings.calls_users.get(),

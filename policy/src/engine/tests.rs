@@ -90,6 +90,7 @@ fn known_judge(
         draws: false,
         random: std::cell::Cell::new(false),
         last_value: false,
+        absent: std::cell::Cell::new(false),
         effects: Vec::new(),
         calls_users: std::cell::Cell::new(false),
         primary_only: std::cell::Cell::new(false),

@@ -110,6 +110,8 @@ pub(crate) struct Findings {
     pub(crate) draws: bool,
     /// Whether it asks for what was taken last.
     pub(crate) last_value: bool,
+    /// Whether something that it names is not known, and is taken not to be there.
+    pub(crate) absent: std::cell::Cell<bool>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
@@ -335,6 +337,7 @@ impl<'a> Judge<'a> {
                 texts: Vec::new(),
                 draws: false,
                 last_value: false,
+                absent: std::cell::Cell::new(false),
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: std::cell::Cell::new(false),

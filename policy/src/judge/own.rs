@@ -94,7 +94,10 @@ impl Judge<'_> {
         match self.find_relation("", name) {
             Ok(relation) if relation.schema == SCHEMA => Ok(name.to_owned()),
             Ok(_) => Err(only_temporary("DROP TABLE")),
-            Err(_) if missing_ok => Ok(name.to_owned()),
+            Err(_) if missing_ok => {
+                self.findings.absent.set(true);
+                Ok(name.to_owned())
+            }
             Err(denial) => Err(denial),
         }
     }

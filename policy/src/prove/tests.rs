@@ -195,6 +195,7 @@ fn findings(original: &Node) -> Findings {
         draws: false,
         random: std::cell::Cell::new(false),
         last_value: false,
+        absent: std::cell::Cell::new(false),
         checks: vec![BindCheck {
             parameter: 1,
             slot: 0,

@@ -354,6 +354,7 @@ mod tests {
                 draws: false,
                 random: false,
                 last_value: false,
+                absent: false,
                 effects: Vec::new(),
                 relations: Vec::new(),
                 calls_users: false,

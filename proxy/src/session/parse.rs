@@ -14,6 +14,7 @@ use super::queue::{Expect, Pending};
 use super::refusing::NOBODY;
 use super::shared;
 use super::trial::Trial;
+use super::unread::permit_absent;
 use super::{Session, Stop, Taken};
 use crate::backend::Outbox;
 use crate::pool;
@@ -90,12 +91,14 @@ impl Session {
             self.judging.generation(),
             self.judging.database().ddl_count(),
         );
+        let has_unread = self.has_unread();
         let started = Instant::now();
         let judged = self.judging.judge(text, Protocol::Extended, types);
         let judged = judged.and_then(|cleared| {
             let plan = cleared.plan();
             permit(known, plan)?;
             one_statement(plan)?;
+            permit_absent(has_unread, plan)?;
             if known.ahead == Ahead::Alone && !may_follow(plan) {
                 return Ok(None);
             }

@@ -13,6 +13,7 @@ use super::names::Change;
 use super::parse::keep_text;
 use super::prepared::names_a_statement;
 use super::queue::Expect;
+use super::unread::permit_absent;
 use super::{Copy, Session, Stop, Taken};
 use crate::backend::Outbox;
 use crate::wire::Report;
@@ -58,12 +59,14 @@ impl Session {
         let change = self.names.set_statement(b"", None);
         let (known, basis) = (self.known, self.judging.basis());
         let passing = self.judging.is_passing();
+        let has_unread = self.has_unread();
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
             let plan = cleared.plan();
             permit(known, plan)?;
             permit_last_value(known, plan)?;
             permit_turn(passing, plan, text)?;
+            permit_absent(has_unread, plan)?;
             cursors::check_fetches(&self.names, basis, plan)?;
             self.cursors.check(plan, basis)?;
             // A parameter is an error in a Query, and none in a Parse.

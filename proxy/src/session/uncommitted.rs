@@ -125,6 +125,13 @@ impl Session {
         }
     }
 
+    /// Whether the transaction, or what is owed before the next statement, may have made what is not known yet.
+    pub(super) fn has_unknown(&self) -> bool {
+        let open = self.status == b'T' || self.pipeline_open;
+        let made = open && self.uncommitted.need == Need::BeforeDenial || self.queue.any(is_ddl);
+        made && self.status != b'E' && self.judging.access().enforce
+    }
+
     /// Whether a statement that would be denied may not be when it is known what the transaction has
     /// made so far.
     pub(super) fn may_be_own(&mut self) -> bool {

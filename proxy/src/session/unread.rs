@@ -3,12 +3,12 @@
 //! After its own DDL a session's next statement waits until the catalogue was read: what was made is known
 //! to it, as it would be to the server. DDL of others through this proxy, on another connection of the
 //! same application perhaps, is waited for only by a statement that would be denied: it may name what
-//! nobody knows yet, or make what is gone.
+//! nobody knows yet, or make what is gone. So is it by one that takes something not to be there.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgwarden_policy::{Effect, Plan};
+use pgwarden_policy::{Denial, DenyReason, Effect, Plan};
 
 use super::Session;
 use crate::database::Database;
@@ -57,6 +57,16 @@ impl Session {
         waits
     }
 
+    /// Whether something may be there that the catalogue does not show yet.
+    pub(super) fn has_unread(&self) -> bool {
+        let database = self.judging.database();
+        let unread = || {
+            let committed = database.unread_ddl();
+            committed.is_some() && committed > self.unread.awaited
+        };
+        self.has_unknown() || database.ddl_count() > 0 && unread()
+    }
+
     /// When the DDL was committed that is waited for, and where the catalogue is read.
     pub(crate) fn unread_ddl(&self) -> Option<(Instant, Arc<Database>)> {
         let committed = self.unread.committed?;
@@ -70,6 +80,16 @@ impl Session {
             self.unread.committed = None;
         }
     }
+}
+
+/// What is taken not to be there is looked for first, where it may have been made: judged again, the
+/// statement is about something else.
+pub(super) fn permit_absent(has_unread: bool, plan: &Plan) -> Result<(), Denial> {
+    if has_unread && plan.absent {
+        let text = "what IF EXISTS asks for may have been made just now";
+        return Err(Denial::new(DenyReason::UnknownRelation, text));
+    }
+    Ok(())
 }
 
 /// Whether DDL of a plan makes, changes or drops what does not end with the session.

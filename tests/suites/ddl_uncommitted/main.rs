@@ -93,6 +93,47 @@ fn c_a_transaction_uses_what_it_makes() {
     }
 }
 
+/// `DROP TABLE IF EXISTS` is about the table that is there, however new it is: not about none.
+#[test]
+fn c_what_is_dropped_if_it_exists_is_what_is_there() {
+    let world = world(NEVER);
+    let (mut client, mut other) = (world.session(), world.session());
+    for send in PROTOCOLS {
+        all_ok(&mut client, send, &["SET search_path = app", "BEGIN"]);
+        for _ in 0..3 {
+            all_ok(
+                &mut client,
+                send,
+                &[
+                    "DROP TABLE IF EXISTS crates",
+                    "CREATE TABLE crates (id int)",
+                    "INSERT INTO crates VALUES (1)",
+                    "DROP TABLE IF EXISTS crates",
+                    "CREATE TABLE crates (name text)",
+                    "INSERT INTO crates VALUES ('x')",
+                ],
+            );
+        }
+        all_ok(&mut client, send, &["COMMIT"]);
+        // Another connection's, which the catalogue need not show yet.
+        all_ok(
+            &mut other,
+            send,
+            &[
+                "SET search_path = app",
+                "DROP TABLE IF EXISTS crates",
+                "CREATE TABLE crates (id int)",
+                "DROP TABLE IF EXISTS crates",
+                "DROP TABLE IF EXISTS crates",
+            ],
+        );
+        assert_eq!(
+            send(&mut client, "SELECT FROM crates").denied(),
+            Some("unknown_relation")
+        );
+    }
+}
+
 #[test]
 fn c_a_rollback_to_a_savepoint_is_seen() {
     let world = world(NEVER);
