@@ -30,6 +30,7 @@ mod judging;
 mod names;
 mod open;
 mod parse;
+mod parts;
 mod prepared;
 mod query;
 mod queue;

@@ -220,3 +220,39 @@ fn g2_errors_of_prepare_have_their_place_in_the_clients_text() {
         assert_ne!(sqlstate(&messages), "");
     }
 }
+
+/// As psqlODBC drops what it has prepared, inside of a transaction.
+#[test]
+fn g2_deallocate_among_savepoints() {
+    let mut twins = Twins::new();
+    let prepare = Frames::new().parse("p", "SELECT $1::int").sync();
+    let run = Frames::new().bind("", "p", &["7"]).execute("", 0).sync();
+    let drops = query("SAVEPOINT s;DEALLOCATE \"p\";RELEASE s");
+    for _ in 0..3 {
+        twins.same(&query("BEGIN;SELECT id FROM leads WHERE false"));
+        for _ in 0..2 {
+            twins.same(&prepare);
+            twins.same(&run);
+            twins.same(&drops);
+            let gone = twins.same(&query("SAVEPOINT s"));
+            assert_eq!(sqlstate(&gone), "");
+            let gone = twins.same(&run);
+            assert_eq!(sqlstate(&gone), "26000");
+            twins.same(&query("ROLLBACK TO s"));
+            twins.same(&query("RELEASE s"));
+        }
+        twins.same(&prepare);
+        let failed = twins.same(&query("RELEASE nobody; DEALLOCATE p; SAVEPOINT t"));
+        assert_eq!(sqlstate(&failed), "3B001");
+        twins.same(&query("ROLLBACK"));
+        // It was not reached.
+        twins.same(&run);
+        twins.same(&query("DEALLOCATE p"));
+        twins.same(&query("SELECT count(*) FROM leads"));
+    }
+    // Nothing else is taken apart.
+    twins.same(&prepare);
+    twins.same(&query("BEGIN"));
+    let refused = twins.proxied(&query("DEALLOCATE p; SELECT 1"));
+    assert_eq!(sqlstate(&refused), "0A000");
+}

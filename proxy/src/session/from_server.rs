@@ -19,6 +19,7 @@ impl Session {
                     || matches!(
                         it.expect,
                         Expect::Deallocate
+                            | Expect::Parts
                             | Expect::DeallocateExecute
                             | Expect::Parsed
                             | Expect::Tried
@@ -70,7 +71,10 @@ impl Session {
             (b'T' | b'I' | b'H', Expect::Query) => Ok(Passed::AsIs),
             (b'H', Expect::Execute) => Ok(Passed::AsIs),
             (b'G', Expect::Query | Expect::Execute) => self.copy_in(body),
-            (b'C', Expect::Query | Expect::Spread | Expect::Execute) => self.complete(expect, body),
+            (b'1' | b'2', Expect::Parts) => Ok(Passed::Done),
+            (b'C', Expect::Query | Expect::Spread | Expect::Parts | Expect::Execute) => {
+                self.complete(expect, body)
+            }
             (b'1', Expect::Parse)
             | (b'2', Expect::Bind)
             | (b'3', Expect::Close)
@@ -94,7 +98,7 @@ impl Session {
                 self.finish();
                 Ok(Passed::Done)
             }
-            (b'3', Expect::Deallocate) => {
+            (b'3', Expect::Deallocate | Expect::Parts) => {
                 answer::command_complete(&mut self.to_client, "DEALLOCATE");
                 Ok(Passed::Done)
             }
@@ -103,9 +107,10 @@ impl Session {
                 self.finish();
                 Ok(Passed::Done)
             }
-            (b'Z', Expect::Query | Expect::Spread | Expect::Sync | Expect::Deallocate) => {
-                self.ready(body)
-            }
+            (
+                b'Z',
+                Expect::Query | Expect::Spread | Expect::Parts | Expect::Sync | Expect::Deallocate,
+            ) => self.ready(body),
             _ => Err(Stop::desynchronised()),
         }
     }
@@ -289,7 +294,7 @@ impl Session {
             if let Some(front) = front {
                 self.finished(&front);
             }
-        } else if matches!(expect, Some(Expect::Query | Expect::Spread)) {
+        } else if matches!(expect, Some(Expect::Query | Expect::Spread | Expect::Parts)) {
             // What the client still sends for the COPY is left to be ignored.
             self.copy = Copy::No;
             let front = self.queue.front_mut();

@@ -139,13 +139,13 @@ impl Session {
     }
 
     /// Closes a statement of the protocol: the name is the client's; the server knows another.
-    fn close_on_server(&self, statement: &Statement, server: &mut Outbox) {
+    pub(super) fn close_on_server(&self, statement: &Statement, server: &mut Outbox) {
         let name = self.name_to_close(statement).as_bytes();
         server.forward_parts(Forward::Close, &[b"S", name, &[0]]);
     }
 
     /// Whether the server still owes something. Inside a pipeline it is asked for it.
-    fn must_wait(&mut self, server: &mut Outbox) -> bool {
+    pub(super) fn must_wait(&mut self, server: &mut Outbox) -> bool {
         if self.queue.is_empty() {
             self.nudged = false;
             return false;

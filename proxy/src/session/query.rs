@@ -111,7 +111,15 @@ impl Session {
                 self.end_ahead(server);
                 return Ok(Taken::Later);
             }
-            Err(denial) => self.deny(denial, Expect::Query, Some(change), server),
+            Err(denial) => {
+                return Ok(match self.deallocate_among(text, change, started, server) {
+                    Ok(taken) => taken,
+                    Err(change) => {
+                        self.deny(denial, Expect::Query, Some(change), server);
+                        Taken::Yes
+                    }
+                });
+            }
         }
         Ok(Taken::Yes)
     }

@@ -28,6 +28,8 @@ pub(super) enum Expect {
     Query,
     /// A Query that was sent as messages of the extended protocol, up to ReadyForQuery.
     Spread,
+    /// A Query of several statements, sent as messages of the extended protocol, up to ReadyForQuery.
+    Parts,
     /// Parse.
     Parse,
     /// Bind.
@@ -96,6 +98,7 @@ impl Expect {
             | Self::Close => true,
             Self::Query
             | Self::Spread
+            | Self::Parts
             | Self::Sync
             | Self::Deallocate
             | Self::Own
