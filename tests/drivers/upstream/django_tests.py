@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 
 import outcome
+import scope
 from python import Pytest
 
 RUNNER = "unittest-xml-reporting==3.2.0"
@@ -54,15 +55,18 @@ TABLES_FOR = "prefetch_related.tests.MultiDbTests"
 
 @dataclasses.dataclass
 class Django:
-    """`labels` are directories of Django's tests: those that ask a database a lot."""
+    """`labels` are directories of Django's tests: those that ask a database a lot. When DDL is refused
+    some leave a transaction open, which would spoil others: these run `apart`."""
 
     version: str
     drivers: list
     labels: list
+    apart: list
+    scoped: str = "also"
 
     def source(self):
-        return Pytest(source=f"Django=={self.version}",
-                      drivers=[f"Django=={self.version}", RUNNER, "jinja2", "Pillow", "tblib",
+        return Pytest(source=f"django=={self.version}",
+                      drivers=[f"django=={self.version}", RUNNER, "jinja2", "Pillow", "tblib",
                                *self.drivers],
                       arguments=[])
 
@@ -77,15 +81,22 @@ class Django:
     def run(self, directory, environment, results):
         """The tables of Django's models are made on the server itself, as migrations are; what the
         tests make themselves goes through the proxy."""
-        own = {"RESULTS_DIRECTORY": str(results.parent), "RESULTS_FILE": results.name}
-        with open(results.with_suffix(".log"), "wb") as log:
-            def tests(port, *selected):
-                subprocess.run(
-                    [directory / "venv/bin/python", "runtests.py", "--settings=beside_pgwarden",
-                     "--keepdb", "--noinput", "--parallel=1", *selected, *self.labels],
-                    cwd=self.source().place(directory) / "tests", stdout=log, stderr=log,
-                    env=environment | own | {"PGPORT": port}, check=False)
+        past = environment | {"PGPORT": environment["SERVER_PORT"]}
+        everything = [*self.labels, *self.apart]
+        self.tests(directory, past, results, ["-k", TABLES_FOR, *everything])
+        databases = [environment["PGDATABASE"], environment["PGDATABASE"] + "_other"]
+        scope.everything(environment, *databases)
+        found = {}
+        for labels in (self.labels, *([it] for it in self.apart)):
+            found |= self.tests(directory, environment, results, labels)
+        return found | scope.untouched(environment, *databases)
 
-            tests(environment["SERVER_PORT"], "-k", TABLES_FOR)
-            tests(environment["PGPORT"])
+    def tests(self, directory, environment, results, selected):
+        own = {"RESULTS_DIRECTORY": str(results.parent), "RESULTS_FILE": results.name}
+        with open(results.with_suffix(".log"), "ab") as log:
+            subprocess.run(
+                [directory / "venv/bin/python", "runtests.py", "--settings=beside_pgwarden",
+                 "--keepdb", "--noinput", "--parallel=1", *selected],
+                cwd=self.source().place(directory) / "tests", stdout=log, stderr=log,
+                env=environment | own, check=False)
         return outcome.of_junit(results)

@@ -9,6 +9,8 @@ from golang import Go
 from node import Mocha, Scripts
 from python import Pytest
 from rust import Crate
+from sqlalchemy_tests import SQLAlchemyORM
+from tortoise_tests import Tortoise
 
 URL = "postgresql+{driver}://{{PGUSER}}:{{PGPASSWORD}}@{{PGHOST}}:{{PGPORT}}/{{PGDATABASE}}"
 CONNECTION = "user={PGUSER} password={PGPASSWORD} dbname={PGDATABASE}"
@@ -42,6 +44,25 @@ SUITES = {
         environment={"PSYCOPG2_TESTDB": "{PGDATABASE}"}),
     "sqlalchemy-psycopg": sqlalchemy("psycopg", "psycopg[binary]==3.2.13"),
     "sqlalchemy-asyncpg": sqlalchemy("asyncpg", "asyncpg==0.30.0"),
+    "sqlalchemy-orm": SQLAlchemyORM(
+        source="sqlalchemy==2.0.44",
+        drivers=["psycopg[binary]==3.2.13"],
+        arguments=["-o", "addopts=", "--dburi", URL.format(driver="psycopg"), "test/orm",
+                   "test/sql/test_insert_exec.py", "test/sql/test_query.py",
+                   "test/sql/test_resultset.py", "test/sql/test_returning.py",
+                   "test/sql/test_update.py", "test/sql/test_sequences.py"]),
+    "tortoise": Tortoise(
+        source="tortoise_orm==1.1.9",
+        drivers=["tortoise_orm==1.1.9", "asyncpg==0.30.0", "psycopg[binary,pool]==3.2.13",
+                 "pytest-asyncio==1.5.0", "pydantic==2.14.3"],
+        builders=["pdm-backend"],
+        # Those are about MySQL's drivers, web frameworks, the texts of DDL, and time.
+        arguments=["tests", *(f"--ignore=tests/{it}" for it in (
+            "backends", "benchmarks", "cli", "contrib", "migrations", "schema", "test_context.py",
+            "test_default.py"))],
+        hidden="tortoise",
+        environment={
+            "TORTOISE_TEST_DB": "asyncpg://{PGUSER}:{PGPASSWORD}@{PGHOST}:{PGPORT}/{PGDATABASE}"}),
     "pg8000": Pytest(
         source="pg8000==1.31.2",
         drivers=["pg8000==1.31.2", "pytest-mock==3.14.0", "pytz"],
@@ -52,21 +73,33 @@ SUITES = {
         replaced={'{"user": "postgres", "password": "pw"}':
                   '{"user": environ["PGUSER"], "database": environ["PGDATABASE"]}'}),
     "django": Django(
-        version="4.2.16",
+        version="5.2.19",
         drivers=["psycopg[binary]==3.2.13"],
         labels=["aggregation", "aggregation_regress", "annotations", "backends", "basic",
-                "bulk_create", "constraints", "custom_columns", "datatypes", "dates", "datetimes",
-                "db_functions", "db_utils", "defer", "delete", "distinct_on_fields", "expressions",
-                "expressions_case", "expressions_window", "extra_regress", "field_defaults",
-                "filtered_relation", "generic_relations", "get_or_create", "inspectdb",
-                "introspection", "invalid_models_tests", "known_related_objects", "lookup",
-                "many_to_many", "many_to_one", "model_fields", "model_inheritance", "nested_foreign_keys",
-                "null_queries", "one_to_one", "ordering", "or_lookups", "prefetch_related",
-                "queries", "queryset_pickle", "raw_query", "reverse_lookup",
-                "select_for_update", "select_related", "timezones", "transactions",
-                "transaction_hooks", "update", "update_only_fields", "validation", "xor_lookups",
-                # Last: what it leaves behind when DDL fails would spoil the others.
-                "postgres_tests"]),
+                "bulk_create", "composite_pk", "constraints", "custom_columns",
+                "custom_lookups", "custom_managers", "custom_methods", "custom_pk", "datatypes",
+                "dates", "datetimes", "db_functions", "db_typecasts", "db_utils", "defer",
+                "defer_regress", "delete", "delete_regress", "distinct_on_fields",
+                "expressions", "expressions_case", "expressions_window", "extra_regress",
+                "field_defaults", "field_subclassing", "filtered_relation",
+                "force_insert_update", "foreign_object", "from_db_value", "generic_relations",
+                "generic_relations_regress", "get_earliest_or_latest", "get_object_or_404",
+                "get_or_create", "inspectdb", "introspection", "invalid_models_tests",
+                "known_related_objects", "lookup", "m2m_and_m2o", "m2m_intermediary",
+                "m2m_multiple", "m2m_recursive", "m2m_regress", "m2m_signals", "m2m_through",
+                "m2m_through_regress", "m2o_recursive", "managers_regress", "many_to_many",
+                "many_to_one", "many_to_one_null", "max_lengths", "model_fields",
+                "model_inheritance", "model_inheritance_regress", "model_options",
+                "model_regress", "model_utils", "multiple_database", "mutually_referential",
+                "nested_foreign_keys", "null_fk", "null_fk_ordering", "null_queries",
+                "one_to_one", "or_lookups", "order_with_respect_to", "ordering",
+                "prefetch_related", "properties", "proxy_model_inheritance", "proxy_models",
+                "queries", "queryset_pickle", "raw_query", "reserved_names", "reverse_lookup",
+                "save_delete_hooks", "select_for_update", "select_related",
+                "select_related_onetoone", "select_related_regress", "signals", "string_lookup",
+                "swappable_models", "timezones", "transaction_hooks", "transactions",
+                "unmanaged_models", "update", "update_only_fields", "validation", "xor_lookups"],
+        apart=["contenttypes_tests", "postgres_tests"]),
     "node-postgres": Scripts(tests="pg@4.0.0", release="pg@6.4.2", node="node@10.24.1"),
     "pg-cursor": Mocha(source="pg-cursor@2.10.0", packages=[PG]),
     "pg-pool": Mocha(

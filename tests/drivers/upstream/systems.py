@@ -20,7 +20,7 @@ ROLE = "app"
 DATABASE = "suite"
 ORG = "a0000000-0000-0000-0000-000000000001"
 
-# Name: (what stands between, the pool's mode, the token's role).
+# Name: pgwarden's pool mode and the token's role, or None for PostgreSQL itself.
 TARGETS = {
     "superuser": None,
     "role": None,
@@ -28,7 +28,19 @@ TARGETS = {
     "transaction-off": ("transaction", "off"),
     "session": ("session", "open"),
     "transaction": ("transaction", "open"),
+    "rls": None,
+    "session-scoped": ("session", "scoped"),
+    "transaction-scoped": ("transaction", "scoped"),
 }
+
+# Those with a second organisation's rows in each table, and what they are measured by.
+SCOPED = {"rls", "session-scoped", "transaction-scoped"}
+
+
+def base(target):
+    """What passes there is what counts for the target."""
+    return "rls" if target in SCOPED else "role"
+
 
 WARDEN = """
 [[listen]]
@@ -108,8 +120,8 @@ def account():
 
 
 class System:
-    """One target, running. `environment` is what a client needs to find it, and what makes
-    tables before it needs to find the server (SERVER_PORT)."""
+    """One target, running. `environment` is what a client needs to find it, what makes tables
+    before it needs to find the server (SERVER_PORT), and beside it a break-glass token."""
 
     def __init__(self, target, pgwarden):
         self.target = target
@@ -168,8 +180,11 @@ class System:
 
     def start_target(self):
         found = {"PGHOST": "127.0.0.1", "PGPORT": str(self.server), "PGDATABASE": DATABASE,
-                 "PGUSER": ROLE, "PGPASSWORD": "secret", "PGSSLMODE": "disable",
+                 "PGUSER": ROLE, "PGPASSWORD": "secret", "MIGRATIONS_PASSWORD": "secret",
+                 "PGSSLMODE": "disable",
                  "SERVER_PORT": str(self.server)}
+        if self.target in SCOPED:
+            found |= {"SCOPED_FOR": ORG, "SCOPED_BY_RLS": "off" if TARGETS[self.target] else "on"}
         proxy = TARGETS[self.target]
         if proxy is None:
             if self.target == "superuser":
@@ -185,12 +200,15 @@ class System:
         secret = dict(os.environ, PGWARDEN_SUITE_SECRET=os.urandom(32).hex())
         self.spawn("pgwarden", [self.pgwarden, "serve", "--config", config], env=secret)
         wait_port(port, "pgwarden")
+        return found | {"PGPORT": str(port), "PGPASSWORD": self.token(role, secret),
+                        "MIGRATIONS_PASSWORD": self.token("off", secret)}
+
+    def token(self, role, secret):
         claims = {"role": role, "app_metadata": {"org_id": ORG}}
-        token = subprocess.run(
+        return subprocess.run(
             [self.pgwarden, "token", "mint", "--secret-env", "PGWARDEN_SUITE_SECRET", "--claims",
              json.dumps(claims), "--expires-in", "12h"],
             check=True, capture_output=True, text=True, env=secret).stdout.strip()
-        return found | {"PGPORT": str(port), "PGPASSWORD": token}
 
     def denials(self):
         """What pgwarden refused, by its audit."""
