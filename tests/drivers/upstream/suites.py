@@ -4,9 +4,12 @@ A suite has `prepare(directory)`, which fetches it and what it needs, once, and
 `run(directory, environment, results)`, which gives each test's outcome and why it failed.
 """
 
+import pathlib
+
 from django_tests import Django
 from golang import Go
 from node import Mocha, Scripts
+from programs import Program
 from python import Pytest
 from rust import Crate
 from sqlalchemy_tests import SQLAlchemyORM
@@ -15,6 +18,8 @@ from tortoise_tests import Tortoise
 URL = "postgresql+{driver}://{{PGUSER}}:{{PGPASSWORD}}@{{PGHOST}}:{{PGPORT}}/{{PGDATABASE}}"
 CONNECTION = "user={PGUSER} password={PGPASSWORD} dbname={PGDATABASE}"
 PG = "pg@8.16.3"
+HERE = pathlib.Path(__file__).parent.parent
+JDBC = "/usr/share/java/postgresql.jar"
 
 
 def sqlalchemy(driver, package):
@@ -100,7 +105,7 @@ SUITES = {
                 "swappable_models", "timezones", "transaction_hooks", "transactions",
                 "unmanaged_models", "update", "update_only_fields", "validation", "xor_lookups"],
         apart=["contenttypes_tests", "postgres_tests"]),
-    "node-postgres": Scripts(tests="pg@4.0.0", release="pg@6.4.2", node="node@10.24.1"),
+    "node-postgres": Scripts(tests="pg@4.5.7", release="pg@6.4.2", node="node@10.24.1"),
     "pg-cursor": Mocha(source="pg-cursor@2.10.0", packages=[PG]),
     "pg-pool": Mocha(
         source="pg-pool@3.2.0",
@@ -123,6 +128,21 @@ SUITES = {
             "port=5433": "port={PGPORT}",
             "user=postgres": CONNECTION,
         }),
+    "jdbc": Program(
+        packages="default-jdk-headless libpostgresql-jdbc-java",
+        build=["javac", "-cp", JDBC, "-d", "{directory}", HERE / "java/Habits.java"],
+        command=["java", "-cp", "{directory}:" + JDBC, "Habits"]),
+    "node": Program(
+        packages="nodejs npm",
+        build=["npm", "--silent", "--no-audit", "--no-fund", "--prefix", "{directory}/node", "install",
+               "pg@8.23.1", "pg-cursor@2.22.0", "pg-query-stream@4.17.0", "pg-copy-streams@7.0.0",
+               "pg-promise@12.7.1", "postgres@3.4.9"],
+        command=["node", HERE / "node/habits.js"],
+        environment={"NODE_PATH": "{directory}/node/node_modules"}),
+    "php": Program(packages="php-cli php-pgsql", command=["php", HERE / "php/habits.php"]),
+    "odbc": Program(
+        packages="odbc-postgresql unixodbc python3-pyodbc",
+        command=["/usr/bin/python3", HERE / "python/odbc_habits.py"]),
     "lib-pq": Go(debian="golang-github-lib-pq-dev", packages=["github.com/lib/pq"], environment={}),
     "pgx": Go(
         debian="golang-github-jackc-pgx-v4-dev",
