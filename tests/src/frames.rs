@@ -86,6 +86,11 @@ impl Frames {
             .execute("", 0)
     }
 
+    /// What is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Sends them and reads up to the last ReadyForQuery.
     pub fn exchange(&self, client: &mut Client) -> Vec<Message> {
         client.send_bytes(&self.bytes);

@@ -153,6 +153,33 @@ fn readers_of_two_tenants_never_share() {
     assert!(multiplexed(&pooled) > before);
 }
 
+/// Between its choice of a line and its boarding, another tenant may have got the connection.
+#[test]
+fn nobody_boards_a_line_that_has_become_another_tenants() {
+    const CLAIMED: &str = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
+    let pooled = shared(3);
+    let tenants = [Tenant::A, Tenant::B, Tenant::C];
+    for tenant in tenants {
+        warm_up(&pooled, tenant, &[CLAIMED]);
+    }
+    let before = multiplexed(&pooled);
+    std::thread::scope(|scope| {
+        for at in 0..12 {
+            let tenant = tenants[at % 3];
+            let mut client = pooled.session(tenant);
+            scope.spawn(move || {
+                for n in 0..150 {
+                    echo(&mut client, "x", n % 2 == 0).ok();
+                    if n % 5 == 0 {
+                        assert_eq!(value(&mut client, CLAIMED), tenant.user());
+                    }
+                }
+            });
+        }
+    });
+    assert!(multiplexed(&pooled) > before);
+}
+
 #[test]
 fn an_error_is_its_own_readers_only() {
     let pooled = shared(1);

@@ -91,6 +91,10 @@ impl Relay {
                 lease.outbox().truncate(sent);
             }
             session.detach(lease.carried());
+            if !departs {
+                // What was to be put in force was not sent: nobody is to believe that it is.
+                lease.carried().setup = None;
+            }
             departs
         });
         let Some(ride) = ride else {

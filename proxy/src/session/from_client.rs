@@ -44,7 +44,7 @@ impl Session {
         if self.is_trying() {
             return self.try_message(tag, body, server);
         }
-        if self.must_drain(server) {
+        if self.must_drain(server) || self.must_know_names(tag) {
             return Ok(Taken::Later);
         }
         self.untried_message(tag, body, server)
@@ -77,6 +77,13 @@ impl Session {
             b'd' | b'c' | b'f' => Ok(Taken::Yes),
             _ => Err(unknown(tag)),
         }
+    }
+
+    /// Whether a message that uses names, or changes what they stand for, has to wait for the pipeline before
+    /// its own. What that one leaves undone, the server still has as it was: a Bind would be checked against one
+    /// statement, and meet another.
+    fn must_know_names(&self, tag: u8) -> bool {
+        matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C') && self.queue.awaits_pipeline()
     }
 
     /// Whether so much is owed that the client has to wait for all of it.

@@ -241,9 +241,7 @@ impl Session {
             self.known.lose();
             self.known.in_transaction = true;
         }
-        if pending.plan.is_some() {
-            self.copy = Copy::No;
-        }
+        self.end_copy();
         if let Some(started) = pending.started {
             self.record_end(pending, started, pending.sqlstate.as_deref());
         }
@@ -252,6 +250,14 @@ impl Session {
         }
         if let Some(given) = &pending.token {
             self.adopt(given);
+        }
+    }
+
+    /// A COPY is the last message that was sent, since those behind it wait: while something is owed, it is,
+    /// too, whatever became of what came before it.
+    fn end_copy(&mut self) {
+        if self.queue.is_empty() {
+            self.copy = Copy::No;
         }
     }
 
@@ -287,8 +293,9 @@ impl Session {
         let expect = self.queue.front().map(|front| front.expect);
         if expect.is_some_and(Expect::is_extended) {
             let (front, synced) = self.queue.fail(&mut self.names, &mut self.prepared);
-            self.copy = Copy::No;
-            if !synced && self.pipeline_open {
+            self.end_copy();
+            // Also behind a Query, which ends no pipeline: the server skips it, too.
+            if !synced {
                 self.skip = Skip::Server;
             }
             if let Some(front) = front {
@@ -296,10 +303,12 @@ impl Session {
             }
         } else if matches!(expect, Some(Expect::Query | Expect::Spread | Expect::Parts)) {
             // What the client still sends for the COPY is left to be ignored.
-            self.copy = Copy::No;
+            if self.queue.pending().nth(1).is_none() {
+                self.copy = Copy::No;
+            }
             let front = self.queue.front_mut();
             if let Some(change) = front.and_then(|front| front.change.take()) {
-                self.names.fail(change);
+                self.names.fail_query(change);
             }
         }
     }

@@ -318,6 +318,19 @@ impl Names {
         }
     }
 
+    /// The server has refused a Query: the unnamed statement, which it has dropped before anything else, may have
+    /// been made again since.
+    pub(super) fn fail_query(&mut self, change: Change) {
+        match change.0 {
+            Undo::Statement(name, _) if name.is_empty() => {}
+            Undo::Both(both) => {
+                self.fail(Change(both.1));
+                self.fail_query(Change(both.0));
+            }
+            undo => self.fail(Change(undo)),
+        }
+    }
+
     /// The client's name of a statement that the server calls so.
     pub(super) fn client_name(&self, server_name: &str) -> Option<&[u8]> {
         let is_it = |statement: &Statement| &*statement.server_name == server_name;
@@ -400,6 +413,18 @@ mod tests {
         let change = names.set_statement(b"s", Some(statement("new")));
         names.fail(change);
         assert_eq!(text(&names, b"s"), None);
+    }
+
+    #[test]
+    fn a_failed_query_takes_nothing_away_that_came_behind_it() {
+        let mut names = Names::default();
+        names.set_statement(b"", Some(statement("old")));
+        names.set_statement(b"s", Some(statement("s")));
+        let change = names.set_statement(b"", None).and(names.close_all());
+        names.set_statement(b"", Some(statement("new")));
+        names.fail_query(change);
+        assert_eq!(text(&names, b""), Some("new"));
+        assert_eq!(text(&names, b"s"), Some("s"));
     }
 
     #[test]

@@ -228,6 +228,16 @@ impl Queue {
         self.pending.is_empty()
     }
 
+    /// Whether a pipeline is outstanding that the client has ended. An error in it makes the server skip what is
+    /// left of it, and only then is it known which statements and portals there are.
+    pub(super) fn awaits_pipeline(&self) -> bool {
+        let mut extended = false;
+        self.pending.iter().any(|pending| {
+            extended |= pending.expect.is_extended();
+            extended && pending.expect == Expect::Sync
+        })
+    }
+
     /// Whether a message is outstanding that may change what verdicts depend on.
     pub(super) fn unsettles(&self) -> bool {
         self.unsettling > 0
@@ -373,6 +383,15 @@ mod tests {
         assert_eq!(queue.front().map(|it| it.expect), Some(Sync));
         assert!(queue.unsettles());
         assert_eq!(queue.pending.len(), 4);
+    }
+
+    #[test]
+    fn a_pipeline_is_awaited_from_its_sync_on() {
+        use Expect::*;
+        assert!(!queue(&[Query, Sync, Parse, Bind, Execute]).awaits_pipeline());
+        assert!(!queue(&[Sync, Sync, Query, OwnSync]).awaits_pipeline());
+        assert!(queue(&[Execute, Query, Sync]).awaits_pipeline());
+        assert!(queue(&[Tried, Bind, Sync, Query]).awaits_pipeline());
     }
 
     #[test]

@@ -169,3 +169,126 @@ fn g2_error_positions_are_the_clients() {
         }
     }
 }
+
+/// A Parse that the server skips leaves the unnamed statement that was there before: what a Bind behind the Sync
+/// is checked against must be what it meets.
+#[test]
+fn g2_skipped_parse_leaves_no_bind_to_the_statement_before() {
+    let mut twins = Twins::new();
+    // Something is under way already, so the server tells these errors, and the proxy learns of them late.
+    let begun = || {
+        Frames::new()
+            .parse("one", "SELECT 1")
+            .bind("o", "one", &[])
+            .execute("o", 0)
+    };
+    let fails = [
+        begun().parse("f", "SELECT 1 / 0").bind("", "f", &[]),
+        begun().bind("", "nosuch", &[]),
+        begun().execute("nosuch", 0),
+        begun().parse("x", "SELECT * FROM internal_secrets"),
+    ];
+    for fail in fails {
+        let close = Frames::new()
+            .target(b'C', b'S', "one")
+            .target(b'C', b'S', "f");
+        twins.proxied(&close.parse("", "SELECT full_name FROM leads").sync());
+        let frames = fail
+            .parse("", "SELECT $1::uuid")
+            .sync()
+            .bind("", "", &[FOREIGN])
+            .target(b'D', b'P', "")
+            .execute("", 0)
+            .sync();
+        // Another tenant's rows would end the test by themselves.
+        twins.proxied(&frames);
+    }
+}
+
+/// What a skipped Parse leaves as it was must not take the place of what a later one has made.
+#[test]
+fn g2_skipped_parse_takes_no_later_one_back() {
+    let mut twins = Twins::new();
+    let frames = Frames::new()
+        .parse("", "SELECT $1::uuid")
+        .sync()
+        .parse("one", "SELECT 1")
+        .bind("o", "one", &[])
+        .parse("f", "SELECT 1 / 0")
+        .bind("", "f", &[])
+        .parse("", "SELECT 3")
+        .sync()
+        .parse("", "SELECT full_name FROM leads")
+        .sync();
+    twins.proxied(&frames);
+    let frames = Frames::new()
+        .bind("", "", &[FOREIGN])
+        .target(b'D', b'P', "")
+        .execute("", 0)
+        .sync();
+    assert_eq!(tags(&twins.proxied(&frames)), "EZ");
+}
+
+/// A COPY may come right behind other statements, before their answers.
+#[test]
+fn g2_copy_behind_statements_that_are_under_way() {
+    let mut twins = Twins::new();
+    for before in [
+        "SELECT count(*) FROM leads",
+        "SELECT 1 / count(*) FROM leads WHERE false",
+    ] {
+        let frames = Frames::new()
+            .query(before)
+            .query("COPY holidays (day) FROM STDIN")
+            .raw(b'd', b"2031-01-01\n")
+            .raw(b'c', b"")
+            .query("DELETE FROM holidays WHERE day = '2031-01-01'");
+        twins.same(&frames);
+        let frames = Frames::new()
+            .run(before, &[])
+            .sync()
+            .run("COPY holidays (day) FROM STDIN", &[])
+            .raw(b'd', b"2031-01-01\n")
+            .raw(b'c', b"")
+            .sync()
+            .query("DELETE FROM holidays WHERE day = '2031-01-01'");
+        twins.same(&frames);
+    }
+}
+
+/// The server skips all up to the Sync, also a Query, and what comes behind that.
+#[test]
+fn g2_query_in_a_pipeline_that_has_failed_is_skipped() {
+    let mut twins = Twins::new();
+    let frames = Frames::new()
+        .parse("s", "SELECT 1")
+        .parse("s", "SELECT 2")
+        .query("SELECT count(*) FROM leads");
+    twins.proxied.send_bytes(frames.bytes());
+    twins.direct.send_bytes(frames.bytes());
+    // The error comes before what follows is sent.
+    for client in [&mut twins.proxied, &mut twins.direct] {
+        let answers = [client.read().unwrap(), client.read().unwrap()];
+        assert_eq!(tags(&answers), "1E");
+    }
+    twins.same(&Frames::new().run("SELECT 3", &[]).sync());
+    twins.same(&Frames::new().run("SELECT 4", &[]).sync());
+}
+
+/// What a pipeline was to prepare and did not, the next one prepares.
+#[test]
+fn g2_statement_of_a_pipeline_that_has_failed_is_prepared_by_the_next() {
+    let mut twins = Twins::new();
+    let read = "SELECT count(*), $1::text FROM leads";
+    let frames = Frames::new()
+        .parse("", "SELECT 1 / $1::int")
+        .bind("", "", &["0"])
+        .execute("", 0)
+        .run(read, &["a"])
+        .sync()
+        .run(read, &["b"])
+        .sync()
+        .run(read, &["c"])
+        .sync();
+    twins.same(&frames);
+}
