@@ -59,17 +59,23 @@ pub(crate) fn check_text(text: &str, longest: usize) -> Result<(), Denial> {
         denial.sqlstate = "54000";
         return Err(denial);
     }
-    if operator_work(text) > MOST_OPERATOR_WORK {
-        let message = "statement has too many operator characters in a row";
-        let mut denial = Denial::new(DenyReason::TooComplex, message);
-        denial.sqlstate = "54000";
-        return Err(denial);
-    }
+    check_operators(text)?;
     if text.as_bytes().contains(&0) {
         let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
         let mut denial = Denial::new(DenyReason::SyntaxError, "");
         denial.message = message.to_owned();
         denial.sqlstate = "22021";
+        return Err(denial);
+    }
+    Ok(())
+}
+
+/// Refuses a text that would keep the scanner busy for long.
+pub(crate) fn check_operators(text: &str) -> Result<(), Denial> {
+    if operator_work(text) > MOST_OPERATOR_WORK {
+        let message = "statement has too many operator characters in a row";
+        let mut denial = Denial::new(DenyReason::TooComplex, message);
+        denial.sqlstate = "54000";
         return Err(denial);
     }
     Ok(())

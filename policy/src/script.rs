@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use pg_query::protobuf::{ScanToken, Token};
 
+use crate::deny::Denial;
+use crate::limits;
+use crate::positions;
 use crate::scan::{self, Scan};
 
 /// What a part of a file is.
@@ -36,8 +39,9 @@ pub struct Part {
 pub fn split(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut start = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    let mut lines = Lines::of(text);
     loop {
-        let cut = next_cut(text, start);
+        let cut = lines.next_cut(start);
         let end = cut.as_ref().map_or(text.len(), |cut| cut.range.start);
         statements(text, start..end, &mut parts);
         let Some(cut) = cut else {
@@ -51,12 +55,13 @@ pub fn split(text: &str) -> Vec<Part> {
 /// Whether a text uses parameters (`$1`), hence can only arrive in a Parse message.
 pub fn has_parameters(text: &str) -> bool {
     let mut scan = Scan::default();
-    scan.read(text).is_ok() && scan.greatest_parameter > 0
+    let read = limits::check_operators(text).and_then(|()| scan.read(text));
+    read.is_ok() && scan.greatest_parameter > 0
 }
 
 /// Whether a statement begins or ends a transaction (savepoints do neither).
 pub fn controls_transaction(text: &str) -> bool {
-    let tokens = scan::tokens(text).unwrap_or_default();
+    let tokens = tokens(text).unwrap_or_default();
     let mut tokens = tokens.iter().filter(|token| !is_comment(token));
     let Some(first) = tokens.next() else {
         return false;
@@ -84,7 +89,7 @@ pub fn controls_transaction(text: &str) -> bool {
 /// Whether a statement of a message begins or ends a transaction, or goes back to a savepoint. A
 /// message is not a file: there are no psql commands and no COPY data in it.
 pub fn turns_transaction(text: &str) -> bool {
-    let Ok(tokens) = scan::tokens(text) else {
+    let Ok(tokens) = tokens(text) else {
         return true;
     };
     let turns = [
@@ -103,37 +108,123 @@ pub fn turns_transaction(text: &str) -> bool {
     })
 }
 
-/// The next lines that are not SQL. A line counts only where a token could begin, which is where
-/// everything before it can be scanned.
-fn next_cut(text: &str, start: usize) -> Option<Part> {
-    let rest = text.get(start..).unwrap_or_default();
-    let is_open = |at: usize| {
-        text.get(start..at)
-            .is_some_and(|sql| scan::tokens(sql).is_ok())
-    };
-    let mut at = start;
-    for line in rest.split_inclusive('\n') {
-        let end = at + line.len();
-        let written = line.trim_start();
-        let begins = end - written.len();
-        if written.starts_with('\\') && is_open(begins) {
-            return Some(Part {
-                kind: PartKind::MetaCommand,
-                range: begins..begins + written.trim_end().len(),
-            });
+/// The tokens of a text that takes the scanner no longer than any statement may.
+fn tokens(text: &str) -> Result<Vec<ScanToken>, Denial> {
+    limits::check_operators(text)?;
+    scan::tokens(text)
+}
+
+/// Looks for lines that are not SQL. A line counts only where a token could begin, so the text is
+/// scanned on the way, once: a line in the middle of a string must not cost all that stands before it.
+struct Lines<'t> {
+    text: &'t str,
+    /// Up to here tokens are whole.
+    whole: usize,
+    /// From there up to here is no place for a token to begin; [`usize::MAX`] where nobody can tell.
+    closed: usize,
+    /// Nothing that ends COPY's data follows.
+    no_data: bool,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        Self {
+            text,
+            whole: 0,
+            closed: 0,
+            no_data: false,
         }
-        if begins_copy_data(written)
-            && let Some(data) = copy_data(text, end)
-            && is_open(end)
-        {
-            return Some(Part {
-                kind: PartKind::CopyData,
-                range: data,
-            });
-        }
-        at = end;
     }
-    None
+
+    /// The next lines that are not SQL.
+    fn next_cut(&mut self, start: usize) -> Option<Part> {
+        (self.whole, self.closed) = (start, start);
+        let text = self.text;
+        let rest = text.get(start..).unwrap_or_default();
+        let mut at = start;
+        for line in rest.split_inclusive('\n') {
+            let end = at + line.len();
+            let written = line.trim_start();
+            let begins = end - written.len();
+            if written.starts_with('\\') && self.is_open(begins) {
+                return Some(Part {
+                    kind: PartKind::MetaCommand,
+                    range: begins..begins + written.trim_end().len(),
+                });
+            }
+            if !self.no_data && begins_copy_data(written) && self.is_open(end) {
+                match copy_data(text, end) {
+                    Some(range) => {
+                        return Some(Part {
+                            kind: PartKind::CopyData,
+                            range,
+                        });
+                    }
+                    None => self.no_data = true,
+                }
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// Whether a token could begin at a byte. Bytes are asked about in order.
+    fn is_open(&mut self, at: usize) -> bool {
+        while self.closed <= at {
+            let Some(sql) = self.text.get(self.whole..at) else {
+                return false;
+            };
+            match broken(sql) {
+                None => {
+                    (self.whole, self.closed) = (at, at);
+                    return true;
+                }
+                Some(Some(token)) => self.leap(self.whole + token, at),
+                Some(None) => self.closed = usize::MAX,
+            }
+        }
+        false
+    }
+
+    /// Finds the end of the token that begins at a byte and goes on behind `at`, by looking twice as far
+    /// each time.
+    fn leap(&mut self, token: usize, at: usize) {
+        self.whole = token;
+        let mut far = (at - token).max(1);
+        loop {
+            far = far.saturating_mul(2);
+            let mut end = token.saturating_add(far).min(self.text.len());
+            while !self.text.is_char_boundary(end) {
+                end += 1;
+            }
+            let sql = self.text.get(token..end).unwrap_or_default();
+            let known = match broken(sql) {
+                None => sql,
+                Some(Some(0)) if end < self.text.len() => continue,
+                Some(Some(behind)) if behind > 0 => sql.get(..behind).unwrap_or_default(),
+                Some(_) => {
+                    self.closed = usize::MAX;
+                    return;
+                }
+            };
+            let tokens = tokens(known).unwrap_or_default();
+            let length = tokens.first().map_or(known.len(), |it| scan::range(it).1);
+            self.whole = token + length.max(1);
+            self.closed = self.whole.max(at + 1);
+            return;
+        }
+    }
+}
+
+/// Whether a text can't be scanned, and if so, where the token begins that does not end in it; `None` where it
+/// is for another reason.
+#[allow(clippy::option_option, reason = "read right away, by two callers")]
+fn broken(sql: &str) -> Option<Option<usize>> {
+    let denial = tokens(sql).err()?;
+    let begins = denial
+        .position
+        .filter(|_| denial.message.starts_with("unterminated"));
+    Some(begins.and_then(|at| positions::to_bytes(sql, at)))
 }
 
 /// Whether a line is a COPY whose data follows. pg_dump writes it on one line.
@@ -156,7 +247,7 @@ fn copy_data(text: &str, start: usize) -> Option<Range<usize>> {
 
 fn statements(text: &str, range: Range<usize>, parts: &mut Vec<Part>) {
     let sql = text.get(range.clone()).unwrap_or_default();
-    let Ok(tokens) = scan::tokens(sql) else {
+    let Ok(tokens) = tokens(sql) else {
         let trimmed = sql.trim_start();
         let start = range.end - trimmed.len();
         parts.push(Part {
@@ -354,6 +445,22 @@ mod tests {
                 (Statement, "SELECT 2"),
             ]
         );
+    }
+
+    /// Both took minutes, the one by the scanner, the other by scanning anew from the beginning at each line.
+    #[test]
+    fn long_runs_and_long_strings_are_cut_soon() {
+        let runs = "/*".repeat(500_000);
+        assert_eq!(statements(&runs), [runs.as_str()]);
+        assert!(!has_parameters(&runs) && !controls_transaction(&runs));
+        let lines = "\\d leads\ncopy x from stdin;\n".repeat(20_000);
+        for (open, close) in [("'", "'"), ("$x$", "$x$"), ("/*", "*/"), ("\"", "\"")] {
+            let text = format!("SELECT 1;\nSELECT {open}{lines}{close}, 2;\n\\echo x\nSELECT 'é");
+            let parts = parts(&text);
+            let kinds: Vec<_> = parts.iter().map(|(kind, _)| *kind).collect();
+            let (sql, meta) = (PartKind::Statement, PartKind::MetaCommand);
+            assert_eq!(kinds, [sql, sql, meta, sql], "{open}");
+        }
     }
 
     #[test]
