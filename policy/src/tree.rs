@@ -71,6 +71,21 @@ pub(crate) fn anchor_of(part: &impl Serialize) -> i32 {
         .map_or(i32::MAX, |value| anchor_in(&value))
 }
 
+/// All nodes of a kind in a part that is not a tree yet, but for those inside of one.
+pub(crate) fn all_of(kind: &str, part: &impl Serialize) -> Vec<Node> {
+    let mut found = Vec::new();
+    if let Ok(value) = part.serialize(Builder) {
+        value.gather(kind, &mut found);
+    }
+    found
+}
+
+/// Whether a part that is not a tree yet is equal to one, places aside.
+pub(crate) fn is_same(node: &Node, part: &impl Serialize) -> bool {
+    let part = part.serialize(Builder);
+    part.is_ok_and(|part| part.as_node().is_some_and(|part| node.same(part)))
+}
+
 /// Whether a number of that name is a place in the text, which a rewrite may change.
 pub(crate) fn is_location(field: &str) -> bool {
     matches!(
@@ -136,6 +151,19 @@ impl Node {
         self.fields.iter().all(known)
     }
 
+    /// Whether two nodes are equal, places aside.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.fields.iter().all(|(name, value)| {
+                is_location(name) && matches!(value, Value::Int(_))
+                    || value.same(other.field(name))
+            })
+            && other.fields.iter().all(|(name, value)| {
+                is_location(name) && matches!(value, Value::Int(_))
+                    || !matches!(self.field(name), Value::Default)
+            })
+    }
+
     /// Whether a node of this kind is anywhere below.
     pub(crate) fn holds(&self, kind: &str) -> bool {
         self.fields.iter().any(|(_, value)| value.holds(kind))
@@ -143,6 +171,28 @@ impl Node {
 }
 
 impl Value {
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Node(one), Self::Node(other)) => one.same(other),
+            (Self::List(one), Self::List(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.same(other))
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    fn gather(self, kind: &str, found: &mut Vec<Node>) {
+        match self {
+            Self::Node(node) if node.kind == kind => found.push(*node),
+            Self::Node(node) => {
+                let fields = node.fields.into_iter();
+                fields.for_each(|(_, value)| value.gather(kind, found));
+            }
+            Self::List(items) => items.into_iter().for_each(|it| it.gather(kind, found)),
+            _ => {}
+        }
+    }
+
     fn holds(&self, kind: &str) -> bool {
         match self {
             Self::Node(node) => node.kind == kind || node.holds(kind),

@@ -34,6 +34,9 @@ pub(super) struct Level {
     pub(super) depends: Vec<EntryId>,
     /// Entries of outer queries that lateral items read.
     pub(super) reads: Vec<EntryId>,
+    /// How many guard joins it has. Each level counts for itself, so that equal queries in two places, of which
+    /// PostgreSQL wants one grouped or sorted by the other, stay equal.
+    pub(super) guard_joins: usize,
 }
 
 impl Judge<'_> {
@@ -180,9 +183,9 @@ impl Judge<'_> {
         let Some(predicate) = rewrite::and(predicates) else {
             return Ok(());
         };
-        self.guard_joins += 1;
+        level.guard_joins += 1;
         let relation = rewrite::take(node);
-        *node = rewrite::guard_join(relation, self.guard_joins, predicate);
+        *node = rewrite::guard_join(relation, level.guard_joins, predicate);
         Ok(())
     }
 

@@ -3,17 +3,59 @@
 //! A subquery in the select list or ORDER BY of a query with GROUP BY can name what it is grouped by, and not
 //! the tenant columns. It needs no predicate over them: groups are made of admitted rows. In HAVING, whose conditions the planner
 //! may move into WHERE, such a condition is held back like any that leaks.
+//!
+//! A subquery that the query is grouped by stands in the select list for what GROUP BY has computed. PostgreSQL
+//! takes it for that only if both are equal, so it is judged, and rewritten, as it is there.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::Node;
+use pg_query::protobuf::{Node, SubLink};
 
 use super::expression::Facts;
 use super::names::Scope;
 use super::output::Output;
 use super::{EntryId, Env, Judge};
 use crate::deny::Denial;
+use crate::tree;
+
+/// The subqueries that a query is grouped by.
+#[derive(Debug, Default)]
+pub(super) struct Queries {
+    /// As the client has written them.
+    written: Vec<tree::Node>,
+    /// How many relations of the queries around are grouped where they stand.
+    around: usize,
+}
 
 impl Judge<'_> {
+    /// Finds the subqueries of a GROUP BY that is not judged yet.
+    pub(super) fn queries_of(&self, group_clause: &[Node]) -> Queries {
+        Queries {
+            written: tree::all_of("SubLink", &group_clause),
+            around: self.grouped.len(),
+        }
+    }
+
+    /// Judges a subquery of an expression; one that the query is grouped by as if it stood there.
+    pub(super) fn sublink(
+        &mut self,
+        link: &mut SubLink,
+        scope: &Scope<'_>,
+        env: &Env<'_>,
+    ) -> Result<Facts, Denial> {
+        let queries = std::mem::take(&mut self.group_queries);
+        let mut written = queries.written.iter();
+        let groups = if written.any(|query| tree::is_same(query, link)) {
+            let around = queries.around.min(self.grouped.len());
+            self.grouped.split_off(around)
+        } else {
+            Vec::new()
+        };
+        let judged = self.subquery(link, scope, env);
+        self.grouped.extend(groups);
+        self.group_queries = queries;
+        judged
+    }
+
     pub(super) fn grouping(
         &mut self,
         items: &mut [Node],

@@ -262,7 +262,6 @@ struct Judge<'a> {
     ctes: Vec<Cte>,
     fenced: HashSet<EntryId>,
     fenced_ctes: HashSet<CteId>,
-    guard_joins: usize,
     /// The joins with an alias: where they begin, and the alias.
     joins: HashMap<EntryId, (i32, String)>,
     /// The views that were replaced by their queries.
@@ -278,6 +277,8 @@ struct Judge<'a> {
     /// The relations of queries around whose rows were admitted and grouped before what is judged
     /// now sees them.
     grouped: Vec<EntryId>,
+    /// The subqueries in GROUP BY of the query whose expressions are judged.
+    group_queries: groups::Queries,
     /// A condition reads one of them, and leaks.
     over_groups: bool,
     /// In RETURNING of a MERGE, the only place of `merge_action()`.
@@ -311,7 +312,6 @@ impl<'a> Judge<'a> {
             ctes: Vec::new(),
             fenced: HashSet::new(),
             fenced_ctes: HashSet::new(),
-            guard_joins: 0,
             joins: HashMap::new(),
             views: Vec::new(),
             relabelled: HashSet::new(),
@@ -319,6 +319,7 @@ impl<'a> Judge<'a> {
             expanded: 0,
             preparing: false,
             grouped: Vec::new(),
+            group_queries: groups::Queries::default(),
             over_groups: false,
             merging: false,
             prepared_types: Vec::new(),

@@ -62,6 +62,7 @@ impl Judge<'_> {
     ) -> Result<Output, Denial> {
         let mark = self.entries.len();
         let mut level = Level::default();
+        let around = std::mem::take(&mut self.group_queries);
         self.range_items(&mut select.from_clause, &mut level, outer, env)?;
         let items = std::mem::take(&mut level.items);
         let scope = Scope {
@@ -74,6 +75,7 @@ impl Judge<'_> {
             groups.extend(&level.relations);
             groups.extend(items.iter().map(|item| item.entry));
         }
+        self.group_queries = self.queries_of(&select.group_clause);
         let mut output = self.targets_over(&mut select.target_list, &groups, &scope, env)?;
         let mut aggregate = output.columns.iter().any(|column| column.sealed);
         let filter = self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
@@ -104,16 +106,20 @@ impl Judge<'_> {
             };
             output.absorb(&self.window(window, &scope, env)?);
         }
-        for node in &mut select.distinct_clause {
-            if node.node.is_some() {
-                output.absorb(&self.labelled(node, &scope, &labels, env)?);
-            }
-        }
         let (sorted, leaks) = self.over(&groups, |judge| {
-            judge.sort_by(&mut select.sort_clause, &scope, &labels, env)
+            let mut distinct = Facts::default();
+            for node in &mut select.distinct_clause {
+                if node.node.is_some() {
+                    distinct.absorb(&judge.labelled(node, &scope, &labels, env)?);
+                }
+            }
+            let sorted = judge.sort_by(&mut select.sort_clause, &scope, &labels, env)?;
+            distinct.absorb(&sorted);
+            Ok(distinct)
         })?;
         output.absorb(&sorted);
         output.leaky |= leaks;
+        self.group_queries = around;
         output.absorb(&self.limits(select, outer, env)?);
         self.locking(select, &items, &level)?;
         self.refuse_fenced_joins(select, &level)?;

@@ -21,7 +21,8 @@ fn fence(query: Option<&mut Box<Node>>) {
 }
 
 impl Judge<'_> {
-    pub(super) fn sublink(
+    /// Judges a subquery, but for what its place in a query with GROUP BY makes of it (`groups.rs`).
+    pub(super) fn subquery(
         &mut self,
         link: &mut SubLink,
         scope: &Scope<'_>,

@@ -3,7 +3,7 @@
 use super::Claims;
 use super::via::{self, Link};
 use crate::tenant::ValueType;
-use crate::tree::{Node, Value, is_location};
+use crate::tree::{Node, Value};
 
 /// `CTEMaterializeDefault` made `CTEMaterializeAlways`.
 pub(super) const MATERIALIZED: &[(i64, i64)] = &[(1, 2), (3, 2)];
@@ -316,26 +316,4 @@ pub(super) fn call<'a>(node: &'a Node, function: &str) -> Option<&'a [Value]> {
         && node.has_only(&["funcname", "args", "funcformat"])
         && names(node.list("funcname"))? == ["pg_catalog", function];
     whole.then_some(node.list("args"))
-}
-
-/// Whether two nodes are equal, locations aside.
-pub(super) fn same_node(one: &Node, other: &Node) -> bool {
-    one.kind == other.kind
-        && one.fields.iter().all(|(name, value)| {
-            is_location(name) && matches!(value, Value::Int(_)) || same(value, other.field(name))
-        })
-        && other.fields.iter().all(|(name, value)| {
-            is_location(name) && matches!(value, Value::Int(_))
-                || !matches!(one.field(name), Value::Default)
-        })
-}
-
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Node(one), Value::Node(other)) => same_node(one, other),
-        (Value::List(one), Value::List(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (one, other) => one == other,
-    }
 }

@@ -121,7 +121,7 @@ pub(crate) fn prove(
 /// Whether two trees are equal, locations aside; for tests.
 #[cfg(test)]
 pub(crate) fn prove_equal(one: &Node, other: &Node) -> Result<(), Denial> {
-    let same = forms::same_node(one, other);
+    let same = one.same(other);
     let failed = || Denial::new(DenyReason::ProofFailed, "trees differ");
     same.then_some(()).ok_or_else(failed)
 }
@@ -347,7 +347,7 @@ impl<'a> Walk<'a> {
 
     /// Equal without any injected form.
     fn same(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
-        need(forms::same_node(original, rewritten), "nodes differ")
+        need(original.same(rewritten), "nodes differ")
     }
 
     fn select(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
