@@ -21,13 +21,38 @@ pub const MOST: usize = 256;
 /// The longest name that PostgreSQL keeps (`NAMEDATALEN` less one).
 const NAME_BYTES: usize = 63;
 
+/// What a temporary relation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An ordinary table.
+    Table,
+    /// A view. What the session has made is filtered, and a fence where that matters.
+    View,
+    /// A sequence, also that of a column.
+    Sequence,
+    /// Indexes and all else that shares the space of names.
+    Other,
+}
+
+impl Kind {
+    /// The kind of a `relkind`.
+    pub fn of(relkind: &str) -> Self {
+        match relkind {
+            "r" => Self::Table,
+            "v" => Self::View,
+            "S" => Self::Sequence,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A temporary relation, as the server tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Temporary {
     /// `relname`.
     pub name: String,
-    /// Whether it is an ordinary table; indexes, sequences and views share the space of names.
-    pub is_table: bool,
+    /// What it is.
+    pub kind: Kind,
     /// The columns' names, types, and whether they are generated.
     pub columns: Vec<(String, Oid, bool)>,
 }
@@ -74,13 +99,30 @@ impl Temporaries {
         }
     }
 
-    /// A table of this name, as the server would tell it.
+    /// The same without the sequences, of which nobody knows any more which are there.
+    pub(crate) fn without_sequences(&self) -> Self {
+        let kept = |known: &&Relation| known.kind != RelationKind::Sequence;
+        Self {
+            key: [&*self.key, b"-S"].concat().into(),
+            relations: self.relations.iter().filter(kept).cloned().collect(),
+        }
+    }
+
+    /// A relation of this name, as the server would tell it.
     pub(crate) fn told(&self, name: &str) -> Option<Temporary> {
         let relation = self.find(name)?;
         let columns = relation.columns.iter();
         Some(Temporary {
             name: relation.name.clone(),
-            is_table: relation.kind == RelationKind::Table,
+            kind: match relation.kind {
+                RelationKind::Table => Kind::Table,
+                RelationKind::View => Kind::View,
+                RelationKind::Sequence => Kind::Sequence,
+                RelationKind::PartitionedTable
+                | RelationKind::MaterializedView
+                | RelationKind::ForeignTable
+                | RelationKind::Other => Kind::Other,
+            },
             columns: columns
                 .map(|column| (column.name.clone(), column.type_oid, column.generated))
                 .collect(),
@@ -140,6 +182,11 @@ pub(crate) fn guarded(relation: &Relation) -> &'static Guarded {
         missing_filter: MissingFilter::Rewrite,
         missing_value: MissingValue::Fill,
     };
+    static READ: Guarded = Guarded {
+        guard: Guard::Global(Access::Read),
+        missing_filter: MissingFilter::Rewrite,
+        missing_value: MissingValue::Fill,
+    };
     static OTHER: Guarded = Guarded {
         guard: Guard::Denied(DenyReason::UnlistedRelation, "is not a table"),
         missing_filter: MissingFilter::Rewrite,
@@ -147,11 +194,10 @@ pub(crate) fn guarded(relation: &Relation) -> &'static Guarded {
     };
     match relation.kind {
         RelationKind::Table => &TABLE,
+        RelationKind::View | RelationKind::Sequence => &READ,
         RelationKind::PartitionedTable
-        | RelationKind::View
         | RelationKind::MaterializedView
         | RelationKind::ForeignTable
-        | RelationKind::Sequence
         | RelationKind::Other => &OTHER,
     }
 }
@@ -171,10 +217,11 @@ fn relation(told: Temporary) -> Relation {
         oid: 0,
         schema: SCHEMA.to_owned(),
         name: told.name,
-        kind: if told.is_table {
-            RelationKind::Table
-        } else {
-            RelationKind::Other
+        kind: match told.kind {
+            Kind::Table => RelationKind::Table,
+            Kind::View => RelationKind::View,
+            Kind::Sequence => RelationKind::Sequence,
+            Kind::Other => RelationKind::Other,
         },
         columns: columns.collect(),
         parents: Vec::new(),

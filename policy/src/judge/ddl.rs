@@ -16,7 +16,7 @@ use pg_query::protobuf::{
 
 use super::names::{Scope, strings};
 use super::statement::{ddl, refused};
-use super::temporary::numbers_only;
+use super::temporary::{is_temporary, numbers_only};
 use super::{EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use crate::bind::Guard;
 use crate::builtin::functions;
@@ -60,12 +60,24 @@ impl Judge<'_> {
         &mut self,
         create: &CreateSeqStmt,
     ) -> Result<StatementKind, Denial> {
-        if !self.may_change() || create.owner_id != 0 || create.for_identity {
-            return Err(ddl());
-        }
         let Some(range) = create.sequence.as_ref() else {
             return Err(unsupported("CREATE SEQUENCE without a name"));
         };
+        let temporary = is_temporary(range);
+        let may = temporary || self.may_change();
+        if !may || create.owner_id != 0 || create.for_identity {
+            return Err(ddl());
+        }
+        if temporary {
+            self.new_own(range, "CREATE SEQUENCE")?;
+            numbers_only(&create.options)?;
+            if create.if_not_exists && self.knows(Some(range)) {
+                self.changes();
+            } else {
+                self.makes_sequence(&range.relname);
+            }
+            return Ok(StatementKind::Utility);
+        }
         self.new_relation(range)?;
         numbers_only(&create.options)?;
         Ok(StatementKind::Utility)

@@ -1,4 +1,4 @@
-//! The temporary tables that a message makes, changes and drops, for the statements behind in the same message.
+//! The temporary relations that a message makes, changes and drops, for the statements behind in the same message.
 //!
 //! Nothing comes between the statements of a message, and one that fails ends it: behind a CREATE the table
 //! is there, with the columns of its text, and behind a DROP it is not. Where their types are not all known, or what
@@ -13,26 +13,34 @@ use super::output::Output;
 use super::{EntryId, Judge};
 use crate::catalog::Oid;
 use crate::plan::Effect;
-use crate::temporary::Temporary;
+use crate::temporary::{Kind, Temporary};
 
 impl Judge<'_> {
     /// The table that a query fills has the query's columns.
     pub(super) fn makes_of(&mut self, into: &IntoClause, output: &Output) {
         let name = into.rel.as_ref().map(|range| range.relname.as_str());
-        let renamed = strings(&into.col_names).unwrap_or_default();
-        let columns = output.columns.iter().enumerate().map(|(at, column)| {
-            let name = renamed.get(at).copied().unwrap_or(&column.name);
-            Some((name.to_owned(), known(column.ty)?, false))
-        });
-        let columns: Option<Vec<_>> = columns.collect();
-        self.makes(name, columns.filter(|_| !output.open));
+        let columns = columns_of(output, &into.col_names);
+        self.makes(name, Kind::Table, columns);
+    }
+
+    /// The view has its query's columns, and takes the place of one that it replaces.
+    pub(super) fn makes_view(&mut self, name: &str, output: &Output, aliases: &[Node]) {
+        self.temporaries = self.temporaries.without(name);
+        self.makes(Some(name), Kind::View, columns_of(output, aliases));
+    }
+
+    /// The sequence is there for the statements that follow.
+    pub(super) fn makes_sequence(&mut self, name: &str) {
+        let columns = [("last_value", 20), ("log_cnt", 20), ("is_called", 16)];
+        let columns = columns.map(|(name, ty)| (name.to_owned(), ty, false));
+        self.makes(Some(name), Kind::Sequence, Some(columns.to_vec()));
     }
 
     /// The table has the columns that CREATE TABLE lists.
     pub(super) fn makes_from(&mut self, name: &str, table: EntryId, elements: &[Node]) {
         let entry = self.entry(table);
         let columns = entry.and_then(|entry| told(&entry.columns, elements));
-        self.makes(Some(name), columns);
+        self.makes(Some(name), Kind::Table, columns);
     }
 
     /// Whether there is such a temporary relation, before which IF NOT EXISTS does nothing.
@@ -40,18 +48,18 @@ impl Judge<'_> {
         range.is_some_and(|range| self.temporaries.find(&range.relname).is_some())
     }
 
-    /// A temporary table is there for the statements that follow, if its columns are known.
-    fn makes(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
+    /// A temporary relation is there for the statements that follow, if its columns are known.
+    fn makes(&mut self, name: Option<&str>, kind: Kind, columns: Option<Vec<Told>>) {
         self.changes();
-        self.follows(name, columns);
+        self.follows(name, kind, columns);
     }
 
-    fn follows(&mut self, name: Option<&str>, columns: Option<Vec<(String, Oid, bool)>>) {
+    fn follows(&mut self, name: Option<&str>, kind: Kind, columns: Option<Vec<Told>>) {
         match (name, columns) {
             (Some(name), Some(columns)) => {
                 self.temporaries = self.temporaries.with(Temporary {
                     name: name.to_owned(),
-                    is_table: true,
+                    kind,
                     columns,
                 });
             }
@@ -59,9 +67,10 @@ impl Judge<'_> {
         }
     }
 
-    /// A temporary relation is gone for the statements that follow.
+    /// A temporary relation is gone for the statements that follow; sequences of its columns went with it. (A view that
+    /// went, too, is asked for by its schema, and not found.)
     pub(super) fn drops(&mut self, name: &str) {
-        self.temporaries = self.temporaries.without(name);
+        self.temporaries = self.temporaries.without(name).without_sequences();
     }
 
     /// A temporary table has another name for the statements that follow.
@@ -93,7 +102,7 @@ impl Judge<'_> {
             .map(|it| Some((it.name.clone(), known(it.ty)?, generated(&it.name))))
             .collect();
         self.temporaries = self.temporaries.without(name);
-        self.follows(Some(name), columns);
+        self.follows(Some(name), Kind::Table, columns);
     }
 
     /// Temporary relations have changed: the server will be asked.
@@ -119,6 +128,20 @@ impl Judge<'_> {
     }
 }
 
+/// A column as the server tells it: its name, its type, whether it is generated.
+type Told = (String, Oid, bool);
+
+/// The columns of what is made of a query, if all are known.
+fn columns_of(output: &Output, names: &[Node]) -> Option<Vec<Told>> {
+    let renamed = strings(names).unwrap_or_default();
+    let columns = output.columns.iter().enumerate().map(|(at, column)| {
+        let name = renamed.get(at).copied().unwrap_or(&column.name);
+        Some((name.to_owned(), known(column.ty)?, false))
+    });
+    let columns: Option<Vec<_>> = columns.collect();
+    columns.filter(|_| !output.open)
+}
+
 /// The type of a column of a table that is made from it.
 fn known(ty: Ty) -> Option<Oid> {
     match ty.behind_border() {
@@ -128,7 +151,7 @@ fn known(ty: Ty) -> Option<Oid> {
 }
 
 /// The columns as the server will tell them; none where LIKE copies what is not known here.
-fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<(String, Oid, bool)>> {
+fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<Told>> {
     let generated = |column: &ColumnDef| {
         column.constraints.iter().any(|constraint| {
             matches!(&constraint.node, Some(NodeEnum::Constraint(it))

@@ -65,6 +65,7 @@ mod statement;
 mod sublink;
 mod table_function;
 mod temporary;
+mod temporary_view;
 mod ty;
 mod types;
 mod utility;

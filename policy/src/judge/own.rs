@@ -1,4 +1,4 @@
-//! What a session may do with its own temporary tables: DROP, ALTER, RENAME, indexes, ANALYZE, COMMENT.
+//! What a session may do with its own temporary relations: DROP, ALTER, RENAME, indexes, ANALYZE, COMMENT.
 //!
 //! Each is sent by its schema, `pg_temp.t`, so the server takes no other for it. What changes is followed for the
 //! statements behind in the same message ([`made`](super::made)), and told by the server before the next one.
@@ -20,16 +20,16 @@ use crate::rewrite;
 use crate::temporary::SCHEMA;
 
 impl Judge<'_> {
-    /// DROP TABLE of temporary tables. What does not exist is asked for where temporary tables are,
+    /// DROP TABLE, VIEW or SEQUENCE of temporary ones. What does not exist is asked for where temporary tables are,
     /// so that IF EXISTS finds nothing else.
     pub(super) fn drop_table(&mut self, drop: &mut DropStmt) -> Result<StatementKind, Denial> {
         match ObjectType::try_from(drop.remove_type).unwrap_or(ObjectType::Undefined) {
-            ObjectType::ObjectTable => {}
+            ObjectType::ObjectTable if self.may_change() && self.drops_lasting(drop) => {
+                return self.drop_lasting(drop);
+            }
+            ObjectType::ObjectTable | ObjectType::ObjectView | ObjectType::ObjectSequence => {}
             ObjectType::ObjectIndex => return self.drop_index(drop),
             _ => return Err(ddl()),
-        }
-        if self.may_change() && self.drops_lasting(drop) {
-            return self.drop_lasting(drop);
         }
         for object in &mut drop.objects {
             let Some(NodeEnum::List(list)) = object.node.as_mut() else {

@@ -1,7 +1,7 @@
 //! Functions that take numbers from sequences, and those that tell what the server connection took
 //! last. A sequence belongs to no tenant, but its name must be known: a literal, or a parameter that
-//! Bind checks. It must stand in a schema that the policy discovers: the snapshot does not tell whose
-//! column it serves.
+//! Bind checks. It must stand in a schema that the policy discovers, or be the session's own: the snapshot does not tell whose
+//! column it serves. (A parameter names none of the session's own: those can go between Parse and Bind.)
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::names::{Ty, strings};
 use crate::catalog::{Relation, RelationKind};
 use crate::deny::Denial;
 use crate::plan::{Sequences, TextPart, relation_parts};
+use crate::temporary::SCHEMA;
 
 /// What the name of a sequence may be cast to: text, varchar, regclass.
 const PLAIN: [u32; 3] = [25, 1043, 2205];
@@ -90,7 +91,8 @@ impl Judge<'_> {
 
     fn may_take_from(&self, relation: &Relation) -> bool {
         let discovered = &self.bound.policy.defaults.discover;
-        relation.kind == RelationKind::Sequence && discovered.contains(&relation.schema)
+        let listed = discovered.contains(&relation.schema) || relation.schema == SCHEMA;
+        relation.kind == RelationKind::Sequence && listed
     }
 
     fn known_sequences(&self) -> Sequences {

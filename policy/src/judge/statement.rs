@@ -75,6 +75,7 @@ impl Judge<'_> {
             NodeEnum::CommentStmt(comment) => self.comment(comment),
             NodeEnum::CreateSeqStmt(create) => self.create_sequence(create),
             NodeEnum::CreateEnumStmt(create) => self.create_enum(create),
+            NodeEnum::ViewStmt(create) => self.create_view(create),
             NodeEnum::AlterRoleSetStmt(_)
             | NodeEnum::AlterRoleStmt(_)
             | NodeEnum::AlterDatabaseSetStmt(_)
@@ -139,7 +140,6 @@ impl Judge<'_> {
             | NodeEnum::CompositeTypeStmt(_)
             | NodeEnum::CreateRangeStmt(_)
             | NodeEnum::AlterEnumStmt(_)
-            | NodeEnum::ViewStmt(_)
             | NodeEnum::CreatedbStmt(_)
             | NodeEnum::AlterDatabaseStmt(_)
             | NodeEnum::AlterDatabaseRefreshCollStmt(_)

@@ -79,7 +79,7 @@ impl Judge<'_> {
             return Err(unsupported("INTO nothing"));
         };
         plain_storage(&into.options, &into.table_space_name, &into.access_method)?;
-        self.new_table(range)
+        self.new_own(range, "CREATE TABLE")
     }
 
     /// Judges CREATE TABLE.
@@ -93,7 +93,7 @@ impl Judge<'_> {
         if !is_temporary(range) && self.may_change() {
             return self.create_lasting(create);
         }
-        self.new_table(range)?;
+        self.new_own(range, "CREATE TABLE")?;
         let name = range.relname.clone();
         let exists = create.if_not_exists && self.knows(Some(range));
         let table = self.table_elements(create, name.clone())?;
@@ -149,10 +149,10 @@ impl Judge<'_> {
         Ok(table)
     }
 
-    /// A table that is made must be temporary.
-    fn new_table(&mut self, range: &RangeVar) -> Result<(), Denial> {
+    /// A relation that is made must be temporary.
+    pub(super) fn new_own(&mut self, range: &RangeVar, kind: &str) -> Result<(), Denial> {
         if !is_temporary(range) || !range.catalogname.is_empty() {
-            return Err(refused("CREATE TABLE").hint("A temporary table can be made."));
+            return Err(refused(kind).hint("A temporary table can be made."));
         }
         refuse_reserved(&range.relname)?;
         if self.temporaries.len() >= MOST {
@@ -283,7 +283,7 @@ impl Judge<'_> {
     }
 }
 
-fn is_temporary(range: &RangeVar) -> bool {
+pub(super) fn is_temporary(range: &RangeVar) -> bool {
     match range.schemaname.as_str() {
         "" => range.relpersistence == "t",
         schema => schema == SCHEMA,

@@ -138,6 +138,7 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         in_conflict: false,
         seen: HashSet::new(),
         cursors: 0,
+        scoped: 0,
         seen_views: HashSet::new(),
         seen_joins: HashSet::new(),
         made: HashSet::new(),
@@ -225,6 +226,8 @@ struct Walk<'a> {
     seen: HashSet<i32>,
     /// The cursors that were claimed to lock their rows and seen.
     cursors: usize,
+    /// How many names of scoped relations were seen.
+    scoped: usize,
     /// The views that were claimed to be fences and seen.
     seen_views: HashSet<i32>,
     /// The joins with an alias that were claimed to be fences and seen.
@@ -296,7 +299,8 @@ impl<'a> Walk<'a> {
             "TruncateStmt" => self.own_relations(original, rewritten),
             "DropStmt" => self.dropped(original, rewritten),
             "CommentStmt" => self.commented(original, rewritten),
-            "CreateSeqStmt" => self.lasting_made(original, rewritten, "sequence"),
+            "CreateSeqStmt" => self.created(original, rewritten, "sequence"),
+            "ViewStmt" => self.own_view(original, rewritten),
             "AlterTableStmt" | "RenameStmt" => self.lasting_changed(original, rewritten),
             "RangeSubselect" => self.derived(original, rewritten, "subquery"),
             "SubLink" => self.derived(original, rewritten, "subselect"),

@@ -76,6 +76,7 @@ impl<'a> Walk<'a> {
                 self.temporary_is_named(decided, sent)?;
                 need(sent == decided || as_sent, "a relation is not qualified")?;
                 self.fields(original, rewritten, &[&["schemaname"], apart].concat())?;
+                self.scoped += usize::from(!scoped.is_empty());
                 Ok(scoped)
             }
         }

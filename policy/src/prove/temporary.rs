@@ -1,11 +1,11 @@
-//! Temporary tables: what is made and dropped is temporary, and is named so.
+//! Temporary relations: what is made and dropped is temporary, and is named so.
 //!
 //! That a name means a temporary table rests on what the server has told of the session, and on what
 //! the statements before it in the message make, in the order in which PostgreSQL looks names up, worked out here again. In the rewritten text such a
 //! name stands with its schema (form I7), so a server that has no such table says so, instead of
 //! taking a table of somebody's with the same name.
 
-use pg_query::protobuf::{AlterTableType, ObjectType};
+use pg_query::protobuf::{AlterTableType, ObjectType, ViewCheckOption};
 
 use super::{Gap, Step, Walk, need};
 use crate::tree::{Node, Value};
@@ -16,8 +16,15 @@ const SCHEMA: &str = "pg_temp";
 const TABLE: i64 = ObjectType::ObjectTable as i64;
 /// `OBJECT_INDEX`.
 const INDEX: i64 = ObjectType::ObjectIndex as i64;
+/// `OBJECT_VIEW`.
+const VIEW: i64 = ObjectType::ObjectView as i64;
+/// `OBJECT_SEQUENCE`.
+const SEQUENCE: i64 = ObjectType::ObjectSequence as i64;
 /// `OBJECT_COLUMN`.
 const COLUMN: i64 = ObjectType::ObjectColumn as i64;
+
+/// `NO_CHECK_OPTION`.
+const NO_CHECK_OPTION: i64 = ViewCheckOption::NoCheckOption as i64;
 
 /// What ALTER TABLE may do to a temporary table.
 const ALONE: &[AlterTableType] = &[
@@ -76,11 +83,11 @@ impl<'a> Walk<'a> {
     fn may_drop(&self, name: &str, kind: i64) -> bool {
         match self.means(name) {
             Some(schema) => schema == SCHEMA,
-            None => kind == TABLE,
+            None => kind != INDEX,
         }
     }
 
-    /// CREATE TABLE and INTO: the new table is temporary.
+    /// CREATE TABLE, CREATE SEQUENCE and INTO: what is new is temporary.
     pub(super) fn created(&mut self, original: &'a Node, rewritten: &'a Node, field: &str) -> Step {
         match (original.node(field), rewritten.node(field)) {
             (Some(table), Some(there)) => {
@@ -91,7 +98,8 @@ impl<'a> Walk<'a> {
                     "" => there.text("relpersistence") == "t",
                     schema => schema == SCHEMA,
                 };
-                if self.claims.ddl && !temporary && original.kind == "CreateStmt" {
+                let may_last = matches!(original.kind, "CreateStmt" | "CreateSeqStmt");
+                if !temporary && may_last && (self.claims.ddl || !self.claims.enforce) {
                     return self.lasting_made(original, rewritten, field);
                 }
                 need(
@@ -112,6 +120,23 @@ impl<'a> Walk<'a> {
             need(bare, "a temporary table is part of another")?;
         }
         self.fields(original, rewritten, &[field])
+    }
+
+    /// CREATE VIEW: it is temporary, and a fence where it reads what is scoped.
+    pub(super) fn own_view(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        if !self.claims.enforce {
+            return self.fields(original, rewritten, &[]);
+        }
+        let plain = *rewritten.field("options") == Value::Default
+            && rewritten.int("with_check_option") == NO_CHECK_OPTION;
+        need(plain, "a view has options")?;
+        let queries = original.node("query").zip(rewritten.node("query"));
+        let (_, sent) = queries.ok_or(Gap("a view has no query"))?;
+        need(sent.kind == "SelectStmt", "a view is no query")?;
+        let before = self.scoped;
+        self.created(original, rewritten, "view")?;
+        let fenced = sent.node("limit_offset").is_some();
+        need(fenced || self.scoped == before, "a view is not a fence")
     }
 
     /// LIKE: the structure of a relation is read, not its rows.
@@ -229,7 +254,8 @@ impl<'a> Walk<'a> {
             return self.fields(original, rewritten, &[]);
         }
         let kind = rewritten.int("remove_type");
-        need(matches!(kind, TABLE | INDEX), "not a table")?;
+        let own = matches!(kind, TABLE | INDEX | VIEW | SEQUENCE);
+        need(own, "not a table")?;
         let named = rewritten.list("objects").first().map(names).transpose()?;
         let temporary = named.is_some_and(|name| name.first() == Some(&SCHEMA));
         if self.claims.ddl && !temporary && kind == TABLE {

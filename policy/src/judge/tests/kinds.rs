@@ -104,6 +104,8 @@ const KINDS: &[(&str, &str, &str)] = &[
         "! unsupported_statement",
     ),
     ("CreateStmt", "CREATE TEMP TABLE x (a int)", "CREATE TEMP"),
+    ("CreateSeqStmt", "CREATE TEMP SEQUENCE x", "CREATE TEMP"),
+    ("ViewStmt", "CREATE TEMP VIEW x AS TABLE leads", "OFFSET 0"),
     (
         "CreateTableAsStmt",
         "CREATE TABLE x AS TABLE leads",

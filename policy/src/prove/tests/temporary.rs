@@ -22,7 +22,7 @@ fn outcome(original: &str, rewritten: &str) -> Result<Paired, Gap> {
     let after = tree(&expand(rewritten));
     let own = ["leads", "t"].map(|name| Temporary {
         name: name.to_owned(),
-        is_table: true,
+        kind: crate::temporary::Kind::Table,
         columns: Vec::new(),
     });
     let claims = Claims {
@@ -80,6 +80,45 @@ fn a_temporary_table_is_sent_as_one() {
         "SELECT 1 FROM public.calls",
         "SELECT 1 FROM pg_temp.calls WHERE @calls@",
     );
+}
+
+#[test]
+fn a_view_that_is_made_is_temporary_and_a_fence() {
+    let client = "CREATE TEMP VIEW v (a) AS SELECT l.id FROM public.leads l WHERE l.id = 1";
+    let sent = "CREATE TEMP VIEW v (a) AS SELECT l.id FROM public.leads l WHERE @l@ AND l.id = 1";
+    proven(client, &format!("{sent} OFFSET 0"));
+    refused(client, sent);
+    refused(client, &format!("{sent} OFFSET 1"));
+    refused(client, &format!("{client} OFFSET 0"));
+    refused(client, &format!("{sent} OFFSET 0").replace("TEMP", ""));
+    refused(client, &format!("{sent} OFFSET 0").replace(" v ", " w "));
+    refused(client, &format!("{sent} OFFSET 0 WITH CHECK OPTION"));
+    let client = "CREATE TEMP VIEW v AS SELECT 1 AS a";
+    proven(client, client);
+    proven(
+        "CREATE TEMP VIEW v AS SELECT 1 FROM t",
+        "CREATE TEMP VIEW v AS SELECT 1 FROM pg_temp.t",
+    );
+    for client in [
+        "CREATE VIEW v AS SELECT 1 AS a",
+        "CREATE VIEW public.v AS SELECT 1 AS a",
+        "CREATE TEMP VIEW v WITH (security_invoker) AS SELECT 1 AS a",
+        "CREATE TEMP VIEW v AS SELECT 1 AS a WITH CHECK OPTION",
+    ] {
+        refused(client, client);
+    }
+}
+
+#[test]
+fn a_sequence_that_is_made_is_temporary() {
+    let client = "CREATE TEMP SEQUENCE s START 5";
+    proven(client, client);
+    refused(client, "CREATE SEQUENCE s START 5");
+    refused("CREATE SEQUENCE s", "CREATE SEQUENCE s");
+    proven("DROP SEQUENCE t", "DROP SEQUENCE pg_temp.t");
+    proven("DROP VIEW IF EXISTS v", "DROP VIEW IF EXISTS pg_temp.v");
+    refused("DROP VIEW public.v", "DROP VIEW pg_temp.v");
+    refused("DROP SEQUENCE calls", "DROP SEQUENCE pg_temp.calls");
 }
 
 #[test]
