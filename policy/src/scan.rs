@@ -55,17 +55,28 @@ impl Scan {
     /// # Errors
     /// What the server's scanner refuses, and parameter numbers that no Bind could fill.
     pub(crate) fn read(&mut self, text: &str) -> Result<(), Denial> {
-        self.literals.clear();
+        self.read_rewritten(text)?;
         self.greatest_parameter = 0;
+        for token in &self.tokens {
+            if is(token, Token::Param) {
+                let (start, end) = range(token);
+                let number = parameter(text.get(start..end).unwrap_or_default())?;
+                self.greatest_parameter = self.greatest_parameter.max(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the rewriter wrote: its own parameters may have numbers that no Bind can carry, where the session's
+    /// values will be written out in their place.
+    pub(crate) fn read_rewritten(&mut self, text: &str) -> Result<(), Denial> {
+        self.literals.clear();
         self.tokens = tokens(text)?;
         for token in &self.tokens {
             let (start, end) = range(token);
             let written = text.get(start..end).unwrap_or_default();
             if let Some(kind) = literal_kind(token, written) {
                 self.literals.push(Literal { start, end, kind });
-            } else if is(token, Token::Param) {
-                let number = parameter(written)?;
-                self.greatest_parameter = self.greatest_parameter.max(number);
             }
         }
         Ok(())

@@ -155,8 +155,7 @@ impl Node {
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.fields.iter().all(|(name, value)| {
-                is_location(name) && matches!(value, Value::Int(_))
-                    || value.same(other.field(name))
+                is_location(name) && matches!(value, Value::Int(_)) || value.same(other.field(name))
             })
             && other.fields.iter().all(|(name, value)| {
                 is_location(name) && matches!(value, Value::Int(_))
@@ -175,7 +174,8 @@ impl Value {
         match (self, other) {
             (Self::Node(one), Self::Node(other)) => one.same(other),
             (Self::List(one), Self::List(other)) => {
-                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.same(other))
+                one.len() == other.len()
+                    && one.iter().zip(other).all(|(one, other)| one.same(other))
             }
             (one, other) => one == other,
         }

@@ -106,9 +106,6 @@ impl<'a> Judging<'a> {
         let mut edited = parse::parse(request.text)?;
         let original = tree::of(&edited).map_err(|_| unreadable_tree())?;
         let findings = (self.judge)(self.bound, request, own, &mut edited)?;
-        if findings.hidden.len() > usize::from(u16::MAX - own) {
-            return Err(too_many_parameters());
-        }
         Ok(Read {
             own,
             original,
@@ -153,8 +150,8 @@ impl<'a> Judging<'a> {
         let Paired { places, constants } =
             prove(original, &tree, self.lookups(request).claims(own, findings))?;
         let mut rescan = Scan::default();
-        rescan.read(text)?;
-        let hidden = as_literals(request, findings).then_some(findings.hidden.as_slice());
+        rescan.read_rewritten(text)?;
+        let hidden = as_literals(request, own, findings).then_some(findings.hidden.as_slice());
         let made = template::make(
             (request.text, scan),
             (text, &rescan),
@@ -197,7 +194,7 @@ impl<'a> Judging<'a> {
         made: Made,
     ) -> Fresh {
         let pins = pins(request, scan, made.pins, &findings.pinned);
-        let literals = as_literals(request, &findings);
+        let literals = as_literals(request, own, &findings);
         let reads_only = reads_only(&findings);
         let plan = Plan {
             verdict: findings.verdict,
@@ -241,13 +238,15 @@ impl<'a> Judging<'a> {
 }
 
 /// Whether the session's values are written out: a Query message has no parameters, and neither
-/// have utility statements (COPY of a query, EXPLAIN), however they come.
-fn as_literals(request: &Request<'_>, findings: &Findings) -> bool {
+/// have utility statements (COPY of a query, EXPLAIN), however they come. Nor has one room for more parameters
+/// whose own are as many as a Bind can carry.
+fn as_literals(request: &Request<'_>, own: u16, findings: &Findings) -> bool {
+    let full = findings.hidden.len() > usize::from(u16::MAX - own);
     let utility = matches!(
         findings.kind,
         StatementKind::Copy | StatementKind::Utility | StatementKind::Several
     );
-    request.protocol == Protocol::Simple || utility
+    request.protocol == Protocol::Simple || utility || full
 }
 
 /// See [`Plan::reads_only`].

@@ -107,3 +107,25 @@ fn e_declared_types_run_nobodys_code() {
     let unknown = with_one("SELECT $1", &[4_000_000_000], 0, b"1");
     assert_eq!(code(&unknown.exchange(&mut proxied)), "42501");
 }
+
+/// As many parameters as a Bind can carry leave no room for the tenant's value, which is written out then.
+#[test]
+fn d1_an_insert_has_as_many_parameters_as_a_bind_can_carry() {
+    let arena = Arena::take();
+    let mut client = proxy::session(&arena.plain(), Tenant::A);
+    let rows: Vec<String> = (0..32_767)
+        .map(|row| format!("(${},${})", row * 2 + 1, row * 2 + 2))
+        .chain(["($65535,'last')".to_owned()])
+        .collect();
+    let sql = format!("INSERT INTO notes (id, txt) VALUES {}", rows.join(","));
+    let numbers: Vec<String> = (100_000..165_535).map(|it| it.to_string()).collect();
+    let values: Vec<_> = numbers.iter().map(|it| Some(it.as_str())).collect();
+    assert!(client.query("BEGIN").error.is_none());
+    let inserted = client.extended(&sql, &values);
+    assert_eq!(inserted.error, None);
+    assert_eq!(inserted.results[0].tag.as_deref(), Some("INSERT 0 32768"));
+    let own = client.query("SELECT count(*) FROM notes WHERE id >= 100000");
+    assert_eq!(own.value().as_deref(), Some("32768"));
+    assert!(client.query("ROLLBACK").error.is_none());
+    arena.restore();
+}

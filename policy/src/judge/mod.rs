@@ -429,8 +429,7 @@ impl<'a> Judge<'a> {
                 hidden.len() - 1
             });
         let number = usize::from(self.parameters) + 1 + at;
-        u16::try_from(number)
-            .map(i32::from)
+        i32::try_from(number)
             .map_err(|_| Denial::new(DenyReason::TooComplex, "statement has too many parameters"))
     }
 

@@ -243,7 +243,7 @@ pub const MUTANTS: &[Mutant] = &[
         "( @X )",
     ),
     wrong("fence dropped", "OFFSET 0 )", ")"),
-    wrong("fence behind a predicate dropped", "@P OFFSET 0", "@P"),
+    weak("fence behind a predicate dropped", "@P OFFSET 0", "@P"),
     wrong(
         "a join that is a fence shows one table only",
         "( SELECT * FROM public . @i @i2 JOIN",

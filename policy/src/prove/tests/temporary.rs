@@ -173,7 +173,10 @@ fn what_is_dropped_and_emptied_is_temporary() {
         ("DROP TABLE calls", "DROP TABLE pg_temp.calls"),
         ("DROP TABLE public.leads", "DROP TABLE public.leads"),
         ("DROP TABLE public.leads", "DROP TABLE pg_temp.leads"),
-        ("DROP VIEW t", "DROP VIEW pg_temp.t"),
+        (
+            "DROP MATERIALIZED VIEW t",
+            "DROP MATERIALIZED VIEW pg_temp.t",
+        ),
         ("DROP INDEX none", "DROP INDEX IF EXISTS pg_temp.none"),
         ("DROP INDEX leads", "DROP INDEX leads"),
         ("TRUNCATE t", "TRUNCATE t"),
