@@ -52,7 +52,9 @@ SUITES = {
     "sqlalchemy-orm": SQLAlchemyORM(
         source="sqlalchemy==2.0.44",
         drivers=["psycopg[binary]==3.2.13"],
-        arguments=["-o", "addopts=", "--dburi", URL.format(driver="psycopg"), "test/orm",
+        # One has an org_id of its own, a number; what it could not make stays in the others' way.
+        arguments=["-o", "addopts=", "-k", "not M2MFilterTest",
+                   "--dburi", URL.format(driver="psycopg"), "test/orm",
                    "test/sql/test_insert_exec.py", "test/sql/test_query.py",
                    "test/sql/test_resultset.py", "test/sql/test_returning.py",
                    "test/sql/test_update.py", "test/sql/test_sequences.py"]),
