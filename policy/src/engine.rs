@@ -273,6 +273,8 @@ impl Engine {
                 limits::check_text(request.text, self.limits.statement_bytes)?;
                 scan.read(request.text)?;
                 made = self.judged(&request, scan, key)?;
+                // A session that waits keeps none.
+                scan.tokens = Vec::new();
                 if self.limits.plan_cache_bytes > 0 {
                     key.truncate(circumstances);
                     recent.remember(self.number, key, &request, &scan.literals, &made);

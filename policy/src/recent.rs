@@ -101,6 +101,7 @@ impl Recent {
         }
         if self.texts.len() < TEXTS {
             self.oldest = self.texts.len();
+            self.texts.reserve_exact(1);
             self.texts.push(Remembered::default());
         } else {
             self.missed += 1;
