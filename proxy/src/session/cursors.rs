@@ -44,9 +44,10 @@ impl Session {
             return None;
         }
         let closed = plan.effects.iter().filter_map(|effect| match effect {
-            Effect::Close(name) if self.names.portal(name.as_bytes()).is_some() => {
-                Some(self.names.close_portal(name.as_bytes()))
-            }
+            Effect::Close(name) if self.names.portal(name.as_bytes()).is_some() => Some(
+                self.names
+                    .close_portal(name.as_bytes(), self.transaction + 1),
+            ),
             _ => None,
         });
         closed.reduce(Change::and)

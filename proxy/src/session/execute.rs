@@ -149,7 +149,7 @@ impl Session {
             Target::Portal(name) => {
                 server.forward(Forward::Close, body);
                 self.cursors.forget_portal(name);
-                self.names.close_portal(name)
+                self.names.close_portal(name, self.transaction + 1)
             }
             Target::Statement(name) => {
                 let of_sql = self.names.prepared(name).is_some();

@@ -79,11 +79,11 @@ impl Session {
         }
     }
 
-    /// Whether a message that uses names, or changes what they stand for, has to wait for the pipeline before
-    /// its own. What that one leaves undone, the server still has as it was: a Bind would be checked against one
-    /// statement, and meet another.
+    /// Whether a message that uses statements' names, or changes what they stand for, has to wait for the pipeline
+    /// before its own. What that one leaves undone, the server still has as it was: a Bind would be checked against
+    /// one statement, and meet another. (Who only binds what is prepared, pipeline behind pipeline, never waits.)
     fn must_know_names(&self, tag: u8) -> bool {
-        matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C') && self.queue.awaits_pipeline()
+        matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'C') && self.queue.awaits_pipeline()
     }
 
     /// Whether so much is owed that the client has to wait for all of it.

@@ -162,7 +162,8 @@ pub(super) struct Change(Undo);
 #[derive(Debug)]
 enum Undo {
     Statement(Box<[u8]>, Option<Arc<Statement>>),
-    Portal(Box<[u8]>, Option<Portal>),
+    /// With the transaction that the message belongs to.
+    Portal(Box<[u8]>, Option<Portal>, u64),
     Prepared(Box<[u8]>, Option<Arc<Statement>>),
     All {
         statements: HashMap<Box<[u8]>, Arc<Statement>>,
@@ -172,6 +173,18 @@ enum Undo {
 }
 
 impl Change {
+    /// Whether it is one of statements, which outlive their transaction.
+    pub(super) fn is_of_statements(&self) -> bool {
+        fn is(undo: &Undo) -> bool {
+            match undo {
+                Undo::Portal(..) => false,
+                Undo::Statement(..) | Undo::Prepared(..) | Undo::All { .. } => true,
+                Undo::Both(both) => is(&both.0) || is(&both.1),
+            }
+        }
+        is(&self.0)
+    }
+
     /// A message that has changed two things.
     pub(super) fn and(self, then: Self) -> Self {
         Self(Undo::Both(Box::new((self.0, then.0))))
@@ -262,13 +275,20 @@ impl Names {
     ) -> Change {
         let portal = Portal { statement, made_in };
         let before = self.portals.replace(name, Some(portal));
-        Change(Undo::Portal(name.into(), before))
+        Change(Undo::Portal(name.into(), before, made_in))
     }
 
-    /// Closes a portal.
-    pub(super) fn close_portal(&mut self, name: &[u8]) -> Change {
+    /// Closes a portal, in a transaction counted like those of portals.
+    pub(super) fn close_portal(&mut self, name: &[u8], closed_in: u64) -> Change {
         let before = self.portals.replace(name, None);
-        Change(Undo::Portal(name.into(), before))
+        Change(Undo::Portal(name.into(), before, closed_in))
+    }
+
+    /// Whether a portal was made behind the Sync of that transaction: what happened to one of its name before is
+    /// over. (Portals end with their transaction, and in a block that has failed none can be used.)
+    fn is_later(&self, name: &[u8], transaction: u64) -> bool {
+        let portal = self.portals.get(name);
+        portal.is_some_and(|portal| portal.made_in > transaction)
     }
 
     /// A transaction has ended: portals made up to it are gone.
@@ -286,7 +306,8 @@ impl Names {
     pub(super) fn undo(&mut self, change: Change) {
         match change.0 {
             Undo::Statement(name, before) => drop(self.statements.replace(&name, before)),
-            Undo::Portal(name, before) => drop(self.portals.replace(&name, before)),
+            Undo::Portal(name, _, transaction) if self.is_later(&name, transaction) => {}
+            Undo::Portal(name, before, _) => drop(self.portals.replace(&name, before)),
             Undo::Prepared(name, before) => {
                 drop(self.set_prepared(&name, before));
             }
@@ -309,7 +330,8 @@ impl Names {
     pub(super) fn fail(&mut self, change: Change) {
         match change.0 {
             Undo::Statement(name, _) if name.is_empty() => self.statements.unnamed = None,
-            Undo::Portal(name, _) if name.is_empty() => self.portals.unnamed = None,
+            Undo::Portal(name, _, transaction) if self.is_later(&name, transaction) => {}
+            Undo::Portal(name, ..) if name.is_empty() => self.portals.unnamed = None,
             Undo::Both(both) => {
                 self.fail(Change(both.1));
                 self.fail(Change(both.0));
@@ -425,6 +447,22 @@ mod tests {
         names.fail_query(change);
         assert_eq!(text(&names, b""), Some("new"));
         assert_eq!(text(&names, b"s"), Some("s"));
+    }
+
+    #[test]
+    fn a_failed_pipeline_takes_no_portal_of_the_next_away() {
+        let mut names = Names::default();
+        names.open_portal(b"p", statement("old"), 1);
+        let skipped = names.open_portal(b"p", statement("skipped"), 1);
+        let closed = names.close_portal(b"p", 1);
+        let refused = names.open_portal(b"", statement("refused"), 1);
+        names.open_portal(b"p", statement("new"), 2);
+        names.open_portal(b"", statement("new"), 2);
+        names.undo(closed);
+        names.undo(skipped);
+        names.fail(refused);
+        let portal = |name| names.portal(name).map(|it| &*it.text);
+        assert_eq!((portal(b"p"), portal(b"")), (Some("new"), Some("new")));
     }
 
     #[test]

@@ -192,6 +192,12 @@ impl Pending {
 }
 
 impl Pending {
+    /// Whether other statements are there once it is done, for the client or on the server connection.
+    fn makes_statements(&self) -> bool {
+        let change = self.change.as_ref();
+        self.shared.is_some() || change.is_some_and(Change::is_of_statements)
+    }
+
     /// The server has not done it: the maps are as they were before.
     fn undo(self, names: &mut Names, prepared: &mut Prepared) {
         if let Some(name) = self.shared {
@@ -228,13 +234,13 @@ impl Queue {
         self.pending.is_empty()
     }
 
-    /// Whether a pipeline is outstanding that the client has ended. An error in it makes the server skip what is
-    /// left of it, and only then is it known which statements and portals there are.
+    /// Whether a pipeline is outstanding that the client has ended, and that makes or closes statements. An
+    /// error in it makes the server skip what is left of it, and only then is it known which there are.
     pub(super) fn awaits_pipeline(&self) -> bool {
-        let mut extended = false;
+        let mut makes = false;
         self.pending.iter().any(|pending| {
-            extended |= pending.expect.is_extended();
-            extended && pending.expect == Expect::Sync
+            makes |= pending.expect.is_extended() && pending.makes_statements();
+            makes && pending.expect == Expect::Sync
         })
     }
 
@@ -386,12 +392,23 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_is_awaited_from_its_sync_on() {
+    fn a_pipeline_that_makes_statements_is_awaited_from_its_sync_on() {
         use Expect::*;
-        assert!(!queue(&[Query, Sync, Parse, Bind, Execute]).awaits_pipeline());
-        assert!(!queue(&[Sync, Sync, Query, OwnSync]).awaits_pipeline());
-        assert!(queue(&[Execute, Query, Sync]).awaits_pipeline());
-        assert!(queue(&[Tried, Bind, Sync, Query]).awaits_pipeline());
+        let awaits = |expects: &[Expect], makes: usize| {
+            let mut names = Names::default();
+            let mut queue = queue(expects);
+            queue.pending[makes].change = Some(names.set_statement(b"", None));
+            queue.awaits_pipeline()
+        };
+        assert!(!awaits(&[Query, Sync, Parse, Bind, Execute], 2));
+        assert!(!awaits(&[Query, Sync, Sync, OwnSync], 0));
+        assert!(awaits(&[Parse, Query, Sync], 0));
+        assert!(awaits(&[Tried, Bind, Sync, Query], 0));
+        assert!(awaits(&[Bind, Close, Sync, Bind, Sync], 1));
+        let mut bound = queue(&[Bind, Execute, Sync, Bind, Execute]);
+        assert!(!bound.awaits_pipeline());
+        bound.pending[0].shared = Some("prepared on the server connection".into());
+        assert!(bound.awaits_pipeline());
     }
 
     #[test]

@@ -292,3 +292,30 @@ fn g2_statement_of_a_pipeline_that_has_failed_is_prepared_by_the_next() {
         .sync();
     twins.same(&frames);
 }
+
+/// What an error takes back of its pipeline takes nothing of the next one, which is under way.
+#[test]
+fn g2_portal_behind_a_pipeline_that_has_failed_stays() {
+    let mut twins = Twins::new();
+    twins.same(
+        &Frames::new()
+            .parse("n", "SELECT id FROM leads WHERE id = $1")
+            .sync(),
+    );
+    for fails in [
+        Frames::new().bind("", "nosuch", &[]),
+        Frames::new().bind("", "n", &["x"]),
+        Frames::new()
+            .execute("nosuch", 0)
+            .bind("", "n", &["3"])
+            .target(b'C', b'P', ""),
+    ] {
+        let frames = fails.sync().bind("", "n", &["1"]);
+        for client in [&mut twins.proxied, &mut twins.direct] {
+            client.send_bytes(frames.bytes());
+            let answers = [client.read().unwrap(), client.read().unwrap()];
+            assert_eq!(tags(&answers), "EZ");
+        }
+        twins.same(&Frames::new().execute("", 0).sync());
+    }
+}
