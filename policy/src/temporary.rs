@@ -129,6 +129,36 @@ impl Temporaries {
         })
     }
 
+    /// The names of the views.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        let views = |known: &&Relation| known.kind == RelationKind::View;
+        self.relations
+            .iter()
+            .filter(views)
+            .map(|known| known.name.as_str())
+    }
+
+    /// The same without what some views hold: nobody reads them, and their names stay taken.
+    pub fn barring(&self, is_barred: impl Fn(&str) -> bool) -> Self {
+        if !self.views().any(&is_barred) {
+            return self.clone();
+        }
+        let mut key = self.key.to_vec();
+        let relations = self.relations.iter().cloned().map(|mut known| {
+            if known.kind == RelationKind::View && is_barred(&known.name) {
+                known.kind = RelationKind::Other;
+                key.extend_from_slice(b"!");
+                key.extend_from_slice(known.name.as_bytes());
+            }
+            known
+        });
+        let relations = relations.collect();
+        Self {
+            relations,
+            key: key.into(),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.relations.is_empty()

@@ -47,6 +47,7 @@ mod tenancy;
 mod trial;
 mod uncommitted;
 mod unread;
+mod views;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

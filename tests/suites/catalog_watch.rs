@@ -126,6 +126,39 @@ fn a_table_that_shadows_another_is_noticed() {
     );
 }
 
+/// Its query was judged when it was made: nothing else would keep a table that has become a tenant's from it.
+#[test]
+fn a_temporary_view_is_read_by_what_it_was_judged_by() {
+    let mut world = World::new(OFTEN);
+    let mut client = world.session();
+    let make = "CREATE TEMP VIEW v AS SELECT name FROM places";
+    let read = "SELECT name FROM v";
+    ask(&mut client, make);
+    assert_eq!(ask(&mut client, read), "harbour");
+    world.ddl("ALTER TABLE places ADD org_id uuid DEFAULT gen_random_uuid()");
+    until(|| ask(&mut client, read), |it| it == "unlisted_relation");
+    // What a rollback brings back is no newer.
+    ask(&mut client, "BEGIN; DROP VIEW v");
+    ask(&mut client, "ROLLBACK");
+    assert_eq!(ask(&mut client, read), "unlisted_relation");
+    assert_eq!(
+        ask(&mut client, "SELECT name FROM pg_temp.v"),
+        "unlisted_relation"
+    );
+    ask(
+        &mut client,
+        "CREATE OR REPLACE TEMP VIEW v AS SELECT name FROM places",
+    );
+    assert_eq!(ask(&mut client, read), "unlisted_relation");
+    ask(&mut client, "DROP VIEW v");
+    ask(
+        &mut client,
+        "CREATE TEMP VIEW v AS SELECT count(*) FROM leads",
+    );
+    let own = ask(&mut client, "SELECT count(*) FROM leads");
+    assert_eq!(ask(&mut client, "TABLE v"), own);
+}
+
 #[test]
 fn a_transaction_goes_on_when_the_catalogue_changes() {
     let mut world = World::new(OFTEN);

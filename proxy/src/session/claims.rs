@@ -190,7 +190,8 @@ impl Session {
         let told = told.ok_or_else(Stop::desynchronised)?;
         // Inside a transaction, a rollback may bring dropped ones back.
         self.temporaries = !told.is_empty() || self.known.in_transaction;
-        self.judging.set_temporaries(told);
+        self.judging
+            .set_temporaries(told, self.known.in_transaction);
         Ok(())
     }
 

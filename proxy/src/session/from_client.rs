@@ -174,7 +174,10 @@ impl Session {
         self.cursors.follow(&plan, self.judging.basis());
         self.known.foreign_sequences &= !plan.may_draw();
         let all = plan.effects.contains(&Effect::DeallocateAll);
-        self.temporaries |= self.may_make_temporaries(&plan);
+        if self.may_make_temporaries(&plan) {
+            self.temporaries = true;
+            self.judging.note_temporaries();
+        }
         match &mut self.sharing {
             Some(sharing) => sharing.follow(&plan),
             None => self.era.follow(&plan),

@@ -13,6 +13,7 @@ use super::given::Given;
 use super::names::{Basis, Statement};
 pub(super) use super::tenancy::Refusal;
 use super::tenancy::{Tenancy, Use};
+use super::views::Views;
 use crate::auth::{Access, AuthError, Identity};
 use crate::database::Database;
 
@@ -30,6 +31,7 @@ pub(super) struct Judging {
     access: Access,
     facts: SessionFacts,
     basis: Basis,
+    views: Views,
     /// The state of the database's catalogue in which the facts were asked for.
     generation: u64,
     scratch: Scratch,
@@ -68,6 +70,7 @@ impl Judging {
             access,
             facts,
             basis: Basis::default(),
+            views: Views::default(),
             generation,
             scratch: Scratch::default(),
         })
@@ -89,6 +92,10 @@ impl Judging {
             self.shared = Arc::clone(&engine);
             self.engine = engine;
             self.basis.engine += 1;
+            if let Some(temporaries) = self.views.rules_changed() {
+                self.facts.temporaries = temporaries;
+                self.basis.path += 1;
+            }
         }
         // Counted before the engine is replaced, so it is looked at afterwards.
         let generation = self.database.generation();
@@ -242,8 +249,14 @@ impl Judging {
         }
     }
 
-    /// The server has told the session's temporary relations.
-    pub(super) fn set_temporaries(&mut self, temporaries: Temporaries) {
+    /// A statement that may make temporary relations is on its way.
+    pub(super) fn note_temporaries(&mut self) {
+        self.views.made();
+    }
+
+    /// The server has told the session's temporary relations, inside of a `transaction` or outside.
+    pub(super) fn set_temporaries(&mut self, told: Temporaries, transaction: bool) {
+        let temporaries = self.views.told(told, transaction);
         if self.facts.temporaries != temporaries {
             self.facts.temporaries = temporaries;
             self.basis.path += 1;
