@@ -384,6 +384,8 @@ pub struct Limits {
     pub token_bytes: usize,
     /// The longest protocol message from a client.
     pub message_bytes: usize,
+    /// What the messages of all clients may hold at once, beyond 64 KiB of each.
+    pub total_message_bytes: usize,
     /// The plan cache, in bytes.
     pub plan_cache_bytes: usize,
     /// The longest statement text.

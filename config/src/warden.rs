@@ -209,6 +209,11 @@ impl Reader<'_> {
         let message = size_between(1 << 10, MESSAGE_BYTES_MAX);
         let statement = size_between(1 << 10, MESSAGE_BYTES_MAX);
         let token = size_between(256, 1 << 20);
+        let message_bytes = section.or(report, "message_bytes", message, default.message_bytes);
+        // As it comes, its buffer may be twice as large; and it is on its way to the server.
+        let longest = message_bytes.saturating_mul(3);
+        let total = size_between(longest, usize::MAX);
+        let all_messages = default.total_message_bytes.max(longest);
         let limits = Limits {
             client_connections: section.or(report, "client_connections", count, clients),
             handshake_timeout: section.or(report, "handshake_timeout", timeout, handshake),
@@ -225,7 +230,8 @@ impl Reader<'_> {
                 default.failed_logins_per_minute,
             ),
             token_bytes: section.or(report, "token_bytes", token, default.token_bytes),
-            message_bytes: section.or(report, "message_bytes", message, default.message_bytes),
+            message_bytes,
+            total_message_bytes: section.or(report, "total_message_bytes", total, all_messages),
             plan_cache_bytes: section.or(
                 report,
                 "plan_cache_bytes",

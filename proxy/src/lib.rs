@@ -31,6 +31,7 @@ pub mod wire;
 
 mod descriptors;
 mod frontend;
+mod holdings;
 mod random;
 mod relay;
 mod socket;

@@ -161,6 +161,8 @@ pub struct Gathered {
     pub catalog_age: Duration,
     /// Clients that wait for a server connection.
     pub waiting: usize,
+    /// What clients' messages hold.
+    pub message_bytes: usize,
     /// The databases, and whether they are paused.
     pub paused: Vec<(String, bool)>,
     /// The codes of what databases lack.
@@ -450,6 +452,10 @@ fn render_waiting(out: &mut String, gathered: &Gathered) {
         "Clients that wait for a server connection.",
     );
     line(out, format_args!("{name} {}", gathered.waiting));
+    let name = "pgwarden_message_bytes";
+    let help = "What clients' messages hold, beyond 64 KiB of each.";
+    head(out, name, "gauge", help);
+    line(out, format_args!("{name} {}", gathered.message_bytes));
     let name = "pgwarden_database_paused";
     head(out, name, "gauge", "Whether an operator has paused it.");
     for (database, paused) in &gathered.paused {

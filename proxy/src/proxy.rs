@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::auth::{AuthError, Identity, KeyError, Verifier};
 use crate::backend::{CancelRegistry, ConnectError};
 use crate::database::{Database, OpenError, State, add};
+use crate::holdings::Holdings;
 use crate::listener::Crowd;
 use crate::metrics::{Gathered, Metrics};
 use crate::peers::Peers;
@@ -46,6 +47,7 @@ pub struct Proxy {
     cancels: Arc<CancelRegistry>,
     peers: Option<Peers>,
     crowd: Arc<Crowd>,
+    holdings: Arc<Holdings>,
     databases: RwLock<HashMap<String, Arc<OnceCell<Arc<Database>>>>>,
     drain: watch::Sender<Drain>,
     sessions: AtomicU64,
@@ -152,6 +154,7 @@ impl Proxy {
             cancels: Arc::new(CancelRegistry::marked(peers.as_ref().map(Peers::mark))),
             peers,
             crowd: Crowd::new(&settings.limits),
+            holdings: Holdings::new(settings.limits.total_message_bytes),
             databases: RwLock::default(),
             drain: watch::Sender::new(Drain::Running),
             sessions: AtomicU64::new(0),
@@ -177,7 +180,10 @@ impl Proxy {
 
     /// All numbers in Prometheus' text format.
     pub fn render_metrics(&self) -> String {
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered {
+            message_bytes: self.holdings.held(),
+            ..Gathered::default()
+        };
         for database in self.databases() {
             add(&mut gathered.cache, &database.cache_stats());
             gathered.hosts.extend(database.hosts());
@@ -208,6 +214,11 @@ impl Proxy {
     /// The addresses that clients come from.
     pub(crate) fn crowd(&self) -> &Arc<Crowd> {
         &self.crowd
+    }
+
+    /// What clients' messages hold.
+    pub(crate) fn holdings(&self) -> &Arc<Holdings> {
+        &self.holdings
     }
 
     /// The shutdown as it goes on.

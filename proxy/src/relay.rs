@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::backend::{Backend, BackendFacts, CancelRegistration, ConnectError, Outbox};
 use crate::frontend::{ClientStream, Ended};
+use crate::holdings::Holding;
 use crate::pool::Lease;
 use crate::proxy::Drain;
 use crate::session::{Session, Stop, Taken};
@@ -79,6 +80,8 @@ pub(crate) struct Relay {
     held: bool,
     session: Session,
     message_bytes: usize,
+    /// What its messages hold, among all clients'.
+    holding: Holding,
     /// The cancel key; void when the session ends.
     cancel: CancelRegistration,
 }
@@ -130,6 +133,7 @@ impl Relay {
             passing: 0,
             held: false,
             message_bytes: session.message_bytes(),
+            holding: session.holding(),
             session,
             cancel,
         };
@@ -401,10 +405,16 @@ impl Relay {
         Ok(worked)
     }
 
-    fn client_header(&self) -> Result<Option<Header>, Stop> {
+    fn client_header(&mut self) -> Result<Option<Header>, Stop> {
         let header = frame::header(self.from_client.rest())?;
         if header.is_some_and(|header| header.body > self.message_bytes) {
             let message = "pgwarden: the message is longer than limits.message_bytes";
+            return Err(Stop::Fatal(Report::fatal("53400", message)));
+        }
+        let held = self.held_bytes();
+        if !self.holding.hold(held) {
+            let message =
+                "pgwarden: the messages of all clients are longer than limits.total_message_bytes";
             return Err(Stop::Fatal(Report::fatal("53400", message)));
         }
         Ok(header)

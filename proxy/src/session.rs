@@ -59,6 +59,7 @@ use pgwarden_policy::copy::Guard;
 use crate::audit;
 use crate::auth::Identity;
 use crate::frontend::{self, Visit};
+use crate::holdings::Holding;
 use crate::listener::Client;
 use crate::metrics::AuthOutcome;
 use crate::peers::Route;
@@ -319,6 +320,11 @@ impl Session {
     /// The longest message that is taken from the client.
     pub(crate) fn message_bytes(&self) -> usize {
         self.proxy.settings().limits.message_bytes
+    }
+
+    /// What the client's messages hold.
+    pub(crate) fn holding(&self) -> Holding {
+        Holding::new(self.proxy.holdings())
     }
 
     /// The login may have been renewed.

@@ -155,6 +155,59 @@ fn a_message_that_is_too_long_is_not_even_read() {
     check_growth("a message that is too long", &process, before, 16 * MIB);
 }
 
+/// Each of them may send its message, all of them together may not.
+#[test]
+fn messages_of_many_clients_at_once() {
+    const LIMITS: &str = "[limits]\nmessage_bytes = \"16MiB\"\ntotal_message_bytes = \"64MiB\"\n";
+    let world = world();
+    let (files, process) = serve(&world, |settings| settings + LIMITS);
+    let mut beside = session(files.address, 2, &[]).unwrap();
+    assert!(read_word(&mut beside, 2, 1, true).is_some());
+    let before = process.start_of_peak();
+    let length = u32::try_from(15 * MIB).unwrap();
+    let most_of_it = [&b"B"[..], &length.to_be_bytes(), &vec![b'x'; 15 * MIB - 8]].concat();
+    let mut told = 0;
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        let mut client = session(files.address, 1, &[]).unwrap();
+        client.send_bytes(&most_of_it);
+        client.set_timeout(Duration::from_millis(300));
+        let said = client.read_to_end();
+        if client.timed_out {
+            waiting.push(client);
+        }
+        let errors = said.iter().filter(|message| message.tag == b'E');
+        told += errors.filter(|it| it.error().code() == "53400").count();
+    }
+    assert!(told > 0 && !waiting.is_empty(), "{told}, {}", waiting.len());
+    assert!(waiting.len() <= 5, "{} are let in", waiting.len());
+    assert!(process.metric("pgwarden_message_bytes") > 8.0 * 1024.0 * 1024.0);
+    check_growth("messages of thirty clients", &process, before, 100 * MIB);
+    // Who sends little does not notice, and what is given back is there for others.
+    assert!(read_word(&mut beside, 2, 2, true).is_some());
+    drop(waiting);
+    until("it is given back", || {
+        process.metric("pgwarden_message_bytes") == 0.0
+    });
+    let value = "x".repeat(15 * MIB);
+    let reply = beside.extended("SELECT length($1)", &[Some(&value)]).ok();
+    assert_eq!(reply.value(), Some(value.len().to_string()));
+    until("it is given back", || {
+        process.metric("pgwarden_message_bytes") == 0.0
+    });
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "not so: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_copy_of_100_mb_into_a_slow_server() {
     let world = world();

@@ -326,25 +326,22 @@ fn who_leaves_in_the_middle_of_an_answer_gives_the_connection_up() {
     };
     let (_, taken) = ask(9_999);
     let mut rows = (taken + OUTPUT_BYTES_MAX) / (longer - shorter);
-    let mut held = 0;
     for _ in 0..300 {
         let (leaving, taken) = ask(rows);
         let in_proxy = bytes_of(rows).saturating_sub(taken);
         let all_has_come = server_is_done(&pooled);
-        if !all_has_come {
-            rows -= 5;
-        } else if in_proxy <= OUTPUT_BYTES_MAX + 2 * (longer - shorter) {
-            rows += 3;
-        } else {
-            held += 1;
-        }
+        let still = under_way(pooled.address(), leaving.own_address()) == taken;
+        let kept = OUTPUT_BYTES_MAX + 2 * (longer - shorter);
         drop(leaving);
         assert!(waiting_is_free(&pooled), "{rows} rows");
-        if held >= 3 {
-            return;
+        match (all_has_come, in_proxy > kept) {
+            (true, true) if still => return,
+            (true, true) => {}
+            (true, false) => rows += 3,
+            (false, _) => rows -= 5,
         }
     }
-    panic!("some of the answer has waited {held} times only");
+    panic!("nothing of an answer has waited on the line");
 }
 
 /// Whether the server has sent what it was asked for, and the proxy has read it.

@@ -27,6 +27,7 @@ impl Default for Limits {
             failed_logins_per_minute: 1000,
             token_bytes: 16 << 10,
             message_bytes: 64 << 20,
+            total_message_bytes: 1 << 30,
             plan_cache_bytes: 64 << 20,
             statement_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),

@@ -72,6 +72,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(settings.auth.leeway, Duration::from_secs(30));
     assert!(settings.auth.require_tls);
     assert_eq!(settings.limits.message_bytes, 64 << 20);
+    assert_eq!(settings.limits.total_message_bytes, 1 << 30);
     assert_eq!(settings.audit.target, AuditTarget::Stdout);
     assert_eq!(settings.audit.statements, AuditStatements::Denied);
     assert_eq!(settings.policy_file, Path::new(FOLDER).join("policy.toml"));
@@ -86,6 +87,18 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(database.max_server_connections, 20);
     assert_eq!(database.catalog_interval, Duration::from_secs(5));
     assert!(settings.databases.get("other").is_none());
+}
+
+#[test]
+fn all_messages_may_hold_what_one_needs() {
+    let limits = |lines: &str| read(&format!("{MINIMAL}\n[limits]\n{lines}\n"), &[]);
+    let raised = limits("message_bytes = \"512MiB\"").unwrap();
+    assert_eq!(raised.limits.total_message_bytes, 3 * (512 << 20));
+    let problem = limits("total_message_bytes = \"100MiB\"").unwrap_err();
+    assert!(
+        problem.contains("must be at least 201326592 bytes"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -62,8 +62,15 @@ impl Relay {
         Pin::new(&mut self.client).poll_flush(cx)
     }
 
+    /// What the client's messages take, here and on their way to the server.
+    pub(super) fn held_bytes(&mut self) -> usize {
+        self.from_client.buffer().capacity() + self.server_output()
+    }
+
     /// An idle session keeps no large buffer.
     pub(super) fn release_buffers(&mut self) {
+        let held = self.held_bytes();
+        self.holding.release(held);
         if !self.session.is_settled() {
             return;
         }
