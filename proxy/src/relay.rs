@@ -181,8 +181,13 @@ impl Relay {
     }
 
     /// Relays until one side ends the session.
-    pub(crate) async fn run(mut self, drain: watch::Receiver<Drain>) {
+    pub(crate) async fn run(mut self: Box<Self>, drain: watch::Receiver<Drain>) {
         let stop = self.relay(drain).await;
+        // In a box: what it needs is not kept for the whole session.
+        Box::pin(self.end(stop)).await;
+    }
+
+    async fn end(mut self: Box<Self>, stop: Option<Stop>) {
         // Behind half of a message nothing can be said: it would be read as the other half.
         if let Some(Stop::Fatal(report)) = &stop
             && self.between_frames()
@@ -200,7 +205,7 @@ impl Relay {
             passing,
             cancel,
             ..
-        } = self;
+        } = *self;
         let Some(mut lease) = server else {
             return;
         };

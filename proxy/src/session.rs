@@ -113,7 +113,7 @@ pub async fn serve_client(proxy: Arc<Proxy>, client: Client) {
     };
     drop(client.knock);
     if let Ok(relay) = Box::pin(open::connect(entrant, &proxy)).await {
-        relay.run(proxy.drain()).await;
+        Box::new(relay).run(proxy.drain()).await;
     }
 }
 
