@@ -81,12 +81,13 @@ fn the_list_of_functions_is_what_the_server_has() {
         .map(|row| str::from_utf8(row[0].as_deref().unwrap()).unwrap())
         .collect();
     let listed: Vec<&str> = FUNCTIONS.lines().collect();
-    let differs = live
-        .iter()
-        .zip(&listed)
-        .find(|(live, listed)| live != listed);
-    assert_eq!(differs, None, "run functions.sql again");
-    assert_eq!(live.len(), listed.len());
+    let known: BTreeSet<&str> = listed.iter().copied().collect();
+    let new: Vec<_> = live.iter().filter(|it| !known.contains(*it)).collect();
+    assert!(new.is_empty(), "run functions.sql again: {new:?}");
+    // A minor version that is older may lack one that came with a fault's mending; nobody may call those.
+    let there: BTreeSet<&str> = live.into_iter().collect();
+    let gone: Vec<_> = listed.iter().filter(|it| !there.contains(*it)).collect();
+    assert!(gone.iter().all(|it| it.starts_with("d ")), "{gone:?}");
 }
 
 #[test]
