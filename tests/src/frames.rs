@@ -86,6 +86,13 @@ impl Frames {
             .execute("", 0)
     }
 
+    /// These and then others.
+    pub fn and(mut self, then: &Self) -> Self {
+        self.bytes.extend(&then.bytes);
+        self.ready += then.ready;
+        self
+    }
+
     /// What is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

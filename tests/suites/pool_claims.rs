@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgwarden_tests::fixture::{ROLE, Tenant, server};
+use pgwarden_tests::frames::{Frames, shown};
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::proxy;
 use pgwarden_tests::wire::{
@@ -318,5 +319,68 @@ fn h_settings_in_common_stay_and_others_do_not() {
         assert_eq!(value(&mut a, named), format!("one{}", Tenant::A.user()));
         assert_eq!(value(&mut b, named), format!("two{}", Tenant::B.user()));
         b.query("RESET application_name").ok();
+    }
+}
+
+/// What a tenant is told, as text, for messages that are sent at once.
+fn told(client: &mut Client, frames: &Frames) -> Vec<String> {
+    shown(&frames.exchange(client))
+}
+
+#[test]
+fn a_query_behind_a_pipeline_without_its_sync_runs_under_the_same_claims() {
+    let (_pooled, mut a, mut b) = alternating();
+    let open = || Frames::new().run("SELECT count(*) > 0 FROM leads", &[]);
+    let behind = [
+        "SELEC",
+        "TABLE pg_authid",
+        CLAIMED,
+        "SELECT id FROM leads WHERE false",
+        "UPDATE leads SET score = score WHERE false",
+        "COPY (SELECT 1) TO STDOUT",
+        "SHOW work_mem",
+        "BEGIN; COMMIT",
+        "EXECUTE nosuch",
+        "SELECT 1/0",
+    ];
+    let ways = [
+        Frames::new().query(CLAIMED),
+        Frames::new().run(CLAIMED, &[]).sync(),
+    ];
+    for (sql, way) in behind
+        .iter()
+        .flat_map(|sql| ways.iter().map(move |way| (sql, way)))
+    {
+        let answers = told(&mut a, &open().query(sql).and(way));
+        let own = |user: &str| answers.iter().any(|line| line.contains(user));
+        assert!(!own(Tenant::B.user()), "{sql}: {answers:?}");
+        assert!(own(Tenant::A.user()), "{sql}: {answers:?}");
+        assert_eq!(value(&mut b, CLAIMED), Tenant::B.user(), "{sql}");
+    }
+}
+
+#[test]
+fn a_connection_that_skips_up_to_a_sync_goes_to_nobody_else() {
+    let (_pooled, mut a, mut b) = alternating();
+    // The Query is sent before the error of the Bind has come: it is skipped as all else up to the Sync.
+    let failing = Frames::new()
+        .parse("", "SELECT $1::int, count(*) FROM leads")
+        .bind("", "", &["no number"])
+        .query("SELECT 1");
+    for _ in 0..3 {
+        a.send_bytes(failing.bytes());
+        let error = a.read().and_then(|_| a.read()).expect("an error").error();
+        assert_eq!(error.code(), "22P02");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| value(&mut b, CLAIMED));
+            let end = Frames::new().sync().query(CLAIMED);
+            let answers = told(&mut a, &end);
+            assert!(
+                answers.iter().any(|it| it.contains(Tenant::A.user())),
+                "{answers:?}"
+            );
+            assert_eq!(other.join().expect("an answer"), Tenant::B.user());
+        });
+        assert_eq!(value(&mut a, CLAIMED), Tenant::A.user());
     }
 }

@@ -184,6 +184,7 @@ impl Session {
         }
         self.queue.push(Pending {
             unsettles: unsettles(self.known, &plan)
+                || self.ends_pipeline(expect)
                 || token.is_some()
                 || all
                 || expect == Expect::Spread,
@@ -194,6 +195,14 @@ impl Session {
             transaction: self.transaction,
             ..Pending::new(expect)
         });
+    }
+
+    /// Whether a Query ends the transaction of messages before it that no Sync has ended: what was put in force in
+    /// it is gone when the Query fails.
+    pub(super) fn ends_pipeline(&self, expect: Expect) -> bool {
+        matches!(expect, Expect::Query | Expect::Parts | Expect::Deallocate)
+            && self.known.in_transaction
+            && self.status == b'I'
     }
 
     /// Whether temporary relations may have come with a plan: by a statement that makes them, or

@@ -297,6 +297,7 @@ impl Session {
             // Also behind a Query, which ends no pipeline: the server skips it, too.
             if !synced {
                 self.skip = Skip::Server;
+                self.pipeline_open = true;
             }
             if let Some(front) = front {
                 self.finished(&front);

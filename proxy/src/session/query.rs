@@ -89,6 +89,15 @@ impl Session {
                 self.followed();
                 self.queried(Expect::Spread, plan, given, change, started);
             }
+            Ok((_, false)) if known.ahead == Ahead::Followed => {
+                self.names.undo(change);
+                if self.must_wait(server) {
+                    return Ok(Taken::Later);
+                }
+                // They are answered, and part of the transaction that this Query ends.
+                self.known.ahead = Ahead::No;
+                return self.judge_query(text, given, server);
+            }
             Ok((plan, false)) if known.ahead != Ahead::No => {
                 self.names.undo(change);
                 self.end_ahead(server);

@@ -100,6 +100,7 @@ impl Session {
         self.queue.push(Pending {
             refused: Some(Box::new(report)),
             change,
+            unsettles: self.ends_pipeline(expect),
             transaction: self.transaction,
             ..Pending::new(expect)
         });
