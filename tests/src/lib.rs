@@ -27,6 +27,7 @@ pub mod mutation;
 pub mod oracle;
 pub mod pair;
 pub mod pipe;
+pub mod pipelines;
 pub mod pooled;
 pub mod proxy;
 pub mod random;

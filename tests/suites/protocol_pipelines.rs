@@ -1,0 +1,222 @@
+//! Random conversations of several clients at once, through the proxy and straight to PostgreSQL with row
+//! level security: the same messages, in both pool modes, with fewer server connections than clients.
+//!
+//! `PGWARDEN_SEED` and `PGWARDEN_CONVERSATIONS` change what is said.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pgwarden_config::settings::PoolMode;
+use pgwarden_tests::fixture::{Arena, Tenant, set_claims};
+use pgwarden_tests::pipelines::{
+    Batch, Heard, PATIENCE, Pieces, Speaker, TAIL, conversation, is_by_design, talk,
+};
+use pgwarden_tests::pooled::Pooled;
+use pgwarden_tests::proxy::session_at;
+use pgwarden_tests::wire::Client;
+
+fn number(name: &str, default: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.and_then(|it| it.parse().ok()).unwrap_or(default)
+}
+
+/// One client, on both sides.
+struct Talker<'a> {
+    arena: &'a Arena,
+    address: SocketAddr,
+    speaker: Speaker,
+    proxied: Client,
+    direct: Client,
+}
+
+impl<'a> Talker<'a> {
+    fn new(pooled: &'a Pooled, speaker: Speaker) -> Self {
+        let (arena, address) = (pooled.arena(), pooled.address());
+        let mut talker = Self {
+            arena,
+            address,
+            speaker,
+            proxied: session_at(address, &arena.plain(), speaker.tenant),
+            direct: arena.oracle_session(speaker.tenant),
+        };
+        talker.afresh();
+        talker
+    }
+
+    fn afresh(&mut self) {
+        self.proxied.send(b'X', b"");
+        self.direct.send(b'X', b"");
+        self.proxied = session_at(self.address, &self.arena.plain(), self.speaker.tenant);
+        self.direct = self.arena.oracle_session(self.speaker.tenant);
+        for client in [&mut self.proxied, &mut self.direct] {
+            client.set_timeout(PATIENCE);
+        }
+        self.direct
+            .query("SELECT 'no unnamed statement is left'")
+            .ok();
+        // What a conversation that was broken off has written.
+        let number = self.speaker.number;
+        for client in [&mut self.proxied, &mut self.direct] {
+            let from = number * 100 + 1000;
+            client.query(&format!(
+                "DELETE FROM campaigns WHERE id BETWEEN {from} AND {}",
+                from + 9
+            ));
+            client.query(&format!(
+                "DELETE FROM holidays WHERE day BETWEEN '2030-{0:02}-01' AND '2030-{0:02}-20'",
+                number + 1
+            ));
+        }
+    }
+
+    /// Gives what differs first.
+    fn compare(&mut self, batches: &[Batch], pieces: Pieces) -> Option<String> {
+        for batch in batches {
+            let mut heard = Heard::default();
+            let theirs = talk(&mut self.direct, batch, Pieces::Whole, &mut heard);
+            heard.demand();
+            let ours = talk(&mut self.proxied, batch, pieces, &mut heard);
+            if ours != theirs && is_by_design(&ours, &theirs) {
+                self.afresh();
+                return None;
+            }
+            if ours != theirs {
+                let at = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+                let from = at.saturating_sub(9);
+                let part = |lines: &[String]| -> Vec<String> {
+                    let lines = lines.iter().skip(from).take(14);
+                    lines.map(|it| it.chars().take(80).collect()).collect()
+                };
+                return Some(format!(
+                    "in {batch:#?}\n  ours   {:#?}\n  oracle {:#?}",
+                    part(&ours),
+                    part(&theirs)
+                ));
+            }
+        }
+        // What is left on the oracle's session is what DISCARD ALL leaves: the claims are gone.
+        set_claims(&mut self.direct, &self.speaker.tenant.claims());
+        self.direct
+            .query("SELECT 'no unnamed statement is left'")
+            .ok();
+        None
+    }
+
+    /// Fewer messages that differ, too.
+    fn shrunk(&mut self, mut batches: Vec<Batch>, pieces: Pieces) -> Option<String> {
+        let mut why = None;
+        let last = batches.len() - 1;
+        for b in (0..last).rev() {
+            let mut at = batches[b].len();
+            while at > TAIL {
+                at -= 1;
+                let at = at - TAIL;
+                let mut fewer = batches.clone();
+                fewer[b].remove(at);
+                self.afresh();
+                if let Some(difference) = self.compare(&fewer, pieces) {
+                    (batches, why) = (fewer, Some(difference));
+                }
+            }
+        }
+        why
+    }
+}
+
+fn pieces(index: u64) -> Pieces {
+    match index % 4 {
+        0 => Pieces::Messages,
+        1 => Pieces::Of(1 + usize::try_from(index).unwrap() % 23),
+        _ => Pieces::Whole,
+    }
+}
+
+fn all_talk(mode: PoolMode, server_connections: usize, clients: usize, salt: u64) {
+    let pooled = Pooled::with(server_connections, |settings| {
+        settings.pool.mode = mode;
+        settings.pool.multiplex_wait = Duration::from_secs(60);
+        settings.pool.checkout_timeout = Duration::from_secs(60);
+    });
+    let (seed, count) = (
+        number("PGWARDEN_SEED", 7) + salt,
+        number("PGWARDEN_CONVERSATIONS", 20),
+    );
+    let only = number("PGWARDEN_ONLY", u64::MAX);
+    let talkers: Vec<_> = (0..clients)
+        .map(|number| {
+            let tenant = if number % 3 == 2 {
+                Tenant::C
+            } else {
+                Tenant::A
+            };
+            Talker::new(&pooled, Speaker { tenant, number })
+        })
+        .collect();
+    let different: Vec<String> = std::thread::scope(|scope| {
+        let all: Vec<_> = talkers
+            .into_iter()
+            .map(|talker| scope.spawn(move || converse(talker, seed, count, only)))
+            .collect();
+        all.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
+    println!(
+        "{} lines were shared",
+        pooled.metric("pgwarden_multiplexed_reads_total")
+    );
+    assert!(
+        different.is_empty(),
+        "{} conversations differ",
+        different.len()
+    );
+}
+
+fn converse(mut talker: Talker<'_>, seed: u64, count: u64, only: u64) -> Vec<String> {
+    let mut different = Vec::new();
+    let own = u64::try_from(talker.speaker.number).unwrap() << 32;
+    for index in 0..count {
+        if only != u64::MAX && only != index {
+            continue;
+        }
+        let batches = conversation(seed, own | index, talker.speaker);
+        if let Some(why) = talker.compare(&batches, pieces(index)) {
+            let alone =
+                number("PGWARDEN_ONLY", u64::MAX) != u64::MAX && number("PGWARDEN_SHRINK", 0) == 1;
+            let smaller = alone
+                .then(|| talker.shrunk(batches, pieces(index)))
+                .flatten();
+            talker.afresh();
+            let why = smaller.unwrap_or(why);
+            println!(
+                "client {} conversation {index}: {why}\n",
+                talker.speaker.number
+            );
+            different.push(why);
+            if different.len() > 5 {
+                break;
+            }
+        }
+    }
+    different
+}
+
+#[test]
+fn clients_that_share_one_server_connection_are_answered_as_by_postgresql() {
+    all_talk(PoolMode::Transaction, 1, 3, 0);
+}
+
+#[test]
+fn clients_that_share_some_server_connections_are_answered_as_by_postgresql() {
+    all_talk(PoolMode::Transaction, 3, 6, 1);
+}
+
+#[test]
+fn clients_with_their_own_server_connections_are_answered_as_by_postgresql() {
+    all_talk(PoolMode::Session, 4, 3, 2);
+}
