@@ -49,6 +49,65 @@ fn h_a_role_does_not_stay_for_the_next_session() {
     }
 }
 
+/// Messages that neither run nor prepare anything, and leave a pipeline open.
+fn openers() -> Vec<Frames> {
+    vec![
+        Frames::new().target(b'C', b'P', ""),
+        Frames::new().target(b'C', b'P', "nosuch"),
+        Frames::new().target(b'C', b'S', ""),
+        Frames::new().target(b'C', b'S', "nosuch").raw(b'H', &[]),
+        Frames::new()
+            .target(b'D', b'P', "nosuch")
+            .sync()
+            .target(b'C', b'P', ""),
+    ]
+}
+
+#[test]
+fn h_a_pipeline_that_begins_with_a_close_runs_under_its_own_setup() {
+    let policy = [include_str!("../fixtures/policy.toml"), AUDITOR].concat();
+    let pooled = Pooled::under(proxy::policy_of(&policy), 1, |_| {});
+    let mut auditor = pooled.session_of(&token_of(Tenant::A, "auditor"), &[]);
+    let mut plain = pooled.session(Tenant::B);
+    let mut own = pooled.session(Tenant::B);
+    assert_eq!(own.query("SET TimeZone = 'Asia/Tokyo'").code(), "");
+    let asked = "SELECT current_user, current_setting('TimeZone')";
+    let zone = value(&mut plain, "SHOW TimeZone");
+    for opener in openers() {
+        let ways = [
+            Frames::new().query(asked),
+            Frames::new().run(asked, &[]).sync(),
+        ];
+        for way in ways {
+            let says = |client: &mut Client, wanted: &[&str]| {
+                let answers = told(client, &opener.clone().and(&way));
+                let row = answers
+                    .iter()
+                    .find(|line| wanted.iter().all(|it| line.contains(it)));
+                assert!(row.is_some(), "{wanted:?}: {answers:?}");
+            };
+            assert_eq!(auditor.query("SET TimeZone = 'America/Lima'").code(), "");
+            says(&mut plain, &[ROLE, &zone]);
+            says(&mut own, &[ROLE, "Asia/Tokyo"]);
+            says(&mut auditor, &["platform_admin", "America/Lima"]);
+            says(&mut plain, &[ROLE, &zone]);
+        }
+    }
+}
+
+#[test]
+fn a_temporary_table_made_behind_a_close_stays() {
+    for opener in openers() {
+        let (_pooled, mut a, mut b) = alternating();
+        assert_eq!(b.query("SET TimeZone = 'Asia/Tokyo'").code(), "");
+        let make = "CREATE TEMP TABLE tt (a int)";
+        let frames = opener.query(make).query(make);
+        let answers = told(&mut a, &frames);
+        assert!(answers.iter().any(|it| it.contains("42P07")), "{answers:?}");
+        assert_eq!(value(&mut a, "SELECT count(*) FROM tt"), "0");
+    }
+}
+
 const CLAIMED: &str = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
 
 /// What a tenant asks after another has had the only server connection.

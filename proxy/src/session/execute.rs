@@ -29,6 +29,8 @@ impl Session {
             Target::Portal(name) => {
                 if name.starts_with(b"pgwarden_") {
                     self.refuse(no_portal(name), Expect::DescribePortal, None, server);
+                } else if self.must_place(server) {
+                    return Ok(Taken::Later);
                 } else {
                     // A portal or a cursor of DECLARE; the server knows.
                     server.forward(Forward::Describe, body);
@@ -145,7 +147,11 @@ impl Session {
     }
 
     pub(super) fn close(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {
-        let change = match client::target(body)? {
+        let target = client::target(body)?;
+        if self.must_place(server) {
+            return Ok(Taken::Later);
+        }
+        let change = match target {
             Target::Portal(name) => {
                 server.forward(Forward::Close, body);
                 self.cursors.forget_portal(name);

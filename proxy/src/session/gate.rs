@@ -10,6 +10,7 @@ use super::ahead::Ahead;
 use super::claims::Known;
 use super::judging::Facts;
 use super::names::Statement;
+use super::sharing::Sharing;
 use super::{Session, Stop};
 use crate::backend::Outbox;
 use crate::wire::Report;
@@ -78,6 +79,14 @@ impl Session {
                 Report::error("0A000", message).hint("Send Sync first."),
             ));
         }
+        let placed = self.sharing.as_ref().is_none_or(|it| it.placed);
+        if self.pipeline_open && !placed {
+            // `must_place` keeps it from coming to this.
+            let message = "pgwarden: the session's settings can't be put in force in a pipeline";
+            return Ok(Gate::Refuse(
+                Report::error("0A000", message).hint("Send Sync first."),
+            ));
+        }
         if self.status == b'E' {
             // Nothing can be asked now; `permit` lets only the transaction's end pass.
             return Ok(Gate::Open);
@@ -98,6 +107,20 @@ impl Session {
             return Ok(Gate::Open);
         }
         self.gate(server)
+    }
+
+    /// Whether a message that neither runs nor prepares anything has to wait for the setup, in transaction mode. It
+    /// opens a pipeline, in which nothing but the claims can be put in force: what follows would run under the
+    /// settings and the role of whoever had the server connection before.
+    pub(super) fn must_place(&mut self, server: &mut Outbox) -> bool {
+        let placed = |it: &Sharing| it.placed && !it.asks && !it.restores;
+        if self.sharing.as_deref().is_none_or(placed) || self.pipeline_open || self.status != b'I' {
+            return false;
+        }
+        if self.queue.is_empty() {
+            self.ask_facts(server);
+        }
+        true
     }
 
     /// Asks for claims and facts as soon as the server owes nothing, so that the next statement

@@ -397,7 +397,8 @@ impl Session {
         let Some(sharing) = &mut self.sharing else {
             return;
         };
-        if sharing.setup.role.as_deref() != role && self.queue.is_empty() && self.status == b'I' {
+        let may = self.queue.is_empty() && self.status == b'I' && !self.pipeline_open;
+        if may && sharing.setup.role.as_deref() != role {
             let settings = sharing.setup.settings.clone();
             sharing.setup = Setup::new(&sharing.setup.claims, role, settings);
             sharing.unswept = true;
