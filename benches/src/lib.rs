@@ -203,6 +203,7 @@ fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        keys: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

@@ -99,6 +99,9 @@ pub struct Relation {
     /// `relpersistence`: it has no rows on a standby.
     #[serde(default)]
     pub unlogged: bool,
+    /// The columns of each unique index that holds for all rows at once (`pg_index`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Vec<i16>>,
 }
 
 /// Of a relation in a snapshot that does not say so.

@@ -10,6 +10,7 @@ use crate::cache::{CacheStats, Entry, PlanCache};
 use crate::catalog::{Catalog, Oid};
 use crate::deny::Denial;
 use crate::judge::{self, JudgeFn};
+use crate::lookup::Lookup;
 use crate::observe::Observing;
 use crate::plan::Plan;
 use crate::recent::{Known, Recent};
@@ -124,6 +125,7 @@ impl std::fmt::Debug for Scratch {
 pub struct Cleared<'a> {
     text: &'a str,
     plan: Arc<Plan>,
+    lookup: Option<Lookup<'a>>,
 }
 
 impl std::fmt::Debug for Cleared<'_> {
@@ -144,6 +146,11 @@ impl<'a> Cleared<'a> {
     /// The plan behind it.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The same as a prepared statement and its values, for a Query that finds rows by a key.
+    pub fn lookup(&self) -> Option<&Lookup<'a>> {
+        self.lookup.as_ref()
     }
 }
 
@@ -285,9 +292,12 @@ impl Engine {
         let sent = judged
             .template
             .fill(request.text, &scan.literals, request.values, text)?;
+        let plan = Arc::clone(&judged.plan);
+        let lookup = Lookup::of(judged, request.text, &scan.literals, request.values);
         Ok(Cleared {
             text: sent,
-            plan: Arc::clone(&judged.plan),
+            plan,
+            lookup,
         })
     }
 

@@ -7,6 +7,7 @@
 //! copies the client's bytes as they are.
 
 use crate::deny::{Denial, DenyReason};
+use crate::lookup::Prepared;
 use crate::scan::{Literal, LiteralKind, Scan};
 use crate::tenant::{ScopeValue, ScopeValues};
 
@@ -24,6 +25,8 @@ pub(crate) enum Template {
         text: Box<str>,
         /// The holes, in order.
         holes: Box<[Hole]>,
+        /// The same as a prepared statement, if it is a lookup.
+        prepared: Option<Box<Prepared>>,
     },
 }
 
@@ -37,7 +40,7 @@ pub(crate) struct Hole {
 
 /// What fills a hole.
 #[derive(Debug, Clone, Copy)]
-enum Fill {
+pub(crate) enum Fill {
     /// A literal of the client's text.
     Literal(usize),
     /// A value of the session, as a quoted literal.
@@ -70,6 +73,18 @@ pub(crate) struct Cut {
     start: usize,
     end: usize,
     fill: Fill,
+}
+
+impl Cut {
+    /// Where it begins in the rewritten text.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// What stands in the hole.
+    pub(crate) fn fill(&self) -> Fill {
+        self.fill
+    }
 }
 
 /// The literal that a pinned place means, if it is one: everything else is in the key as it is.
@@ -198,7 +213,7 @@ impl Template {
     ) -> Result<&'s str, Denial> {
         let (text, holes) = match self {
             Self::AsSent => return Ok(request),
-            Self::Rewritten { text, holes } => (text, holes),
+            Self::Rewritten { text, holes, .. } => (text, holes),
         };
         out.clear();
         let mut copied = 0;
@@ -226,7 +241,30 @@ impl Template {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::AsSent => 0,
-            Self::Rewritten { text, holes } => text.len() + size_of_val(&**holes),
+            Self::Rewritten {
+                text,
+                holes,
+                prepared,
+            } => {
+                let prepared = prepared.as_ref();
+                let prepared = prepared.map_or(0, |it| size_of::<Prepared>() + it.heap_bytes());
+                text.len() + size_of_val(&**holes) + prepared
+            }
+        }
+    }
+
+    /// The lookup that it is, if it is one.
+    pub(crate) fn prepared(&self) -> Option<&Prepared> {
+        match self {
+            Self::AsSent => None,
+            Self::Rewritten { prepared, .. } => prepared.as_deref(),
+        }
+    }
+
+    /// It is a lookup.
+    pub(crate) fn prepare(&mut self, lookup: Prepared) {
+        if let Self::Rewritten { prepared, .. } = self {
+            *prepared = Some(Box::new(lookup));
         }
     }
 }
@@ -343,7 +381,24 @@ fn cut_out(text: &str, cuts: &[Cut]) -> Result<Template, Denial> {
     Ok(Template::Rewritten {
         text: kept.into(),
         holes: holes.into(),
+        prepared: None,
     })
+}
+
+/// The rewritten text with a parameter in each hole, numbered in their order.
+pub(crate) fn number(text: &str, cuts: &[Cut]) -> Result<Box<str>, Denial> {
+    let mut numbered = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (cut, number) in cuts.iter().zip(1..) {
+        numbered.push_str(text.get(copied..cut.start).ok_or_else(broken)?);
+        numbered.push_str(&format!("${number}"));
+        if matches!(cut.fill, Fill::Compared(_)) {
+            numbered.push_str(CAST);
+        }
+        copied = cut.end;
+    }
+    numbered.push_str(text.get(copied..).ok_or_else(broken)?);
+    Ok(numbered.into())
 }
 
 #[cfg(test)]

@@ -265,6 +265,7 @@ fn relation(told: Temporary) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        keys: Vec::new(),
         // Its defaults and checks may call what was judged when it was made.
         runs_code: true,
         unlogged: false,

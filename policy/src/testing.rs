@@ -46,6 +46,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        keys: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

@@ -17,7 +17,7 @@ use crate::scan::{Scan, too_many_parameters};
 use crate::session::Protocol;
 use crate::template::{self, Cut, Template};
 use crate::tree::{self, Node};
-use crate::{limits, newer, parse, second_reader};
+use crate::{limits, lookup, newer, parse, second_reader};
 
 /// What a verdict is made with.
 #[derive(Clone, Copy)]
@@ -146,6 +146,10 @@ impl<'a> Judging<'a> {
     ) -> Result<Made, Denial> {
         let again = parse::parse(text).map_err(|_| unproven("the rewritten text can't be read"))?;
         let tree = tree::of(&again).map_err(|_| unreadable_tree())?;
+        let may_look_up = request.protocol == Protocol::Simple && own == 0 && reads_only(findings);
+        let compared = may_look_up
+            .then(|| lookup::places(&again, &findings.relations, self.catalog))
+            .flatten();
         drop(again);
         let Paired { places, constants } =
             prove(original, &tree, self.lookups(request).claims(own, findings))?;
@@ -159,8 +163,14 @@ impl<'a> Judging<'a> {
             own,
             hidden,
         )?;
+        let mut template = made.template;
+        if let Some(compared) = compared.filter(|_| made.unlinked.is_empty())
+            && let Some(lookup) = lookup::prepare(text, &made.cuts, &compared)?
+        {
+            template.prepare(lookup);
+        }
         Ok(Made {
-            template: made.template,
+            template,
             pins: made.unlinked,
             trace: Some(Trace {
                 places,

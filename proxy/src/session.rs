@@ -27,6 +27,7 @@ mod from_server;
 mod gate;
 mod given;
 mod judging;
+mod lookup;
 mod names;
 mod open;
 mod parse;

@@ -57,7 +57,8 @@ SELECT c.oid::pg_catalog.int8 AS oid, n.nspname AS schema, c.relname AS name,
                  AND d.objid = r.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
            ) e ON e.target = reaches.relid
          ) SELECT relid FROM reaches) AS runs_code,
-       c.relpersistence = 'u' AS unlogged
+       c.relpersistence = 'u' AS unlogged,
+       coalesce(u.keys, '[]'::pg_catalog.json) AS keys
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN (
@@ -82,4 +83,11 @@ LEFT JOIN (
   WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class
   GROUP BY r.ev_class
 ) s ON s.ev_class = c.oid
+LEFT JOIN (
+  SELECT x.indrelid, pg_catalog.json_agg(pg_catalog.to_json((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts - 1])
+           ORDER BY x.indexrelid) AS keys
+  FROM pg_catalog.pg_index x
+  WHERE x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
+  GROUP BY x.indrelid
+) u ON u.indrelid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'";

@@ -186,6 +186,7 @@ fn relation(oid: u32, name: &str) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        keys: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

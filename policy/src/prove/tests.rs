@@ -59,6 +59,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        keys: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

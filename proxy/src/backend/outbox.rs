@@ -1,8 +1,8 @@
 //! Messages to the server, as bytes that wait to be written.
 
 use bytes::{BufMut, BytesMut};
-use pgwarden_policy::Cleared;
 use pgwarden_policy::copy::Checked;
+use pgwarden_policy::{Cleared, Lookup};
 
 /// The messages of a client that may be forwarded with the client's own bytes in them: none of
 /// them carries SQL text.
@@ -72,6 +72,27 @@ impl Outbox {
     /// client's declared types followed by those of the hidden parameters.
     pub fn parse(&mut self, name: &str, cleared: &Cleared<'_>, types: &[u32]) {
         self.put_parse(name, cleared.text(), types);
+    }
+
+    /// A Parse of a lookup's statement.
+    pub fn parse_lookup(&mut self, name: &str, lookup: &Lookup<'_>) {
+        self.put_parse(name, lookup.text(), lookup.types());
+    }
+
+    /// A Bind of a lookup's statement of this name to the unnamed portal.
+    pub fn bind_lookup(&mut self, name: &str, lookup: &Lookup<'_>) {
+        self.frame(b'B', |bytes| {
+            bytes.put_u8(0);
+            put_string(bytes, name);
+            bytes.put_u16(0);
+            let count = lookup.types().len();
+            bytes.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
+            lookup.each_value(|value| {
+                bytes.put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+                bytes.put_slice(value);
+            });
+            bytes.put_u16(0);
+        });
     }
 
     /// A Query with a text of this program.

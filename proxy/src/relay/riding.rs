@@ -141,8 +141,13 @@ impl Relay {
         if settled && let Some(riding) = self.riding.take() {
             self.cancel.slot().detach();
             riding.ride.finish();
-            self.from_client.advance(riding.bytes);
-            (self.losses, self.recalled) = (0, false);
+            if self.session.begins_anew() {
+                self.from_client.rewind();
+                (self.wanting, self.recalled) = (true, true);
+            } else {
+                self.from_client.advance(riding.bytes);
+                (self.losses, self.recalled) = (0, false);
+            }
         }
         Ok(worked)
     }

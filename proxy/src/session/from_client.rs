@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use pgwarden_policy::{Denial, DenyReason, Effect, Plan, StatementKind};
 
+use super::ahead::Ahead;
 use super::gate::unsettles;
 use super::given::Given;
 use super::names::Change;
@@ -187,7 +188,8 @@ impl Session {
                 || self.ends_pipeline(expect)
                 || token.is_some()
                 || all
-                || expect == Expect::Spread,
+                || expect == Expect::Spread
+                || expect == Expect::Looked && self.known.ahead == Ahead::Followed,
             plan: Some(plan),
             token,
             change,

@@ -67,14 +67,20 @@ impl Session {
             (b'D', Expect::Spread) => Ok(Passed::AsIs),
             (b'T', Expect::Spread) => Ok(Passed::AsIs),
             (b'1' | b'2' | b'n', Expect::Spread) => Ok(Passed::Done),
+            (b'2', Expect::Looked) => {
+                self.lookup_succeeds();
+                Ok(Passed::Done)
+            }
+            (b'T' | b'D', Expect::Looked) => Ok(Passed::AsIs),
             (b'D' | b'd' | b'c', Expect::Query | Expect::Execute) => Ok(Passed::AsIs),
             (b'T' | b'I' | b'H', Expect::Query) => Ok(Passed::AsIs),
             (b'H', Expect::Execute) => Ok(Passed::AsIs),
             (b'G', Expect::Query | Expect::Execute) => self.copy_in(body),
             (b'1' | b'2', Expect::Parts) => Ok(Passed::Done),
-            (b'C', Expect::Query | Expect::Spread | Expect::Parts | Expect::Execute) => {
-                self.complete(expect, body)
-            }
+            (
+                b'C',
+                Expect::Query | Expect::Spread | Expect::Looked | Expect::Parts | Expect::Execute,
+            ) => self.complete(expect, body),
             (b'1', Expect::Parse)
             | (b'2', Expect::Bind)
             | (b'3', Expect::Close)
@@ -109,7 +115,12 @@ impl Session {
             }
             (
                 b'Z',
-                Expect::Query | Expect::Spread | Expect::Parts | Expect::Sync | Expect::Deallocate,
+                Expect::Query
+                | Expect::Spread
+                | Expect::Looked
+                | Expect::Parts
+                | Expect::Sync
+                | Expect::Deallocate,
             ) => self.ready(body),
             _ => Err(Stop::desynchronised()),
         }
@@ -302,7 +313,10 @@ impl Session {
             if let Some(front) = front {
                 self.finished(&front);
             }
-        } else if matches!(expect, Some(Expect::Query | Expect::Spread | Expect::Parts)) {
+        } else if matches!(
+            expect,
+            Some(Expect::Query | Expect::Spread | Expect::Looked | Expect::Parts)
+        ) {
             // What the client still sends for the COPY is left to be ignored.
             if self.queue.pending().nth(1).is_none() {
                 self.copy = Copy::No;

@@ -9,15 +9,28 @@ use super::ahead::{Ahead, may_follow};
 use super::cursors;
 use super::gate::{Gate, permit, permit_last_value};
 use super::given::Given;
+use super::lookup::Origin;
 use super::names::Change;
 use super::parse::keep_text;
 use super::prepared::names_a_statement;
 use super::queue::Expect;
+use super::trial::Trial;
 use super::unread::permit_absent;
 use super::{Copy, Session, Stop, Taken};
 use crate::backend::Outbox;
 use crate::wire::Report;
 use crate::wire::client::{self};
+
+/// How a Query is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As it is, or not at all yet.
+    Plain,
+    /// See [`super::ahead`].
+    Spread,
+    /// See [`super::lookup`].
+    Lookup,
+}
 
 impl Session {
     pub(super) fn query(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {
@@ -54,12 +67,26 @@ impl Session {
         given: Option<Arc<Given>>,
         server: &mut Outbox,
     ) -> Result<Taken, Stop> {
+        let taken = self.send_query(text, given, server);
+        if self.trial == Trial::Given && matches!(taken, Ok(Taken::Yes)) {
+            self.trial = Trial::No;
+        }
+        taken
+    }
+
+    fn send_query(
+        &mut self,
+        text: &str,
+        given: Option<Arc<Given>>,
+        server: &mut Outbox,
+    ) -> Result<Taken, Stop> {
         let started = Instant::now();
         // Every Query drops the unnamed statement, also one that fails.
         let change = self.names.set_statement(b"", None);
         let (known, basis) = (self.known, self.judging.basis());
         let passing = self.judging.is_passing();
         let has_unread = self.has_unread();
+        let origin = if given.is_none() { self.origin() } else { None };
         let judged = self.judging.judge(text, Protocol::Simple, &[]);
         let judged = judged.and_then(|cleared| {
             let plan = cleared.plan();
@@ -72,45 +99,61 @@ impl Session {
             // A parameter is an error in a Query, and none in a Parse.
             let follows =
                 known.ahead == Ahead::Alone && may_follow(plan) && !cleared.text().contains('$');
-            if follows {
+            let lookup = cleared.lookup().filter(|_| may_follow(plan));
+            let looks_up = |(origin, lookup): (&Origin, _)| {
+                origin.send(lookup, &mut self.prepared, &mut self.queue, server)
+            };
+            let way = if origin.as_ref().zip(lookup).is_some_and(looks_up) {
+                Way::Lookup
+            } else if follows {
+                Way::Spread
+            } else {
+                Way::Plain
+            };
+            if way == Way::Spread {
                 Self::spread(&cleared, server);
-            } else if known.ahead == Ahead::No && !names_a_statement(plan) {
+            } else if way == Way::Plain && known.ahead == Ahead::No && !names_a_statement(plan) {
                 server.query(&cleared);
             }
             keep_text(&mut self.last_query, self.transaction, text, plan);
-            Ok((Arc::clone(plan), follows))
+            Ok((Arc::clone(plan), way))
         });
         self.proxy
             .metrics()
             .judge_seconds
             .observe(started.elapsed());
         match judged {
-            Ok((plan, true)) => {
+            Ok((plan, Way::Spread)) => {
                 self.followed();
                 self.queried(Expect::Spread, plan, given, change, started);
             }
-            Ok((_, false)) if known.ahead == Ahead::Followed => {
+            Ok((plan, Way::Lookup)) => {
+                self.followed();
+                self.trial = Trial::Looking;
+                self.queried(Expect::Looked, plan, given, change, started);
+            }
+            Ok((_, Way::Plain)) if known.ahead == Ahead::Followed => {
                 self.names.undo(change);
                 if self.must_wait(server) {
                     return Ok(Taken::Later);
                 }
                 // They are answered, and part of the transaction that this Query ends.
                 self.known.ahead = Ahead::No;
-                return self.judge_query(text, given, server);
+                return self.send_query(text, given, server);
             }
-            Ok((plan, false)) if known.ahead != Ahead::No => {
+            Ok((plan, Way::Plain)) if known.ahead != Ahead::No => {
                 self.names.undo(change);
                 self.end_ahead(server);
                 // To begin a transaction takes no claims; all else waits for them.
                 if plan.kind == StatementKind::Transaction && self.queue.all(Expect::is_own) {
-                    return self.judge_query(text, given, server);
+                    return self.send_query(text, given, server);
                 }
                 return Ok(Taken::Later);
             }
-            Ok((plan, false)) if names_a_statement(&plan) => {
+            Ok((plan, Way::Plain)) if names_a_statement(&plan) => {
                 return Ok(self.query_by_name(text, &plan, change, started, server));
             }
-            Ok((plan, false)) => self.queried(Expect::Query, plan, given, change, started),
+            Ok((plan, Way::Plain)) => self.queried(Expect::Query, plan, given, change, started),
             Err(_) if self.may_be_own() => {
                 self.names.undo(change);
                 return self.look_again(server);

@@ -28,6 +28,8 @@ pub(super) enum Expect {
     Query,
     /// A Query that was sent as messages of the extended protocol, up to ReadyForQuery.
     Spread,
+    /// A Query that was sent as a Bind of a prepared statement, up to ReadyForQuery.
+    Looked,
     /// A Query of several statements, sent as messages of the extended protocol, up to ReadyForQuery.
     Parts,
     /// Parse.
@@ -98,6 +100,7 @@ impl Expect {
             | Self::Close => true,
             Self::Query
             | Self::Spread
+            | Self::Looked
             | Self::Parts
             | Self::Sync
             | Self::Deallocate
@@ -342,12 +345,21 @@ impl Queue {
         (front, sync.is_some())
     }
 
+    /// The server has skipped what is before a message of this kind.
+    pub(super) fn skip_to(&mut self, kind: Expect, names: &mut Names, prepared: &mut Prepared) {
+        while self.front().is_some_and(|front| front.expect != kind) {
+            if let Some(skipped) = self.pop() {
+                skipped.undo(names, prepared);
+            }
+        }
+    }
+
     /// All that is outstanding is taken back, as if it had not been sent. Gives whether it went up
     /// to a Sync, whose answer is ours then.
     pub(super) fn take_back(&mut self, names: &mut Names, prepared: &mut Prepared) -> bool {
         let mut sync = None;
         while let Some(pending) = self.pending.pop_back() {
-            if pending.expect == Expect::Sync {
+            if matches!(pending.expect, Expect::Sync | Expect::Looked) {
                 sync = Some(pending.transaction);
             }
             pending.undo(names, prepared);

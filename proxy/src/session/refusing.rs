@@ -153,6 +153,7 @@ fn send_refused(expect: Expect, server: &mut Outbox) {
         // A Close is never refused, and the others are simple queries.
         Expect::Query
         | Expect::Spread
+        | Expect::Looked
         | Expect::Parts
         | Expect::OwnPrepare
         | Expect::Close

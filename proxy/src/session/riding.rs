@@ -14,6 +14,7 @@ use super::ahead::Ahead;
 use super::queue::{Expect, Pending};
 use super::reading::looks_like_a_query;
 use super::sharing::Sharing;
+use super::trial::Trial;
 use super::{Copy, Session, Skip, Taken};
 use crate::backend::Outbox;
 use crate::pool::{self, Carried};
@@ -66,7 +67,7 @@ impl Session {
             }
             match header.tag {
                 b'Q' if read.is_none() => {
-                    read = Some((self.read_of(client::query(body).ok()?)?, None));
+                    read = Some(self.read_of(client::query(body).ok()?)?);
                     break;
                 }
                 b'P' if read.is_none() => {
@@ -105,13 +106,15 @@ impl Session {
         })
     }
 
-    fn read_of(&mut self, text: &[u8]) -> Option<Arc<Plan>> {
+    fn read_of(&mut self, text: &[u8]) -> Option<(Arc<Plan>, Option<Box<str>>)> {
         let text = std::str::from_utf8(text).ok()?;
         if !looks_like_a_query(text) {
             return None;
         }
+        let origin = self.origin_of_statements();
         let cleared = self.judging.judge(text, Protocol::Simple, &[]).ok()?;
-        changes_nothing(cleared.plan()).then(|| Arc::clone(cleared.plan()))
+        let statement = cleared.lookup().map(|lookup| origin.name(lookup));
+        changes_nothing(cleared.plan()).then(|| (Arc::clone(cleared.plan()), statement))
     }
 
     fn unnamed_read(
@@ -180,7 +183,7 @@ impl Session {
         let mut owed = self.queue.pending().rev();
         let last = owed.next()?;
         match last.expect {
-            Expect::Query => shape = Some(shape_of(last)?),
+            Expect::Query | Expect::Looked => shape = Some(shape_of(last)?),
             Expect::Sync if is_untouched(last) => {}
             _ => return None,
         }
@@ -203,6 +206,7 @@ impl Session {
     /// Nothing has been answered: the batch is to be sent again, elsewhere.
     pub(crate) fn recall(&mut self) {
         self.queue.recall(&mut self.names, &mut self.prepared);
+        self.trial = Trial::No;
         self.pipeline_open = false;
         self.nudged = false;
         self.copy = Copy::No;

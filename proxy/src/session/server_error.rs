@@ -46,7 +46,7 @@ impl Session {
         if front.expect.is_own() {
             return self.own_error(body);
         }
-        if self.trial_fails(body) {
+        if self.lookup_fails(body) || self.trial_fails(body) {
             return Ok(Passed::Done);
         }
         self.trial_succeeds();

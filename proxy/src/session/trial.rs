@@ -33,14 +33,16 @@ pub(super) enum Trial {
         /// The client's Sync was sent.
         synced: bool,
     },
-    /// The Parse comes again, and is sent this time.
+    /// A Query was sent as a [lookup](super::lookup), which the server has not taken yet.
+    Looking,
+    /// The Parse, or the Query, comes again, and is sent this time.
     Given,
 }
 
 impl Session {
     /// Whether the client's messages must be kept.
     pub(crate) fn is_trying(&self) -> bool {
-        matches!(self.trial, Trial::Held | Trial::Sent(_))
+        matches!(self.trial, Trial::Held | Trial::Sent(_) | Trial::Looking)
     }
 
     /// Whether a Parse can be tried out.
@@ -57,6 +59,7 @@ impl Session {
         server: &mut Outbox,
     ) -> Result<Taken, Stop> {
         let belongs = match self.trial {
+            Trial::Looking => return Ok(Taken::Later),
             Trial::Held => uses_unnamed(tag, body),
             Trial::Sent(messages) => {
                 let open = self.pipeline_open && messages < MESSAGES_MAX;
@@ -148,6 +151,15 @@ impl Session {
         true
     }
 
+    /// The same where the server has had the Sync, and was left.
+    pub(crate) fn begins_anew(&mut self) -> bool {
+        let begins = matches!(self.trial, Trial::Refused { .. });
+        if begins {
+            self.trial = Trial::Given;
+        }
+        begins
+    }
+
     fn is_tried(&self) -> bool {
         let front = self.queue.front();
         front.is_some_and(|front| front.expect == Expect::Tried)
@@ -168,7 +180,7 @@ fn uses_unnamed(tag: u8, body: &[u8]) -> bool {
 
 /// Whether an error may be one that a Parse would have had; of most others a second try would only
 /// be the same again, or what a cancel was meant for.
-fn may_be_of_parse(sqlstate: &[u8]) -> bool {
+pub(super) fn may_be_of_parse(sqlstate: &[u8]) -> bool {
     let class = sqlstate.get(..2).unwrap_or_default();
     matches!(class, b"0A" | b"22" | b"26" | b"3F" | b"42" | b"XX")
 }

@@ -134,6 +134,7 @@ fn catalog() -> CatalogParts {
         definition: None,
         security_barrier: false,
         redirects_writes: false,
+        keys: Vec::new(),
         runs_code: false,
         unlogged: false,
     };
