@@ -39,7 +39,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL search_path = ''; SET LOCAL jit = off";
 
 /// So often a reading is begun again that has met DDL of others.
-const READINGS_MAX: u8 = 10;
+const READINGS_MAX: u8 = 30;
 
 /// Reads the catalogue of the database that the client is connected to. The client must not be in
 /// a transaction, and should not be used for anything else after an error.
