@@ -336,9 +336,6 @@ fn g_what_is_a_lookup() {
 
 #[test]
 fn g_lookups_after_ddl_behind_the_back() {
-    if !keeps_its_server() {
-        return;
-    }
     let mut world = world("");
     let mut client = world.session();
     let text = "SELECT * FROM leads WHERE id = 1";
@@ -380,9 +377,6 @@ fn g_lookups_after_ddl_behind_the_back() {
 /// Others hold the table: the Bind waits, and what ends the wait is the Query's end.
 #[test]
 fn g_a_lookup_that_waits_is_cancelled_as_a_query() {
-    if !keeps_its_server() {
-        return;
-    }
     let mut world = world("");
     let mut client = world.session();
     let address = world.running.addresses()[0];
