@@ -17,7 +17,7 @@ demo: build             ## A throwaway PostgreSQL, two organisations, the proxy,
 
 test: setup             ## All suites, on a real PostgreSQL with real clients
 	cargo test --workspace --no-fail-fast
-	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended --test ddl --test ddl_uncommitted
+	PGWARDEN_SUITES_POOL=transaction cargo test -p pgwarden-tests --test drivers --test protocol_prepared --test protocol_extended --test protocol_lookup --test ddl --test ddl_uncommitted
 
 test-%: setup          ## test-13 … test-18: case files, lists, audit and random statements on that version (npm's binaries)
 	@scripts/test-version.sh $*
