@@ -1,10 +1,13 @@
-"""Suites of node-postgres and its companions: the npm packages that still had their tests in them."""
+"""Suites of node-postgres and its companions: Debian's source of it, and the npm packages that still had
+their tests in them."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
 import subprocess
+import urllib.request
 
 import outcome
 
@@ -86,23 +89,65 @@ class Scripts:
     def run(self, directory, environment, results):
         place = self.place(directory)
         node = place / "node_modules/node/bin/node"
-        found = {}
-        with open(results.with_suffix(".log"), "w", encoding="utf-8") as log:
-            def script(file):
-                ran = subprocess.run(
-                    ["timeout", "60", node, file], cwd=place, text=True,
-                    env=environment | {"NODE_OPTIONS": "--no-deprecation"},
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-                log.write(f"=== {file}\n{ran.stdout}\n")
-                return ran
+        # These talk to a service that is gone.
+        return run_programs(place, node, environment, results, without="heroku")
 
-            script("script/create-test-tables.js")
-            for file in sorted((place / "test/integration").rglob("*-tests.js")):
-                # These talk to a service that is gone.
-                if "heroku" in file.name:
-                    continue
-                name = os.fspath(file.relative_to(place))
-                ran = script(name)
-                passed = ran.returncode == 0 and not COMPLAINT.search(ran.stdout)
-                found[name] = (outcome.PASSED if passed else outcome.FAILED, ran.stdout)
-        return found
+
+def run_programs(place, node, environment, results, without):
+    """Each program passes that ends well and does not complain."""
+    found = {}
+    with open(results.with_suffix(".log"), "w", encoding="utf-8") as log:
+        def script(file):
+            ran = subprocess.run(
+                ["timeout", "60", node, file], cwd=place, text=True,
+                env=environment | {"NODE_OPTIONS": "--no-deprecation"},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            log.write(f"=== {file}\n{ran.stdout}\n")
+            return ran
+
+        script("script/create-test-tables.js")
+        for file in sorted((place / "test/integration").rglob("*-tests.js")):
+            if without in file.name:
+                continue
+            name = os.fspath(file.relative_to(place))
+            ran = script(name)
+            passed = ran.returncode == 0 and not COMPLAINT.search(ran.stdout)
+            found[name] = (outcome.PASSED if passed else outcome.FAILED, ran.stdout)
+    return found
+
+
+@dataclasses.dataclass
+class Repository:
+    """node-postgres' own integration tests of today, over the library that they come with: Debian's source
+    is the repository. `file` is its archive."""
+
+    file: str
+
+    def place(self, directory):
+        return directory / "node-postgres-of-today"
+
+    def prepare(self, directory):
+        place = self.place(directory)
+        if place.exists():
+            return
+        archive = directory / "node-postgres.tar.gz"
+        address = f"http://deb.debian.org/debian/pool/main/n/node-postgres/{self.file}"
+        urllib.request.urlretrieve(address, archive)
+        whole = directory / "node-postgres-whole"
+        whole.mkdir()
+        subprocess.run(["tar", "xzf", archive, "--strip", "1", "-C", whole], check=True)
+        (whole / "packages/pg").rename(place)
+        shutil.rmtree(whole)
+        package = json.loads((place / "package.json").read_text())
+        needed = {name: package["devDependencies"][name]
+                  for name in ("async", "bluebird", "co", "pg-copy-streams")}
+        for unneeded in ("devDependencies", "peerDependencies", "peerDependenciesMeta",
+                         "optionalDependencies", "scripts"):
+            package.pop(unneeded, None)
+        package["dependencies"] |= needed
+        (place / "package.json").write_text(json.dumps(package))
+        npm(place, "install")
+
+    def run(self, directory, environment, results):
+        # Those need pg-native, and a server's certificate of their own.
+        return run_programs(self.place(directory), "node", environment, results, without="native")

@@ -8,7 +8,7 @@ import pathlib
 
 from django_tests import Django
 from golang import Go
-from node import Mocha, Scripts
+from node import Mocha, Repository, Scripts
 from programs import Program
 from python import Pytest
 from rust import Crate
@@ -107,6 +107,7 @@ SUITES = {
                 "swappable_models", "timezones", "transaction_hooks", "transactions",
                 "unmanaged_models", "update", "update_only_fields", "validation", "xor_lookups"],
         apart=["contenttypes_tests", "postgres_tests", "proxy_model_inheritance"]),
+    "node-postgres-8": Repository(file="node-postgres_8.16.3+~cs35.24.27.orig.tar.gz"),
     "node-postgres": Scripts(tests="pg@4.5.7", release="pg@6.4.2", node="node@10.24.1"),
     "pg-cursor": Mocha(source="pg-cursor@2.10.0", packages=[PG]),
     "pg-pool": Mocha(
