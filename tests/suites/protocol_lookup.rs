@@ -34,10 +34,20 @@ fn same(twins: &mut Twins, texts: &[&str]) {
     }
 }
 
-const LEADS: [&str; 3] = [
-    "SELECT * FROM leads WHERE id = 'e6b6afbd-6d76-bb5d-2041-542d7d2e3fac'",
+const LEADS: [&str; 12] = [
+    // Their own, and another's.
+    "SELECT * FROM leads WHERE id = 'ffa8704a-b0d5-9b0e-5de3-d9459ae42abe'",
+    "SELECT * FROM leads WHERE id = '22c03464-f138-8f17-8c86-686efd82a2eb'",
     "SELECT full_name, phone AS p FROM leads l WHERE l.phone = '+490' AND l.org_id = 'a0000000-0000-0000-0000-000000000001'",
     "SELECT id FROM leads WHERE phone = '+491'::text AND score IS NOT NULL ORDER BY id LIMIT 21",
+    "SELECT id FROM leads WHERE phone = '+491' AND status = 'queued'",
+    "SELECT id FROM leads WHERE phone = '+491' AND status = 'no status'",
+    "SELECT id FROM leads WHERE phone = '+491' AND tags = '{}'",
+    "SELECT id FROM leads WHERE phone = '+491' AND tags = '{'",
+    "SELECT id FROM leads WHERE phone = '+491' AND created_at = '2026-01-01 00:00+0'",
+    "SELECT uses FROM coupons WHERE code = 'SPRING' AND percent = 15",
+    "SELECT uses FROM coupons WHERE code = 'SPRING' AND percent = '15'",
+    "SELECT uses FROM coupons WHERE code = 'SPRING' AND percent = '77777777'",
 ];
 
 #[test]
