@@ -378,3 +378,6 @@ fn string(node: &Node) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
