@@ -92,7 +92,7 @@ fn other_statements_are_none() {
 
 #[test]
 fn what_is_not_written_plainly_is_not_bound() {
-    for key in ["E'x'", "'it''s'", "'a'\n'b'", "$$x$$", "n'x'"] {
+    for key in ["E'x'", "'it''s'", "'a'\n'b'", "$$x$$"] {
         let text = format!("SELECT note FROM leads WHERE id = {key}");
         assert!(looked(&text).is_none(), "{text}");
     }
