@@ -285,7 +285,7 @@ fn value_type(node: &Node) -> Result<ValueType, Complaint> {
             let complaint = Complaint::new(format!("unknown type \"{written}\""));
             Err(complaint.help("write \"bigint\": it is compared with all integer columns"))
         }
-        "varchar" | "string" | "citext" | "char" => {
+        "varchar" | "string" | "citext" | "char" | "bpchar" | "name" => {
             let complaint = Complaint::new(format!("unknown type \"{written}\""));
             Err(complaint.help("write \"text\""))
         }

@@ -4,6 +4,7 @@
 //! listed table that doesn't exist, a tenant column that it lacks) is reported, all of it at once.
 
 mod children;
+pub(crate) mod columns;
 mod findings;
 mod refit;
 mod via;
@@ -22,6 +23,7 @@ use crate::rules::{
 };
 use crate::temporary;
 use crate::tenant::ValueType;
+pub use columns::Cut;
 pub use findings::{Finding, FindingCode};
 pub(crate) use via::{Parent, Via};
 pub(crate) use views::{View, Views};
@@ -118,6 +120,7 @@ impl Bound {
             slots: vec![Slot {
                 claim: policy.tenant.claim.clone(),
                 value_type: policy.tenant.value_type,
+                cut: Cut::default(),
             }],
             problems: Vec::new(),
             listed: HashMap::new(),
@@ -125,6 +128,7 @@ impl Bound {
         binder.bind_listed();
         binder.bind_children();
         let mut relations = binder.bind_all();
+        binder.note_cuts(&relations);
         let Binder {
             slots, problems, ..
         } = binder;
@@ -297,7 +301,7 @@ impl Binder<'_> {
                 );
                 continue;
             };
-            if !self.fits(key.value_type, column.type_oid) {
+            if !columns::fits(self.catalog, key.value_type, column.type_oid) {
                 let found = self.catalog.type_by_oid(column.type_oid);
                 let found = found
                     .map_or("another type", |ty| ty.name.as_str())
@@ -324,24 +328,16 @@ impl Binder<'_> {
         (bound.len() == keys.len()).then_some(Guard::Keys(bound))
     }
 
-    /// int2 and int4 columns compare with int8, varchar with text, through leakproof operators.
-    fn fits(&self, value_type: ValueType, column: Oid) -> bool {
-        match value_type {
-            ValueType::Uuid => column == 2950,
-            ValueType::Bigint => matches!(column, 20 | 21 | 23),
-            ValueType::Text => matches!(column, 25 | 1043),
-        }
-    }
-
     fn slot(&mut self, claim: &ClaimPath, value_type: ValueType) -> usize {
-        let wanted = Slot {
-            claim: claim.clone(),
-            value_type,
-        };
-        if let Some(at) = self.slots.iter().position(|slot| *slot == wanted) {
+        let same = |slot: &Slot| slot.claim == *claim && slot.value_type == value_type;
+        if let Some(at) = self.slots.iter().position(same) {
             return at;
         }
-        self.slots.push(wanted);
+        self.slots.push(Slot {
+            claim: claim.clone(),
+            value_type,
+            cut: Cut::default(),
+        });
         self.slots.len() - 1
     }
 
@@ -433,7 +429,9 @@ impl Binder<'_> {
         let tenant = &self.policy.tenant;
         let column = relation.column(&tenant.column);
         self.policy.defaults.discover.contains(&relation.schema)
-            && column.is_some_and(|column| self.fits(tenant.value_type, column.type_oid))
+            && column.is_some_and(|column| {
+                columns::fits(self.catalog, tenant.value_type, column.type_oid)
+            })
     }
 
     /// The guard of a table that nothing is known of.

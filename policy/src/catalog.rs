@@ -9,6 +9,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+/// How many domains may stand over one another.
+const DOMAINS_MAX: usize = 16;
+
 /// A PostgreSQL object identifier.
 pub type Oid = u32;
 
@@ -366,6 +369,19 @@ impl Catalog {
     pub fn type_by_oid(&self, oid: Oid) -> Option<&Type> {
         let at = *self.types_by_oid.get(&oid)?;
         self.parts.types.get(at)
+    }
+
+    /// The type under a domain, and under the domains below it; of any other type itself. One that is
+    /// made of too many is none of pg_catalog's.
+    pub fn base_type(&self, oid: Oid) -> Oid {
+        let mut oid = oid;
+        for _ in 0..DOMAINS_MAX {
+            match self.type_by_oid(oid) {
+                Some(ty) if ty.kind == TypeKind::Domain => oid = ty.base,
+                _ => break,
+            }
+        }
+        oid
     }
 
     /// All types of that name, in whatever schema.

@@ -54,7 +54,9 @@ pub enum DenyReason {
     UnsupportedConstruct,
     /// A relation that the snapshot does not hold.
     ///
-    /// Why: It does not exist, or was created after the catalogue was last read.
+    /// Why: It does not exist, or was created after the catalogue was last read. In discovered schemas
+    /// the SQLSTATE is PostgreSQL's own, 42P01, which drivers and migration tools look for; elsewhere it is that
+    /// of what is denied, so that it does not tell which tables there are.
     ///
     /// Instead: Name the schema; for a table that is new, try again in a second: the denial has the
     /// catalogue read.

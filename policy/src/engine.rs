@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bind::Bound;
-pub use crate::bind::{Finding, FindingCode};
+pub use crate::bind::{Cut, Finding, FindingCode};
 use crate::cache::{CacheStats, Entry, PlanCache};
 use crate::catalog::{Catalog, Oid};
 use crate::deny::Denial;
@@ -18,7 +18,7 @@ use crate::rewriting::Rewriting;
 use crate::rules::{ClaimPath, Policy};
 use crate::scan::Scan;
 use crate::session::{Protocol, SessionFacts};
-use crate::tenant::{ScopeValues, ValueType};
+use crate::tenant::{ScopeValue, ScopeValues, ValueType};
 use crate::verdict::{self, Judging};
 use crate::{limits, positions, shape, template};
 
@@ -53,6 +53,19 @@ pub struct Slot {
     pub claim: ClaimPath,
     /// Its type.
     pub value_type: ValueType,
+    /// What a column of it may lose of a text.
+    pub cut: Cut,
+}
+
+impl Slot {
+    /// Whether each column that the claim scopes can hold this value as it is. One that is stored as
+    /// another tenant's must not get near a statement.
+    pub fn admits(&self, value: &ScopeValue) -> bool {
+        match value {
+            ScopeValue::Text(text) => self.cut.keeps(text),
+            ScopeValue::Uuid(_) | ScopeValue::Bigint(_) => true,
+        }
+    }
 }
 
 /// Something in the policy that does not fit the catalogue.

@@ -241,7 +241,8 @@ fn check_denial(reasons: &[String], ours: &Reply) -> Result<(), String> {
         return Err(format!("was not denied: {ours:?}"));
     };
     let code = ours.code();
-    if !["42501", "0A000", "54000", "54001", "54011", "08P01"].contains(&code) {
+    let missing = reason == "unknown_relation" && code == "42P01";
+    if !missing && !["42501", "0A000", "54000", "54001", "54011", "08P01"].contains(&code) {
         return Err(format!("denied with SQLSTATE {code}"));
     }
     let help = format!("See docs/deny/{reason}.");

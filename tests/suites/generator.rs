@@ -171,7 +171,7 @@ fn a_statement_that_shows_a_fault_is_made_smaller() {
         pair: Pair::new(&arena, Tenant::A),
         arena,
     };
-    let statements = (0..400).map(|index| Generator::statement(5, index, Tenant::A));
+    let statements = (0..400).map(|index| Generator::statement(9, index, Tenant::A));
     let long = statements.filter(|it| !it.writes && it.sql.len() > LONG_MIN);
     let differing: Vec<_> = long.filter(|it| broken.differs(&it.sql)).take(3).collect();
     assert_eq!(differing.len(), 3, "too few statements show the fault");

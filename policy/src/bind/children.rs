@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Access, Binder, DenyReason, Guard, Guarded, Key};
+use super::{Access, Binder, DenyReason, Guard, Guarded, Key, columns};
 use crate::catalog::{Oid, Relation, RelationKind};
 
 impl Binder<'_> {
@@ -63,7 +63,7 @@ impl Binder<'_> {
             return None;
         }
         let column = relation.column(&tenant.column)?;
-        if !self.fits(tenant.value_type, column.type_oid) {
+        if !columns::fits(self.catalog, tenant.value_type, column.type_oid) {
             return Some(Guard::Denied(
                 DenyReason::UnlistedRelation,
                 "has a tenant column of another type than the claim",

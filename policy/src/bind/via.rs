@@ -166,10 +166,10 @@ impl Binder<'_> {
             );
             return None;
         };
-        let known = type_name(found.type_oid);
+        let known = type_name(self.catalog.base_type(found.type_oid));
         if known.is_none() {
             let message = format!(
-                "column \"{column}\" of \"{shown}\" must be uuid, bigint, integer, smallint, text or varchar"
+                "column \"{column}\" of \"{shown}\" must be uuid, bigint, integer, smallint, text or varchar, or a domain over one"
             );
             self.problem(child, message, None);
         }

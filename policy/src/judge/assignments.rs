@@ -191,7 +191,7 @@ impl Judge<'_> {
         for (at, place, key) in keys {
             let fits = given
                 .get(at)
-                .is_some_and(|ty| value::compares(*ty, key.value_type));
+                .is_some_and(|ty| self.compares(*ty, key.value_type));
             let target = select.target_list.get_mut(at);
             let Some(NodeEnum::ResTarget(target)) = target.and_then(|it| it.node.as_mut()) else {
                 return Err(written.unproven(key));

@@ -47,7 +47,7 @@ pub(super) fn is_comparison(operator: &str) -> bool {
 
 /// Whether comparing these two can neither raise an error nor show a value.
 pub(super) fn leakproof(catalog: &Catalog, left: Ty, right: Ty) -> bool {
-    match (left, right) {
+    match (based(catalog, left), based(catalog, right)) {
         (Ty::Adaptable, Ty::Adaptable) => true,
         (Ty::Known(ty), Ty::Adaptable) | (Ty::Adaptable, Ty::Known(ty)) => comparable(catalog, ty),
         (Ty::Known(left), Ty::Known(right)) if left == right => comparable(catalog, left),
@@ -55,6 +55,14 @@ pub(super) fn leakproof(catalog: &Catalog, left: Ty, right: Ty) -> bool {
             .iter()
             .any(|family| family.contains(&left) && family.contains(&right)),
         (Ty::Unknown | Ty::Builtin, _) | (_, Ty::Unknown | Ty::Builtin) => false,
+    }
+}
+
+/// A domain is compared as the type under it.
+fn based(catalog: &Catalog, ty: Ty) -> Ty {
+    match ty {
+        Ty::Known(oid) => Ty::Known(catalog.base_type(oid)),
+        other => other,
     }
 }
 

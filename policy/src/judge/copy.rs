@@ -92,7 +92,11 @@ impl Judge<'_> {
         let written = columns.len();
         let types: Vec<Option<u32>> = keys
             .iter()
-            .map(|key| relation.column(&key.column).map(|column| column.type_oid))
+            .map(|key| {
+                let column = relation.column(&key.column)?;
+                // A domain is sent as the type under it.
+                Some(self.bound.catalog.base_type(column.type_oid))
+            })
             .collect();
         let mut fills = Vec::new();
         let mut places = Vec::with_capacity(keys.len());

@@ -296,7 +296,7 @@ impl Judge<'_> {
         key: &Key,
         table: &str,
     ) -> Result<(), Denial> {
-        if facts.aggregate || !value::compares(facts.ty, key.value_type) {
+        if facts.aggregate || !self.compares(facts.ty, key.value_type) {
             return Err(value::unproven(key, table));
         }
         self.check_when_run(value, key)

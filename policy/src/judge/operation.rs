@@ -14,7 +14,7 @@ use super::expression::{Facts, computed};
 use super::names::{Scope, TEXT, Ty, strings};
 use super::{Env, Judge, unsupported};
 use crate::builtin::operators;
-use crate::catalog::{Oid, Operator, TypeKind};
+use crate::catalog::{Oid, Operator};
 use crate::deny::{Denial, DenyReason};
 
 /// The types that an operator is chosen by; a prefix operator has no left one.
@@ -307,19 +307,9 @@ impl Judge<'_> {
         let Some(types) = exact_types(operands) else {
             return true;
         };
-        let bases = (self.base_type(types.0), self.base_type(types.1));
+        let catalog = &self.bound.catalog;
+        let bases = (catalog.base_type(types.0), catalog.base_type(types.1));
         own == types || own == bases || !exists(bases)
-    }
-
-    fn base_type(&self, oid: Oid) -> Oid {
-        let mut oid = oid;
-        for _ in 0..16 {
-            match self.bound.catalog.type_by_oid(oid) {
-                Some(ty) if ty.kind == TypeKind::Domain => oid = ty.base,
-                _ => break,
-            }
-        }
-        oid
     }
 
     /// The types of each pair of operands that an operator is looked up for: IN compares with each

@@ -41,14 +41,32 @@ impl Judge<'_> {
         if !schema.is_empty() {
             let own = schema == temporary::SCHEMA || !temporary::is_schema(schema);
             let relation = own.then(|| found(schema)).flatten();
-            return relation.ok_or_else(|| self.unknown(format!("{schema}.{name}"), name));
+            let nowhere = self.is_told_of(schema);
+            return relation.ok_or_else(|| self.unknown(format!("{schema}.{name}"), name, nowhere));
         }
-        temporary::lookup_order(&self.request.facts.search_path)
-            .find_map(found)
-            .ok_or_else(|| self.unknown(name.to_owned(), name))
+        let order = || temporary::lookup_order(&self.request.facts.search_path);
+        order().find_map(found).ok_or_else(|| {
+            let nowhere = order().all(|schema| self.is_told_of(schema));
+            self.unknown(name.to_owned(), name, nowhere)
+        })
     }
 
-    fn unknown(&self, shown: String, name: &str) -> Denial {
+    /// Whether clients are told what exists in a schema: it is discovered, or the same everywhere.
+    fn is_told_of(&self, schema: &str) -> bool {
+        temporary::is_schema(schema)
+            || matches!(schema, "pg_catalog" | "information_schema")
+            || self
+                .bound
+                .policy
+                .defaults
+                .discover
+                .iter()
+                .any(|it| it == schema)
+    }
+
+    /// What exists `nowhere` that clients are told of is PostgreSQL's own error, which drivers and
+    /// migration tools look for. Elsewhere the code does not tell it from what is denied.
+    fn unknown(&self, shown: String, name: &str, nowhere: bool) -> Denial {
         let mut uses = self.findings.relations.iter();
         let made = uses.any(|it| {
             it.guard == NEW && it.name.rsplit_once('.').is_some_and(|(_, it)| it == name)
@@ -57,14 +75,22 @@ impl Judge<'_> {
             "It is made in this message, and known from the next one on: send what uses it in a message of its own. \
              Inside BEGIN … COMMIT both are one transaction."
         } else {
-            "The relation does not exist, or was created after pgwarden read the catalogue."
+            "If it was created just now, try again: the catalogue is being read."
         };
-        Denial::new(
+        let mut denial = Denial::new(
             DenyReason::UnknownRelation,
             format!("relation \"{shown}\" is not known"),
-        )
-        .table(shown)
-        .hint(hint)
+        );
+        if nowhere && !made {
+            denial = Denial {
+                sqlstate: "42P01",
+                ..Denial::new(
+                    DenyReason::UnknownRelation,
+                    format!("relation \"{shown}\" does not exist"),
+                )
+            };
+        }
+        denial.table(shown).hint(hint)
     }
 
     /// Resolves a relation's name, writes its schema into the tree, and makes its entry.

@@ -9,7 +9,7 @@ use pg_query::protobuf::{AConst, Node, a_const};
 
 use super::names::{Scope, Ty};
 use super::{EntryKind, Judge, via};
-use crate::bind::Key;
+use crate::bind::{Key, columns};
 use crate::deny::{Denial, DenyReason};
 use crate::plan::BindCheck;
 use crate::tenant::ValueType;
@@ -113,6 +113,14 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether a value of this type, as far as it is known, compares with the session's.
+    pub(super) fn compares(&self, ty: Ty, value_type: ValueType) -> bool {
+        match ty {
+            Ty::Unknown | Ty::Builtin | Ty::Adaptable => true,
+            Ty::Known(oid) => columns::fits(&self.bound.catalog, value_type, oid),
+        }
+    }
+
     /// Has a parameter checked at Bind, if its declared type is one that the check can read.
     fn check_parameter(&mut self, number: i32, key: &Key) -> bool {
         let Ok(parameter) = u16::try_from(number) else {
@@ -151,16 +159,6 @@ fn fits(ty: Ty, value_type: ValueType) -> bool {
         (Ty::Known(oid), ValueType::Bigint) => oid == 20,
         (Ty::Known(oid), ValueType::Text) => oid == 25,
         _ => false,
-    }
-}
-
-/// Whether a value of this type, as far as it is known, compares with the session's.
-pub(super) fn compares(ty: Ty, value_type: ValueType) -> bool {
-    match (ty, value_type) {
-        (Ty::Unknown | Ty::Builtin | Ty::Adaptable, _) => true,
-        (Ty::Known(oid), ValueType::Uuid) => oid == 2950,
-        (Ty::Known(oid), ValueType::Bigint) => matches!(oid, 20 | 21 | 23),
-        (Ty::Known(oid), ValueType::Text) => matches!(oid, 25 | 1043),
     }
 }
 

@@ -39,7 +39,11 @@ impl Judge<'_> {
         let Some(via) = key.via.as_deref() else {
             return Err(value::unproven(key, table));
         };
-        if facts.aggregate || !assignable(facts.ty, via) {
+        let ty = match facts.ty {
+            Ty::Known(oid) => Ty::Known(self.bound.catalog.base_type(oid)),
+            other => other,
+        };
+        if facts.aggregate || !assignable(ty, via) {
             return Err(unproven_reference(key, table));
         }
         let given = rewrite::cast(rewrite::take(written), via.column_type);

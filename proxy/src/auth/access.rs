@@ -122,6 +122,7 @@ fn scope_value(claims: &Map<String, Value>, slot: &Slot) -> Result<Option<ScopeV
         (ValueType::Text, Value::String(text)) => text_value(text),
         _ => None,
     };
+    let value = value.filter(|value| slot.admits(value));
     value.map(Some).ok_or(AuthError::BadTenant)
 }
 

@@ -66,6 +66,7 @@ pub(crate) struct Grant {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) sql: String,
+    /// Of a domain the type under it.
     pub(crate) type_oid: Oid,
     #[serde(rename = "type")]
     pub(crate) type_name: String,

@@ -17,6 +17,12 @@ impl Generator {
                 keys.push((format!("{}.{}", relation.alias, column.name), column.kind));
             }
         }
+        if self.random.chance(12) {
+            // PostgreSQL wants the same subquery in the select list.
+            let kind = *self.random.pick(kinds);
+            let query = self.scalar_subquery(kind, &joined(&scope, outer), depth.min(1));
+            keys.insert(0, (query, kind));
+        }
         let values: Vec<_> = kinds
             .iter()
             .map(|kind| match keys.iter().find(|(_, key)| key == kind) {

@@ -27,9 +27,12 @@ pub fn class_of(sql: &str) -> &'static str {
         "PREPARE" => "PREPARE",
         "EXECUTE" => "EXECUTE",
         "DEALLOCATE" => "DEALLOCATE",
+        "CREATE" if sql.starts_with("CREATE TEMP VIEW") => "CREATE TEMP VIEW",
+        "CREATE" if sql.starts_with("CREATE TEMP SEQ") => "CREATE TEMP SEQUENCE",
         "CREATE" if sql.contains(" AS ") => "CREATE TEMP TABLE AS",
         "CREATE" => "CREATE TEMP TABLE",
-        "DROP" => "DROP TABLE",
+        "DROP" if sql.starts_with("DROP TABLE") => "DROP TABLE",
+        "DROP" => "DROP VIEW, SEQUENCE",
         "LOCK" => "LOCK",
         "SAVEPOINT" | "RELEASE" => "SAVEPOINT",
         "BEGIN" | "COMMIT" | "ROLLBACK" | "SET" => "transaction",
@@ -80,8 +83,15 @@ pub fn features_of(sql: &str) -> Vec<&'static str> {
     if sql.contains("FULL JOIN") {
         found.push("FULL JOIN");
     }
-    if sql.contains("temp_") {
+    if sql.contains("temp_view_") {
+        found.push("over a temporary view");
+    } else if sql.contains("temp_counter_") {
+        found.push("over a temporary sequence");
+    } else if sql.contains("temp_") {
         found.push("over a temporary table");
+    }
+    if sql.contains("GROUP BY (SELECT") {
+        found.push("grouped by a subquery");
     }
     found
 }

@@ -34,6 +34,8 @@ pub(super) struct Script {
     pub(super) cursors: Vec<Cursor>,
     pub(super) prepared: Vec<Prepared>,
     savepoints: Vec<String>,
+    /// Its temporary sequences.
+    pub(super) sequences: Vec<String>,
     /// The temporary tables when the block began.
     before: Vec<Relation>,
     numbers: usize,
@@ -50,6 +52,7 @@ impl Generator {
             cursors: Vec::new(),
             prepared: Vec::new(),
             savepoints: Vec::new(),
+            sequences: Vec::new(),
             before: Vec::new(),
             numbers: 0,
         };
@@ -84,6 +87,7 @@ impl Script {
             27 => self.search_path(),
             28 => self.lock(),
             29 => self.at_cursor(),
+            30 => self.count(),
             _ => {
                 let sql = self.generator.top_select();
                 self.plain(sql);

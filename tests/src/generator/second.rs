@@ -1,5 +1,5 @@
-//! The second world (`fixtures/second/schema.sql`): tenants are numbers in columns of three widths, or names
-//! of regions, some tables have both; two schemas and a chain of parents. Its table of types with somebody's casts is left out:
+//! The second world (`fixtures/second/schema.sql`): tenants are numbers in columns of three widths or of a domain, or names
+//! of regions in columns of five types, some tables have both; two schemas and a chain of parents. Its table of types with somebody's casts is left out:
 //! nearly all that names it is denied.
 
 use super::Kind::{Int, Numeric, Text};
@@ -117,6 +117,56 @@ pub(crate) const SECOND: &[Table] = &[
             &["line_id"],
         ),
         &[("text", Bomb::Number)],
+    ),
+    armed(
+        table(
+            "badges",
+            &[("id", Int), ("tenant_id", Int), ("body", Text)],
+            Some("tenant_id"),
+            "id",
+            &["body"],
+        ),
+        &[("body", Bomb::Number)],
+    ),
+    armed(
+        table(
+            "region_marks",
+            &[("id", Int), ("region", Text), ("body", Text)],
+            Some("region"),
+            "id",
+            &["body"],
+        ),
+        &[("body", Bomb::Number)],
+    ),
+    armed(
+        table(
+            "region_flags",
+            &[("id", Int), ("region", Text), ("body", Text)],
+            Some("region"),
+            "id",
+            &["body"],
+        ),
+        &[("body", Bomb::Number)],
+    ),
+    armed(
+        table(
+            "region_owners",
+            &[("id", Int), ("region", Text), ("body", Text)],
+            Some("region"),
+            "id",
+            &["body"],
+        ),
+        &[("body", Bomb::Number)],
+    ),
+    armed(
+        table(
+            "badge_notes",
+            &[("id", Int), ("badge_id", Int), ("body", Text)],
+            None,
+            "id",
+            &["badge_id"],
+        ),
+        &[("body", Bomb::Number)],
     ),
     Table {
         key: None,
@@ -272,10 +322,12 @@ impl Generator {
                 };
             }
             match *column {
-                "order_id" | "line_id" if source.is_some() && self.random.chance(70) => {
+                "order_id" | "line_id" | "badge_id"
+                    if source.is_some() && self.random.chance(70) =>
+                {
                     "s.id".to_owned()
                 }
-                "order_id" | "line_id" => (2 * self.random.below(45)).to_string(),
+                "order_id" | "line_id" | "badge_id" => (2 * self.random.below(45)).to_string(),
                 "product_id" => "NULL".to_owned(),
                 "sku" => format!("('sku' || ({number}))"),
                 _ if self.random.chance(60) => self.literal(table.kind(column)),
@@ -297,7 +349,10 @@ fn is_tenants(table: &Table, column: &str) -> bool {
 }
 
 fn needed(column: &str) -> bool {
-    matches!(column, "sku" | "order_id" | "line_id" | "stock")
+    matches!(
+        column,
+        "sku" | "order_id" | "line_id" | "badge_id" | "stock"
+    )
 }
 
 /// A name with its schema.

@@ -1,5 +1,6 @@
 //! Temporary tables: made empty or from a query, filled from scoped tables, changed, dropped, and undone
-//! by rollbacks. Some take the name of a scoped table.
+//! by rollbacks. Some take the name of a scoped table. Temporary views show what their queries do, whatever
+//! is asked of them; temporary sequences count.
 
 use super::from::columns;
 use super::script::Script;
@@ -8,12 +9,61 @@ use super::{Column, Generator, Kind, Relation};
 
 impl Script {
     pub(super) fn make_temporary(&mut self) {
-        match self.generator.random.below(5) {
+        match self.generator.random.below(8) {
             0 => self.make_empty(),
             1 => self.make_shadow(),
             2 => self.select_into(),
+            3 | 4 => self.make_view(),
+            5 => self.make_sequence(),
             _ => self.make_as(),
         }
+    }
+
+    fn make_view(&mut self) {
+        let (_, names, kinds, query) = self.temporary_query();
+        let name = format!("{VIEW}{}", self.number());
+        let barrier = match self.generator.random.below(6) {
+            0 => " WITH (security_barrier)",
+            _ => "",
+        };
+        self.plain(format!(
+            "CREATE TEMP VIEW {name} ({}){barrier} AS {query}",
+            names.join(", ")
+        ));
+        self.keep(name, &names, &kinds);
+    }
+
+    fn make_sequence(&mut self) {
+        let name = format!("temp_counter_{}", self.number());
+        let start = self.generator.random.below(9) + 1;
+        self.plain(format!("CREATE TEMP SEQUENCE {name} START {start}"));
+        self.sequences.push(name);
+    }
+
+    /// Takes a number of a temporary sequence, or asks for the last one.
+    pub(super) fn count(&mut self) {
+        let Some(name) = self.sequences.last().cloned() else {
+            return self.make_sequence();
+        };
+        let random = &mut self.generator.random;
+        let call = match random.below(6) {
+            0 => format!("currval('{name}')"),
+            1 => format!("setval('{name}', {})", random.below(90) + 1),
+            2 => format!("nextval('{name}'::regclass)"),
+            _ => format!("nextval('{name}')"),
+        };
+        let (sql, writes) = match random.below(8) {
+            0 => (format!("SELECT last_value, is_called FROM {name}"), false),
+            1 => (format!("DROP SEQUENCE {name}"), false),
+            2 => (
+                format!(
+                    "INSERT INTO notes (id, txt) VALUES (8000 + {call}, 'counted') RETURNING *"
+                ),
+                true,
+            ),
+            _ => (format!("SELECT {call}"), false),
+        };
+        self.step(sql, writes);
     }
 
     fn make_empty(&mut self) {
@@ -105,6 +155,9 @@ impl Script {
             .generator
             .random
             .below(self.generator.temporaries.len());
+        if self.generator.temporaries[at].alias.starts_with(VIEW) {
+            return self.change_view(at);
+        }
         // Whether a cursor's plan uses a table that its query names is the server's choice.
         if self.cursors.is_empty() && self.generator.random.chance(12) {
             let name = self.generator.temporaries.remove(at).alias;
@@ -118,7 +171,21 @@ impl Script {
         let sql = self.generator.temporary_write(&table);
         self.plain(sql);
     }
+
+    /// A temporary view is dropped, or scoped tables are changed after what it shows.
+    fn change_view(&mut self, at: usize) {
+        if self.cursors.is_empty() && self.generator.random.chance(20) {
+            let name = self.generator.temporaries.remove(at).alias;
+            return self.plain(format!("DROP VIEW {name}"));
+        }
+        let view = self.generator.temporaries[at].clone();
+        let sql = self.generator.write_from(&view);
+        self.step(sql, true);
+    }
 }
+
+/// What the names of temporary views begin with.
+const VIEW: &str = "temp_view_";
 
 impl Generator {
     /// A scoped table is changed after what a temporary one holds.

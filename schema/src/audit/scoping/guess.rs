@@ -177,7 +177,7 @@ pub(crate) fn type_of(oid: Oid) -> Option<ValueType> {
     match oid {
         2950 => Some(ValueType::Uuid),
         20 | 21 | 23 => Some(ValueType::Bigint),
-        25 | 1043 => Some(ValueType::Text),
+        25 | 1042 | 1043 | 19 => Some(ValueType::Text),
         _ => None,
     }
 }

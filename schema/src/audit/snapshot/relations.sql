@@ -13,7 +13,13 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I
           FROM pg_catalog.pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND NOT t.attisdropped) g
     WHERE g.grantee <> c.relowner), '[]') AS grants,
   coalesce((SELECT json_agg(json_build_object(
-      'name', a.attname, 'sql', quote_ident(a.attname), 'type_oid', a.atttypid::int8,
+      'name', a.attname, 'sql', quote_ident(a.attname), 
+      -- Of a domain the type under it, by which it is compared.
+      'type_oid', (WITH RECURSIVE under (oid, base) AS (
+          SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+          UNION ALL
+          SELECT t.oid, t.typbasetype FROM under u JOIN pg_catalog.pg_type t ON t.oid = u.base)
+        SELECT u.oid::int8 FROM under u WHERE u.base = 0),
       'type', format_type(a.atttypid, a.atttypmod),
       -- Since 18 a NOT NULL may be one of new rows alone.
       'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid
