@@ -10,7 +10,7 @@ use pg_query::protobuf::{Node, SelectStmt, ViewCheckOption, ViewStmt};
 
 use super::statement::{ddl, refused};
 use super::temporary::is_temporary;
-use super::{Env, Judge, unsupported};
+use super::{EntryKind, Env, Judge, unsupported};
 use crate::deny::Denial;
 use crate::plan::StatementKind;
 use crate::rewrite;
@@ -29,11 +29,15 @@ impl Judge<'_> {
         self.new_own(range, "CREATE VIEW")?;
         let name = range.relname.clone();
         let before = self.findings.effects.len();
+        let mark = self.entries.len();
         let Some(select) = query_of(create.query.as_mut()) else {
             return Err(refused("CREATE VIEW of this query"));
         };
         let output = self.select(select, None, &Env::default())?;
-        if output.risky && select.limit_offset.is_none() {
+        // A subquery's tables are not told from those of the query itself: the proof asks for no less.
+        let mut read = self.entries.iter().skip(mark);
+        let scoped = read.any(|entry| matches!(entry.kind, EntryKind::Scoped { .. }));
+        if (output.risky || scoped) && select.limit_offset.is_none() {
             select.limit_offset = Some(Box::new(rewrite::integer(0)));
             self.rewritten();
         }

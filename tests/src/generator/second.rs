@@ -128,45 +128,33 @@ pub(crate) const SECOND: &[Table] = &[
         ),
         &[("body", Bomb::Number)],
     ),
-    armed(
-        table(
-            "region_marks",
-            &[("id", Int), ("region", Text), ("body", Text)],
-            Some("region"),
-            "id",
-            &["body"],
-        ),
-        &[("body", Bomb::Number)],
+    table(
+        "region_marks",
+        &[("id", Int), ("region", Text), ("body", Text)],
+        Some("region"),
+        "id",
+        &["body"],
     ),
-    armed(
-        table(
-            "region_flags",
-            &[("id", Int), ("region", Text), ("body", Text)],
-            Some("region"),
-            "id",
-            &["body"],
-        ),
-        &[("body", Bomb::Number)],
+    table(
+        "region_flags",
+        &[("id", Int), ("region", Text), ("body", Text)],
+        Some("region"),
+        "id",
+        &["body"],
     ),
-    armed(
-        table(
-            "region_owners",
-            &[("id", Int), ("region", Text), ("body", Text)],
-            Some("region"),
-            "id",
-            &["body"],
-        ),
-        &[("body", Bomb::Number)],
+    table(
+        "region_owners",
+        &[("id", Int), ("region", Text), ("body", Text)],
+        Some("region"),
+        "id",
+        &["body"],
     ),
-    armed(
-        table(
-            "badge_notes",
-            &[("id", Int), ("badge_id", Int), ("body", Text)],
-            None,
-            "id",
-            &["badge_id"],
-        ),
-        &[("body", Bomb::Number)],
+    table(
+        "badge_notes",
+        &[("id", Int), ("badge_id", Int), ("body", Text)],
+        None,
+        "id",
+        &["badge_id"],
     ),
     Table {
         key: None,

@@ -22,12 +22,8 @@ impl Script {
     fn make_view(&mut self) {
         let (_, names, kinds, query) = self.temporary_query();
         let name = format!("{VIEW}{}", self.number());
-        let barrier = match self.generator.random.below(6) {
-            0 => " WITH (security_barrier)",
-            _ => "",
-        };
         self.plain(format!(
-            "CREATE TEMP VIEW {name} ({}){barrier} AS {query}",
+            "CREATE TEMP VIEW {name} ({}) AS {query}",
             names.join(", ")
         ));
         self.keep(name, &names, &kinds);
