@@ -96,8 +96,9 @@ fn what_the_engine_lets_through_is_what_row_security_gives() {
 fn of_the_second_world_goes_through_what_row_security_gives() {
     let count = number("PGWARDEN_STATEMENTS").unwrap_or(1500);
     let report = through_the_engine_of_the_second(seed() + 4, indexes(count));
-    // Somebody's functions, operators and casts could be meant in many of them.
-    check(&report, 12.0, 8.0);
+    // Somebody's functions, operators and casts could be meant in many of them, also by what is computed of
+    // a domain, whose type is not known.
+    check(&report, 18.0, 10.0);
 }
 
 #[test]
