@@ -42,6 +42,7 @@ pub mod script;
 mod second_reader;
 pub mod session;
 mod shape;
+mod spelling;
 mod template;
 pub mod temporary;
 pub mod tenant;

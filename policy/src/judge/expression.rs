@@ -1,7 +1,9 @@
 //! Expressions: every node is known, and what reading it could leak is worked out on the way.
 
+use std::slice::from_ref;
+
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node, SortBy, WindowDef};
+use pg_query::protobuf::{FuncCall, Node};
 
 use super::alternatives::Alternatives;
 use super::coercion::BOOL;
@@ -11,6 +13,7 @@ use super::result::{Given, value_function};
 use super::{EntryId, Env, Judge, unsupported};
 use crate::builtin::functions;
 use crate::deny::Denial;
+use crate::spelling;
 
 /// What is known of a judged expression.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +96,7 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
+        self.refuse_rows_of_views(nodes, scope)?;
         let mut alternatives = Alternatives::default();
         for node in nodes {
             alternatives.add(self.expression(node, scope, env)?);
@@ -111,6 +115,7 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<Facts, Denial> {
+        self.refuse_rows_of_views(elements, scope)?;
         let mut alternatives = Alternatives::default();
         for element in elements {
             alternatives.add(self.expression(element, scope, env)?);
@@ -185,6 +190,7 @@ impl Judge<'_> {
                 let to = self.type_name(to)?;
                 let facts = self.optional(cast.arg.as_mut(), scope, env)?;
                 self.allow_cast(facts.ty, to)?;
+                spelling::spell_out(cast);
                 // A type modifier computes: `numeric(3,1)` refuses a number that is too large.
                 let bare = cast
                     .type_name
@@ -223,9 +229,12 @@ impl Judge<'_> {
                         None => self.allow_assignment(tested.ty, Ty::Known(BOOL))?,
                     }
                     facts.absorb(&tested);
+                    let result = when.result.as_deref().map_or(&[][..], from_ref);
+                    self.refuse_rows_of_views(result, scope)?;
                     alternatives.add(self.optional(when.result.as_mut(), scope, env)?);
                 }
                 if let Some(otherwise) = case.defresult.as_mut() {
+                    self.refuse_rows_of_views(from_ref(otherwise), scope)?;
                     alternatives.add(self.expression(otherwise, scope, env)?);
                 }
                 let ty = self.brought_to(&alternatives.types);
@@ -259,6 +268,7 @@ impl Judge<'_> {
                 })
             }
             NodeEnum::NamedArgExpr(argument) => {
+                spelling::quote(&mut argument.name);
                 let facts = self.optional(argument.arg.as_mut(), scope, env)?;
                 let ty = facts.ty;
                 Ok(Facts {
@@ -379,6 +389,7 @@ impl Judge<'_> {
         scope: &Scope<'_>,
         env: &Env<'_>,
     ) -> Result<(Facts, Given), Denial> {
+        self.refuse_rows_given(call, scope)?;
         let mut facts = Facts::default();
         let mut given = Vec::with_capacity(call.args.len());
         for arg in &mut call.args {
@@ -441,47 +452,6 @@ impl Judge<'_> {
             }
             level = current.outer;
         }
-    }
-
-    /// ORDER BY items.
-    pub(super) fn sort(
-        &mut self,
-        items: &mut [Node],
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        let mut facts = Facts::default();
-        for item in items {
-            let Some(NodeEnum::SortBy(sort)) = item.node.as_mut() else {
-                return Err(unsupported("this kind of ORDER BY"));
-            };
-            let sorted = self.optional(sort.node.as_mut(), scope, env)?;
-            self.sort_operator(sort, sorted.ty)?;
-            facts.absorb(&sorted);
-        }
-        Ok(facts)
-    }
-
-    /// `ORDER BY … USING <`.
-    pub(super) fn sort_operator(&self, sort: &SortBy, ty: Ty) -> Result<(), Denial> {
-        if sort.use_op.is_empty() {
-            return Ok(());
-        }
-        self.operator(&sort.use_op, Operands::new(ty, ty)).map(drop)
-    }
-
-    /// An OVER clause or an item of WINDOW.
-    pub(super) fn window(
-        &mut self,
-        window: &mut WindowDef,
-        scope: &Scope<'_>,
-        env: &Env<'_>,
-    ) -> Result<Facts, Denial> {
-        let mut facts = self.expressions(&mut window.partition_clause, scope, env)?;
-        facts.absorb(&self.sort(&mut window.order_clause, scope, env)?);
-        facts.absorb(&self.optional(window.start_offset.as_mut(), scope, env)?);
-        facts.absorb(&self.optional(window.end_offset.as_mut(), scope, env)?);
-        Ok(facts)
     }
 }
 

@@ -10,6 +10,7 @@ use super::operation::Operands;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
 use super::{compare, full_join};
 use crate::deny::Denial;
+use crate::spelling;
 use crate::{rewrite, tree};
 
 impl Judge<'_> {
@@ -56,10 +57,11 @@ impl Judge<'_> {
             merged_entries = self.merged_of(merged.entry);
             items.push(merged);
         }
-        if let Some(alias) = join.join_using_alias.as_ref() {
+        if let Some(alias) = join.join_using_alias.as_mut() {
             refuse_reserved(&alias.aliasname)?;
             let kind = EntryKind::Merged(merged_entries);
             let name = alias.aliasname.clone();
+            spelling::quote(&mut alias.aliasname);
             let entry = Entry {
                 name,
                 schema: None,

@@ -199,25 +199,6 @@ impl Judge<'_> {
         Ok(None)
     }
 
-    /// A view's row has the view's type; that of its query has none.
-    pub(super) fn refuse_row_of_view(&self, value: &Node, scope: &Scope<'_>) -> Result<(), Denial> {
-        let Some(NodeEnum::ColumnRef(reference)) = value.node.as_ref() else {
-            return Ok(());
-        };
-        let path = path(&reference.fields)?;
-        let [Part::Name(name)] = path.as_slice() else {
-            return Ok(());
-        };
-        let is_view = |id: &EntryId| self.views.contains(id);
-        let row = self.find_item(None, name, scope).filter(is_view);
-        let columns = row.and_then(|id| self.entry(id)).map(|it| &it.columns);
-        if columns.is_some_and(|columns| columns.iter().all(|it| it.name != *name)) {
-            return Err(unsupported("a whole row of a view in a select list")
-                .hint("Name its columns, or write view.*"));
-        }
-        Ok(())
-    }
-
     /// A whole row, or `t.*` as a value: all columns of it are read.
     fn row_of(&self, id: EntryId) -> Result<Reading, Denial> {
         let Some(entry) = self.entry(id) else {
@@ -405,12 +386,12 @@ impl Judge<'_> {
     }
 }
 
-enum Part<'n> {
+pub(super) enum Part<'n> {
     Name(&'n str),
     Star,
 }
 
-fn path(fields: &[Node]) -> Result<Vec<Part<'_>>, Denial> {
+pub(super) fn path(fields: &[Node]) -> Result<Vec<Part<'_>>, Denial> {
     fields
         .iter()
         .map(|field| match field.node.as_ref() {

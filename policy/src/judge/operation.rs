@@ -5,6 +5,8 @@
 //! somebody wrote is judged wherever it could be chosen; only where pg_catalog has one for just
 //! these types, and stands first, it can't be.
 
+use std::slice::from_ref;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, AExpr, AExprKind, Node, a_const};
 
@@ -102,6 +104,10 @@ impl Judge<'_> {
         env: &Env<'_>,
     ) -> Result<(Facts, [Facts; 2]), Denial> {
         let kind = AExprKind::try_from(expr.kind).unwrap_or(AExprKind::Undefined);
+        if kind == AExprKind::AexprNullif {
+            let value = expr.lexpr.as_deref().map_or(&[][..], from_ref);
+            self.refuse_rows_of_views(value, scope)?;
+        }
         let mut judged = |node: Option<&mut Box<Node>>| {
             let Some(node) = node else {
                 return Ok((Facts::default(), None));

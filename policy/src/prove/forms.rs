@@ -2,6 +2,7 @@
 
 use super::Claims;
 use super::via::{self, Link};
+use crate::spelling::TRUTHS;
 use crate::tenant::ValueType;
 use crate::tree::{Node, Value};
 
@@ -85,6 +86,22 @@ pub(super) fn session_value(node: &Node, claims: Claims<'_>) -> Option<(usize, V
     let slot = *claims.findings.hidden.get(behind)?;
     let value_type = plain_type(node.node("type_name")?)?;
     Some((slot, value_type))
+}
+
+/// Whether `'t'::boolean` or `'f'::boolean` has become the same with the whole word.
+pub(super) fn is_spelled_out(original: &Node, rewritten: &Node) -> bool {
+    let constant = |cast: &'_ Node| {
+        let arg = cast.node("arg").filter(|arg| arg.kind == "AConst")?;
+        let text = arg.node("val").filter(|val| val.kind == "String")?;
+        Some(text.text("sval").to_owned())
+    };
+    let name = original.node("type_name");
+    let boolean = name
+        .is_some_and(|name| names(name.list("names")).as_deref() == Some(&["pg_catalog", "bool"]));
+    let (Some(before), Some(after)) = (constant(original), constant(rewritten)) else {
+        return false;
+    };
+    boolean && TRUTHS.contains(&(before.as_str(), after.as_str()))
 }
 
 /// The type of a scope value, written as `pg_catalog.<name>`.

@@ -283,6 +283,7 @@ impl<'a> Walk<'a> {
             "MergeStmt" => self.merge(original, rewritten),
             "CopyStmt" => self.copy(original, rewritten),
             "FuncCall" => self.called(original, rewritten),
+            "TypeCast" => self.cast(original, rewritten),
             "LockStmt" => self.lock(original, rewritten),
             "DeclareCursorStmt" => self.declared(original, rewritten),
             "PrepareStmt" => {
@@ -308,6 +309,17 @@ impl<'a> Walk<'a> {
             "LockingClause" | "ConstraintsSetStmt" => self.same(original, rewritten),
             _ => self.fields(original, rewritten, &[]),
         }
+    }
+
+    /// A cast, whose constant may be spelled out.
+    fn cast(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        if !forms::is_spelled_out(original, rewritten) {
+            return self.fields(original, rewritten, &[]);
+        }
+        if let (Some(before), Some(after)) = (original.node("arg"), rewritten.node("arg")) {
+            self.pair(before, after);
+        }
+        self.fields(original, rewritten, &["arg"])
     }
 
     /// Notes where a pair of nodes stands.
