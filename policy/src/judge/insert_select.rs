@@ -62,9 +62,12 @@ impl Judge<'_> {
             Ok(Given { key, at, table })
         });
         let given = places.collect::<Result<Vec<Given<'_>>, Denial>>()?;
+        // What is filled beside a set operation has its place only behind it; so have several columns of a `*`.
+        let behind =
+            !missing.is_empty() && !is_plain(select) || given.len() > 1 && has_star(select);
         let wraps = given.iter().any(|given| {
             let refers = given.key.via.is_some() && !is_list(select);
-            refers || self.gives_other_rows(select, given.at)
+            behind || refers || self.gives_other_rows(select, given.at)
         });
         if wraps {
             self.given_by_wrapped(select, output, &given)?;
