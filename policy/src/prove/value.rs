@@ -16,7 +16,7 @@ impl Untyped {
     /// Those of the client's statement that have no declared type and stand more than once. Nobody
     /// asks where nothing is checked.
     pub(super) fn of(statement: &Node, claims: &Claims<'_>) -> Self {
-        let mut standing = HashMap::new();
+        let mut standing: HashMap<i64, HashSet<i32>> = HashMap::new();
         if !claims.findings.checks.is_empty() {
             count_parameters(statement, &mut standing);
         }
@@ -24,8 +24,8 @@ impl Untyped {
             let index = usize::try_from(*number - 1).ok();
             index.and_then(|index| claims.declared.get(index))
         };
-        let untyped = standing.into_iter().filter(|(number, times)| {
-            *times > 1 && matches!(declared(number), None | Some(0 | 705))
+        let untyped = standing.into_iter().filter(|(number, places)| {
+            places.len() > 1 && matches!(declared(number), None | Some(0 | 705))
         });
         Self(untyped.map(|(number, _)| number).collect())
     }
@@ -35,16 +35,18 @@ impl Untyped {
     }
 }
 
-fn count_parameters(node: &Node, standing: &mut HashMap<i64, usize>) {
+/// Where each parameter stands. The source of `(a, b) = (…)` is in the tree once for each column, and in the text once.
+fn count_parameters(node: &Node, standing: &mut HashMap<i64, HashSet<i32>>) {
     if node.kind == "ParamRef" {
-        *standing.entry(node.int("number")).or_default() += 1;
+        let places = standing.entry(node.int("number")).or_default();
+        places.insert(node.location());
     }
     for (_, value) in &node.fields {
         count_parameters_in(value, standing);
     }
 }
 
-fn count_parameters_in(value: &Value, standing: &mut HashMap<i64, usize>) {
+fn count_parameters_in(value: &Value, standing: &mut HashMap<i64, HashSet<i32>>) {
     match value {
         Value::Node(node) => count_parameters(node, standing),
         Value::List(items) => {
