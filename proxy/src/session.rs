@@ -173,6 +173,15 @@ impl Stop {
         Self::Fatal(Report::fatal("08P01", what))
     }
 
+    /// A message was about to go to a server connection that does not carry the session's setup.
+    fn out_of_place() -> Self {
+        tracing::error!("a message was let through before its setup");
+        Self::Fatal(Report::fatal(
+            "08006",
+            "pgwarden: the session's setup is not in force on the server connection",
+        ))
+    }
+
     /// The server's answers are not those that the messages sent to it must have.
     fn desynchronised() -> Self {
         tracing::error!("the server's answers don't fit what it was sent");

@@ -101,7 +101,9 @@ pub fn server() -> &'static Server {
         );
         script(
             &mut base,
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO platform_admin",
+            "GRANT USAGE ON SCHEMA public, auth TO platform_admin; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO platform_admin; \
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO platform_admin",
         );
         drop(base);
         for arena in 0..ARENAS {

@@ -5,15 +5,18 @@
 //! went before: a Sync, and queries of their own whose answers are known.
 
 mod hearing;
+mod speaker;
+mod texts;
 
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::fixture::Tenant;
 use crate::random::Random;
 use crate::wire::{bind_body, execute_body, frame, parse_body, target_body};
 
 pub use hearing::{Heard, PATIENCE, Pieces, is_by_design, talk};
+pub use speaker::{POLICY, Speaker};
+use texts::{FAIL_EARLY, PREPARES, PROBES, STATES, TEXTS, WITH_VALUES};
 
 /// A message of the client, and what it is for the report.
 #[derive(Clone)]
@@ -22,6 +25,8 @@ pub struct Sent {
     shown: String,
     /// The answers so far are waited for.
     waits: bool,
+    /// It asks for ReadyForQuery.
+    ends: bool,
 }
 
 impl fmt::Debug for Sent {
@@ -33,15 +38,6 @@ impl fmt::Debug for Sent {
 /// Messages up to a point where both sides are in step again.
 pub type Batch = Vec<Sent>;
 
-/// Who talks: a tenant, and the number of the rows that nobody else writes.
-#[derive(Debug, Clone, Copy)]
-pub struct Speaker {
-    /// The tenant.
-    pub tenant: Tenant,
-    /// Its rows in `campaigns` have ids from a hundred times this on.
-    pub number: usize,
-}
-
 /// What ends a batch: empty queries are answered in a transaction that has failed, too, and change nothing.
 const END: [&str; 3] = [""; 3];
 
@@ -52,92 +48,6 @@ const ZEROS: [u16; 4] = [0; 4];
 const RESULTS: [&[u16]; 5] = [&[], &[], &[], &[0], &[1]];
 const STATEMENTS: [&str; 4] = ["", "", "s", "t"];
 const PORTALS: [&str; 4] = ["", "", "p", "q"];
-
-/// Statements that need no values.
-const TEXTS: &[&str] = &[
-    "SELECT id, full_name FROM leads WHERE score > 3 ORDER BY id",
-    "SELECT count(*) FROM calls",
-    "SELECT count(*), min(id) FROM calls WHERE seconds > 5",
-    "SELECT l.id, c.name FROM leads l LEFT JOIN campaigns c ON c.id = l.campaign_id AND c.id < 50 ORDER BY 1",
-    "SELECT 1",
-    "SELECT now() IS NOT NULL, 'a;b'::text",
-    "",
-    "-- nothing",
-    "SELECT 1 / (count(*) * 0) FROM leads",
-    "SELECT nosuch FROM leads",
-    "SELEC 1",
-    "SELECT id FROM leads WHERE phone = ANY('{+491,+492,+493}') ORDER BY 1",
-    "SELECT g, (SELECT count(*) FROM agents) FROM generate_series(1, 40) g",
-    "SELECT repeat('x', 3000), g FROM generate_series(1, 12) g, (SELECT count(*) FROM leads) l",
-    "SELECT current_setting('request.jwt.claims')::json ->> 'sub', count(*) FROM shifts",
-    "VALUES (1), (2), (3)",
-    "TABLE plans",
-    "BEGIN",
-    "BEGIN",
-    "START TRANSACTION READ ONLY",
-    "COMMIT",
-    "ROLLBACK",
-    "COMMIT AND CHAIN",
-    "SAVEPOINT a",
-    "ROLLBACK TO a",
-    "RELEASE a",
-    "SET statement_timeout = 12345",
-    "SET LOCAL statement_timeout = 23456",
-    "SHOW statement_timeout",
-    "RESET statement_timeout",
-    "SET application_name = 'talker'",
-    "SHOW application_name",
-    "SET DateStyle = 'SQL, DMY'",
-    "SET TimeZone = 'Asia/Tokyo'",
-    "SELECT '2026-03-04 05:06:07+00'::timestamptz, '01/02/2026'::date, count(*) FROM leads",
-    "SELECT max(created_at) FROM leads",
-    "DECLARE c CURSOR FOR SELECT id FROM leads ORDER BY id",
-    "DECLARE h CURSOR WITH HOLD FOR SELECT id FROM calls ORDER BY id",
-    "FETCH 2 FROM c",
-    "FETCH ALL FROM h",
-    "CLOSE c",
-    "CLOSE ALL",
-    "CREATE TEMP TABLE tt (a int)",
-    "CREATE TEMP TABLE tt AS SELECT 1 AS a FROM leads",
-    "INSERT INTO tt VALUES (1), (2)",
-    "SELECT count(*) FROM tt",
-    "DROP TABLE tt",
-    "COPY (SELECT id FROM leads ORDER BY id LIMIT 3) TO STDOUT",
-    "LISTEN jobs",
-    "UNLISTEN *",
-    "DEALLOCATE ALL",
-    "SELECT lower(full_name) FROM leads WHERE full_name LIKE 'Lead 1%' ORDER BY 1",
-];
-
-/// What is in statements that fail before they run, or may.
-const FAIL_EARLY: &[&str] = &["nosuch", "SELEC ", "tt"];
-
-/// Those of SQL's own PREPARE: alone in their message. (Neither they nor Bind use what the other has prepared:
-/// the proxy refuses that.)
-const PREPARES: &[&str] = &[
-    "PREPARE u (int) AS SELECT count(*) FROM leads WHERE score > $1",
-    "EXECUTE u (3)",
-    "DEALLOCATE u",
-];
-
-/// Those with values: how many, and what they may be.
-const WITH_VALUES: &[(&str, &[&str])] = &[
-    ("SELECT id FROM leads WHERE score = $1 ORDER BY id", &["3"]),
-    ("SELECT $1::text, count(*) FROM leads", &["word"]),
-    ("SELECT $1::int / $2::int, count(*) FROM leads", &["6", "0"]),
-    (
-        "SELECT id FROM calls WHERE seconds < $2 AND id > $1 ORDER BY id LIMIT 5",
-        &["10", "30"],
-    ),
-    (
-        "SELECT $1::timestamptz, count(*) FROM agents",
-        &["2026-01-02 03:04:05+00"],
-    ),
-    (
-        "SELECT a.id, $1::int FROM agents a LEFT JOIN campaigns c ON c.owner_id = a.id AND c.id = $1 ORDER BY 1",
-        &["7"],
-    ),
-];
 
 struct Talk {
     random: Random,
@@ -156,6 +66,9 @@ pub fn conversation(seed: u64, index: u64, speaker: Speaker) -> Vec<Batch> {
     };
     let count = 1 + talk.random.below(4);
     let mut batches: Vec<Batch> = (0..count).map(|_| talk.batch()).collect();
+    let mut probes: Batch = PROBES.iter().copied().map(query).collect();
+    probes.extend(END.map(query));
+    batches.push(probes);
     // Nothing is left to the next conversation.
     let mut over: Batch = ["ROLLBACK", "DISCARD ALL"].map(query).into();
     over.extend(END.map(query));
@@ -174,6 +87,7 @@ fn sent(tag: u8, body: &[u8], shown: String) -> Sent {
         bytes: frame(tag, body),
         shown,
         waits: false,
+        ends: matches!(tag, b'Q' | b'S'),
     }
 }
 
@@ -298,10 +212,16 @@ impl Talk {
     }
 
     fn text(&mut self) -> String {
-        if self.random.chance(18) {
-            return self.write();
+        match self.random.below(100) {
+            0..=14 => self.write(),
+            15..=34 => (*self.random.pick(STATES)).to_owned(),
+            35..=48 => (*self.random.pick(PROBES)).to_owned(),
+            49 => format!(
+                "SELECT pg_advisory_lock({}) IS NOT NULL",
+                self.speaker.number
+            ),
+            _ => (*self.random.pick(TEXTS)).to_owned(),
         }
-        (*self.random.pick(TEXTS)).to_owned()
     }
 
     /// A write of rows that are nobody else's.
@@ -339,7 +259,7 @@ impl Talk {
             "SELECT 2".clone_into(&mut text);
         }
         // What looks its names up when it runs, the proxy refuses when it is parsed.
-        if text == "DROP TABLE tt" {
+        if ["DROP TABLE tt", "DROP TABLE own", "TRUNCATE own"].contains(&&*text) {
             "SELECT 3".clone_into(&mut text);
         }
         // A type for a parameter that the text does not have is the client's, too.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pgwarden::server::Running;
+use pgwarden::server::{Inputs, Running};
 use pgwarden_config::LoadedPolicy;
 use pgwarden_config::settings::{PoolMode, Settings};
 
@@ -48,6 +48,14 @@ impl Pooled {
             running: proxy::start(settings, policy),
             arena,
         }
+    }
+
+    /// From now on another policy holds.
+    pub fn reload(&self, policy: LoadedPolicy) {
+        let settings = self.running.proxy().settings().clone();
+        let _inside = proxy::runtime().enter();
+        let reloaded = self.running.reload(Ok(Inputs { settings, policy }));
+        reloaded.expect("a good policy is taken");
     }
 
     /// Where it listens.

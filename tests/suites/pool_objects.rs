@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use pgwarden_config::settings::PoolMode;
 use pgwarden_tests::fixture::Tenant;
+use pgwarden_tests::frames::{Frames, Twins};
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::wire::{Client, bind_body, execute_body, parse_body, tags};
 
@@ -309,4 +310,20 @@ fn h_listen_pins_until_unlisten() {
         client.send(b'Q', b"SELECT 1\0");
         assert_eq!(tags(&client.messages()), "TDCZ");
     }
+}
+
+#[test]
+fn an_error_in_a_statement_on_a_temporary_table_is_told_where_it_was_written() {
+    let mut twins = Twins::new();
+    twins.same(&Frames::new().query("CREATE TEMP TABLE tt (a int)"));
+    for sql in [
+        "INSERT INTO tt VALUES (current_date)",
+        "UPDATE tt SET a = current_date WHERE a = 1",
+        "INSERT INTO tt SELECT now() FROM leads, tt",
+    ] {
+        twins.same(&Frames::new().query(sql));
+        twins.same(&Frames::new().run(sql, &[]).sync());
+    }
+    let both = Frames::new().query("SELECT 1");
+    twins.same(&both.query("INSERT INTO tt VALUES (current_date)"));
 }

@@ -13,13 +13,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pgwarden_config::LoadedPolicy;
 use pgwarden_config::settings::PoolMode;
-use pgwarden_tests::fixture::{Arena, Tenant, set_claims};
+use pgwarden_tests::fixture::Arena;
 use pgwarden_tests::pipelines::{
-    Batch, Heard, PATIENCE, Pieces, Speaker, TAIL, conversation, is_by_design, talk,
+    Batch, Heard, PATIENCE, POLICY, Pieces, Speaker, TAIL, conversation, is_by_design, talk,
 };
 use pgwarden_tests::pooled::Pooled;
-use pgwarden_tests::proxy::session_at;
+use pgwarden_tests::proxy::policy_of;
 use pgwarden_tests::wire::Client;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -43,8 +44,8 @@ impl<'a> Talker<'a> {
             arena,
             address,
             speaker,
-            proxied: session_at(address, &arena.plain(), speaker.tenant),
-            direct: arena.oracle_session(speaker.tenant),
+            proxied: speaker.proxied(address, arena),
+            direct: speaker.direct(arena),
         };
         talker.afresh();
         talker
@@ -53,8 +54,8 @@ impl<'a> Talker<'a> {
     fn afresh(&mut self) {
         self.proxied.send(b'X', b"");
         self.direct.send(b'X', b"");
-        self.proxied = session_at(self.address, &self.arena.plain(), self.speaker.tenant);
-        self.direct = self.arena.oracle_session(self.speaker.tenant);
+        self.proxied = self.speaker.proxied(self.address, self.arena);
+        self.direct = self.speaker.direct(self.arena);
         for client in [&mut self.proxied, &mut self.direct] {
             client.set_timeout(PATIENCE);
         }
@@ -92,7 +93,7 @@ impl<'a> Talker<'a> {
                 let from = at.saturating_sub(9);
                 let part = |lines: &[String]| -> Vec<String> {
                     let lines = lines.iter().skip(from).take(14);
-                    lines.map(|it| it.chars().take(80).collect()).collect()
+                    lines.map(|it| it.chars().take(240).collect()).collect()
                 };
                 return Some(format!(
                     "in {batch:#?}\n  ours   {:#?}\n  oracle {:#?}",
@@ -101,8 +102,7 @@ impl<'a> Talker<'a> {
                 ));
             }
         }
-        // What is left on the oracle's session is what DISCARD ALL leaves: the claims are gone.
-        set_claims(&mut self.direct, &self.speaker.tenant.claims());
+        self.speaker.put_on(&mut self.direct);
         self.direct
             .query("SELECT 'no unnamed statement is left'")
             .ok();
@@ -138,8 +138,30 @@ fn pieces(index: u64) -> Pieces {
     }
 }
 
-fn all_talk(mode: PoolMode, server_connections: usize, clients: usize, salt: u64) {
-    let pooled = Pooled::with(server_connections, |settings| {
+fn policy() -> LoadedPolicy {
+    let text = include_str!("../fixtures/policy.toml");
+    let text = text.replace("\"search_path\"]", "\"search_path\", \"work_mem\"]");
+    policy_of(&[&text, POLICY].concat())
+}
+
+/// How many server connections there are, and who talks over them.
+struct Round {
+    mode: PoolMode,
+    server_connections: usize,
+    speakers: Vec<Speaker>,
+    pieces: fn(u64) -> Pieces,
+    salt: u64,
+}
+
+fn all_talk(round: Round) {
+    let Round {
+        mode,
+        server_connections,
+        speakers,
+        pieces,
+        salt,
+    } = round;
+    let pooled = Pooled::under(policy(), server_connections, |settings| {
         settings.pool.mode = mode;
         settings.pool.multiplex_wait = Duration::from_secs(60);
         settings.pool.checkout_timeout = Duration::from_secs(60);
@@ -149,20 +171,15 @@ fn all_talk(mode: PoolMode, server_connections: usize, clients: usize, salt: u64
         number("PGWARDEN_CONVERSATIONS", 20),
     );
     let only = number("PGWARDEN_ONLY", u64::MAX);
-    let talkers: Vec<_> = (0..clients)
-        .map(|number| {
-            let tenant = if number % 3 == 2 {
-                Tenant::C
-            } else {
-                Tenant::A
-            };
-            Talker::new(&pooled, Speaker { tenant, number })
-        })
+    pooled.arena().restore();
+    let talkers = speakers.into_iter();
+    let talkers: Vec<_> = talkers
+        .map(|speaker| Talker::new(&pooled, speaker))
         .collect();
     let different: Vec<String> = std::thread::scope(|scope| {
         let all: Vec<_> = talkers
             .into_iter()
-            .map(|talker| scope.spawn(move || converse(talker, seed, count, only)))
+            .map(|talker| scope.spawn(move || converse(talker, pieces, seed, count, only)))
             .collect();
         all.into_iter().flat_map(|it| it.join().unwrap()).collect()
     });
@@ -177,7 +194,13 @@ fn all_talk(mode: PoolMode, server_connections: usize, clients: usize, salt: u64
     );
 }
 
-fn converse(mut talker: Talker<'_>, seed: u64, count: u64, only: u64) -> Vec<String> {
+fn converse(
+    mut talker: Talker<'_>,
+    pieces: fn(u64) -> Pieces,
+    seed: u64,
+    count: u64,
+    only: u64,
+) -> Vec<String> {
     let mut different = Vec::new();
     let own = u64::try_from(talker.speaker.number).unwrap() << 32;
     for index in 0..count {
@@ -206,17 +229,50 @@ fn converse(mut talker: Talker<'_>, seed: u64, count: u64, only: u64) -> Vec<Str
     different
 }
 
-#[test]
-fn clients_that_share_one_server_connection_are_answered_as_by_postgresql() {
-    all_talk(PoolMode::Transaction, 1, 3, 0);
+fn different(count: usize) -> Vec<Speaker> {
+    (0..count).map(Speaker::different).collect()
 }
 
 #[test]
-fn clients_that_share_some_server_connections_are_answered_as_by_postgresql() {
-    all_talk(PoolMode::Transaction, 3, 6, 1);
+fn h_clients_that_share_one_server_connection_are_answered_as_by_postgresql() {
+    all_talk(Round {
+        mode: PoolMode::Transaction,
+        server_connections: 1,
+        speakers: different(4),
+        pieces,
+        salt: 0,
+    });
+}
+
+#[test]
+fn h_clients_that_share_some_server_connections_are_answered_as_by_postgresql() {
+    all_talk(Round {
+        mode: PoolMode::Transaction,
+        server_connections: 3,
+        speakers: different(6),
+        pieces,
+        salt: 1,
+    });
+}
+
+#[test]
+fn h_clients_whose_reads_go_behind_each_others_are_answered_as_by_postgresql() {
+    all_talk(Round {
+        mode: PoolMode::Transaction,
+        server_connections: 1,
+        speakers: (0..5).map(Speaker::alike).collect(),
+        pieces: |_| Pieces::Rounds,
+        salt: 3,
+    });
 }
 
 #[test]
 fn clients_with_their_own_server_connections_are_answered_as_by_postgresql() {
-    all_talk(PoolMode::Session, 4, 3, 2);
+    all_talk(Round {
+        mode: PoolMode::Session,
+        server_connections: 6,
+        speakers: different(5),
+        pieces,
+        salt: 2,
+    });
 }

@@ -8,7 +8,10 @@
     clippy::indexing_slicing
 )]
 
+use pgwarden_config::settings::PoolMode;
+use pgwarden_tests::fixture::Tenant;
 use pgwarden_tests::frames::{Frames, Twins};
+use pgwarden_tests::pooled::Pooled;
 use pgwarden_tests::wire::Message;
 
 /// The SQLSTATE of the first error.
@@ -255,4 +258,46 @@ fn g2_deallocate_among_savepoints() {
     twins.same(&query("BEGIN"));
     let refused = twins.proxied(&query("DEALLOCATE p; SELECT 1"));
     assert_eq!(sqlstate(&refused), "0A000");
+}
+
+/// The answers of the proxy to the same messages, in both pool modes.
+fn both_modes(frames: &[Frames], check: impl Fn(&[Message])) {
+    for mode in [PoolMode::Session, PoolMode::Transaction] {
+        let pooled = Pooled::with(2, |settings| settings.pool.mode = mode);
+        let mut client = pooled.session(Tenant::A);
+        let answers = frames.iter().map(|it| it.exchange(&mut client));
+        check(&answers.last().unwrap_or_default());
+    }
+}
+
+#[test]
+fn what_deallocate_all_has_dropped_does_not_come_back_with_an_error() {
+    let make = || Frames::new().parse("s", "SELECT 1").sync();
+    let dropped = query("DEALLOCATE ALL; SELECT 1 / 0");
+    let mut twins = Twins::new();
+    twins.same(&make().and(&dropped).and(&make()));
+    both_modes(&[make(), dropped, make()], |answers| {
+        assert_eq!(sqlstate(answers), "");
+    });
+}
+
+#[test]
+fn a_parse_behind_a_query_that_fails_its_transaction_fails_too() {
+    let known = Frames::new().run("SELECT count(*) FROM leads", &[]).sync();
+    let ends = Frames::new().run("ROLLBACK", &[]).sync();
+    let begun = || query("BEGIN").query("SELECT 1 / 0");
+    let fails = begun().and(&known);
+    let leaves = begun().and(&ends);
+    let undone = Frames::new().query("ROLLBACK").and(&known).and(&ends);
+    both_modes(&[undone.clone(), fails.clone()], |answers| {
+        let parsed = answers.iter().any(|it| it.tag == b'1');
+        let last = answers.iter().rfind(|it| it.tag == b'E').unwrap();
+        assert!(!parsed && last.error().code() == "25P02", "{answers:?}");
+    });
+    both_modes(&[undone, leaves], |answers| {
+        assert_eq!(answers.last().unwrap().body, b"I", "{answers:?}");
+    });
+    let mut twins = Twins::new();
+    twins.same(&fails);
+    twins.same(&ends);
 }

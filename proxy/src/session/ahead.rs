@@ -109,6 +109,7 @@ impl Session {
         }
         self.own_sync(server);
         self.known.lose();
+        self.known.ask();
         self.known.in_transaction = false;
     }
 
@@ -121,44 +122,11 @@ impl Session {
         server.forward(Forward::Sync, &[]);
     }
 
-    /// Whether claims, and no other part of a setup, are what the server answers first.
-    pub(super) fn only_claims_are_owed(&self) -> bool {
-        let of_claims = |expect| {
-            matches!(
-                expect,
-                Expect::Own | Expect::OwnPrepare | Expect::OwnClose | Expect::OwnSync
-            )
-        };
-        let own = |expect: &Expect| expect.is_own();
-        self.queue.expects().take_while(own).all(of_claims)
-    }
-
     /// The claims that went ahead have failed, and with them the client's message: a cancel that was
     /// meant for it, or its statement_timeout, has met them.
     pub(super) fn fail_ahead(&mut self, body: &[u8]) -> Result<Passed, Stop> {
-        let mut skipped = Vec::new();
-        while let Some(front) = self.queue.front()
-            && front.expect.is_own()
-            && front.expect != Expect::OwnSync
-        {
-            skipped.extend(self.queue.pop());
-        }
-        // The last first: a name that was to be closed and prepared again is there still.
-        for pending in skipped.into_iter().rev() {
-            if let Some(name) = pending.shared {
-                match pending.expect {
-                    Expect::OwnClose => self.prepared.restore(name),
-                    _ => self.prepared.remove(&name),
-                }
-            }
-        }
-        match self.known.ahead {
-            Ahead::Followed => self.error(body),
-            Ahead::No | Ahead::Alone => {
-                self.known.lose();
-                Ok(Passed::Done)
-            }
-        }
+        self.skip_own();
+        self.error(body)
     }
 }
 

@@ -66,6 +66,10 @@ impl Kept {
 pub(super) struct Known {
     /// The claims on it are the session's, and the `search_path` is that of the facts.
     pub(super) settled: bool,
+    /// What the server was asked last to put in force, and to tell, is the session's still.
+    asked: bool,
+    /// Cancels that have hit a batch of ours since the server last answered the client.
+    pub(super) retries: u8,
     /// Something of it was changed inside the open transaction, so that its end may undo it.
     pub(super) in_transaction: bool,
     /// What was known still holds, but the schemas of the `search_path` may be others.
@@ -76,6 +80,8 @@ pub(super) struct Known {
     pub(super) floats: bool,
     /// The claims are part of the client's transaction, and nothing in it has failed.
     pub(super) ahead: Ahead,
+    /// In session mode: a role was put in force.
+    roled: bool,
     /// Other sessions used the server connection, and this one has taken nothing from a sequence on
     /// it yet.
     pub(super) foreign_sequences: bool,
@@ -96,6 +102,7 @@ impl Known {
         self.ahead = Ahead::No;
         self.confirms = self.settled;
         self.settled = false;
+        self.asked = false;
     }
 
     /// Claims or facts may be others now.
@@ -103,6 +110,17 @@ impl Known {
         self.ahead = Ahead::No;
         self.confirms = false;
         self.settled = false;
+        self.asked = false;
+    }
+
+    /// The claims are on their way, and the question for the facts.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// The server has answered. What has changed meanwhile was not in the question: it is asked again.
+    pub(super) fn answer(&mut self) {
+        self.settled |= std::mem::take(&mut self.asked);
     }
 }
 
@@ -119,6 +137,7 @@ impl Session {
         } else {
             self.own_sync(server);
         }
+        self.known.ask();
         // What is set again to the same stays the same, however the transaction ends.
         if !std::mem::take(&mut self.known.confirms) {
             self.known.in_transaction = self.pipeline_open || self.status == b'T';
@@ -152,10 +171,14 @@ impl Session {
         }
         self.ask_uncommitted(server);
         let claims = self.judging.identity().claims_json();
+        let roled = match &mut self.sharing {
+            Some(sharing) => &mut sharing.roled,
+            None => &mut self.known.roled,
+        };
+        // The policy may have taken the role away that is in force.
         let role = self.judging.access().set_role.as_deref();
-        if let (Some(_), Some(sharing)) = (role, &mut self.sharing) {
-            sharing.roled = true;
-        }
+        let role = role.or(roled.then_some("none"));
+        *roled |= role.is_some();
         match role {
             Some(role) => own_statement(server, SET_CLAIMS_AND_ROLE, &[claims, role]),
             None => own_statement(server, SET_CLAIMS, &[claims]),

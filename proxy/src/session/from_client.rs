@@ -28,6 +28,22 @@ impl Session {
         body: &[u8],
         server: &mut Outbox,
     ) -> Result<Taken, Stop> {
+        let before = server.bytes().len();
+        let taken = self.offered_message(tag, body, server)?;
+        let sent = taken == Taken::Yes && server.bytes().len() > before;
+        if sent && !self.may_leave(tag) {
+            server.truncate(before);
+            return Err(Stop::out_of_place());
+        }
+        Ok(taken)
+    }
+
+    fn offered_message(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        server: &mut Outbox,
+    ) -> Result<Taken, Stop> {
         if tag == b'X' {
             return Err(Stop::Terminated);
         }

@@ -134,7 +134,7 @@ impl Session {
                 self.take_facts(body)?;
                 return Ok(Passed::Done);
             }
-            (b'C', Expect::Own) => self.known.settled = true,
+            (b'C', Expect::Own) => self.known.answer(),
             (b'1' | b'2', Expect::OwnTemporaries) => return Ok(Passed::Done),
             (b'D', Expect::OwnTemporaries) => {
                 self.take_temporaries(body)?;
@@ -201,6 +201,10 @@ impl Session {
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
         if tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL" {
             self.prepared.clear();
+            // No error of the same message brings them back.
+            if let Some(front) = self.queue.front_mut() {
+                front.change = None;
+            }
         }
         // A savepoint or a transaction has ended: with it what was set in it.
         if self.known.in_transaction && (tag == b"ROLLBACK" || tag == b"COMMIT") {
@@ -278,6 +282,7 @@ impl Session {
         let Some(mut pending) = self.queue.pop() else {
             return Err(Stop::desynchronised());
         };
+        self.known.retries = 0;
         if std::mem::take(&mut self.known.ahead) == Ahead::Followed {
             // Nothing has failed: the claims are in force, as far as the transaction is not open.
             pending.unsettles = false;

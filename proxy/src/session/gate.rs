@@ -10,6 +10,7 @@ use super::ahead::Ahead;
 use super::claims::Known;
 use super::judging::Facts;
 use super::names::Statement;
+use super::queue::Expect;
 use super::sharing::Sharing;
 use super::{Session, Stop};
 use crate::backend::Outbox;
@@ -41,6 +42,7 @@ impl Session {
         match self.judging.refresh() {
             Ok(Facts::Hold) => {}
             Ok(Facts::Stale) => self.known.distrust(),
+            Ok(Facts::AnotherRole) => self.known.lose(),
             Err(error) => {
                 tracing::info!(session = self.who.session, %error, "no access under the new policy");
                 let message = "pgwarden: the token gives no access to this database any more";
@@ -121,6 +123,32 @@ impl Session {
             self.ask_facts(server);
         }
         true
+    }
+
+    /// Whether what was just written for a message may leave. It is looked at once more, and for all messages in
+    /// one place: whoever has let it through, nothing goes to a server connection that the session's setup is
+    /// not in force on, and nothing runs there but under its claims. What only ends a transaction, or begins
+    /// one, needs none, nor does what the server is to refuse.
+    pub(super) fn may_leave(&self, tag: u8) -> bool {
+        let in_place = |it: &Sharing| it.attached && it.placed;
+        let placed = self.sharing.as_deref().is_none_or(in_place);
+        match tag {
+            b'S' | b'H' | b'd' | b'c' | b'f' => true,
+            b'C' | b'D' => placed,
+            _ => {
+                placed && (self.known.settled || self.status == b'E' || self.last_needs_no_claims())
+            }
+        }
+    }
+
+    fn last_needs_no_claims(&self) -> bool {
+        let needs_none =
+            |plan: &Plan| matches!(plan.kind, StatementKind::Transaction | StatementKind::Empty);
+        self.queue.pending().next_back().is_none_or(|last| {
+            last.refused.is_some()
+                || last.expect == Expect::Sync
+                || last.plan.as_deref().is_some_and(needs_none)
+        })
     }
 
     /// Asks for claims and facts as soon as the server owes nothing, so that the next statement

@@ -43,6 +43,8 @@ pub(super) enum Facts {
     Hold,
     /// Schemas may have come, gone, or been granted since.
     Stale,
+    /// The policy gives another server role, or none: the one in force is not the session's.
+    AnotherRole,
 }
 
 impl Judging {
@@ -83,9 +85,12 @@ impl Judging {
     /// When the token gives no access any more.
     pub(super) fn refresh(&mut self) -> Result<Facts, AuthError> {
         let current = self.database.engine();
+        let mut another_role = false;
         if !Arc::ptr_eq(&current, &self.shared) {
             let engine = Arc::clone(&current);
-            self.access = self.tenancy.access(&engine)?;
+            let access = self.tenancy.access(&engine)?;
+            another_role = access.set_role != self.access.set_role;
+            self.access = access;
             self.facts.enforce = self.access.enforce;
             self.facts.ddl = self.access.ddl;
             self.facts.lock = self.access.lock;
@@ -100,7 +105,9 @@ impl Judging {
         // Counted before the engine is replaced, so it is looked at afterwards.
         let generation = self.database.generation();
         let former = std::mem::replace(&mut self.generation, generation);
-        Ok(if former == generation {
+        Ok(if another_role {
+            Facts::AnotherRole
+        } else if former == generation {
             Facts::Hold
         } else {
             Facts::Stale

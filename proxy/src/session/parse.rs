@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pgwarden_policy::plan::RelationUse;
-use pgwarden_policy::{Denial, DenyReason, Plan, Protocol, StatementKind, Verdict};
+use pgwarden_policy::{Cleared, Denial, DenyReason, Plan, Protocol, StatementKind};
 
 use super::ahead::{Ahead, may_follow};
 use super::gate::{Gate, permit};
@@ -22,6 +22,10 @@ use crate::wire::client::{self};
 
 /// Longer Query texts are not kept for the positions of their errors.
 const KEPT_TEXT_BYTES: usize = 64 << 10;
+
+/// What is parsed in the place of what is there already: in a transaction that has failed meanwhile it is refused
+/// as that would be.
+const NOTHING: &str = "SELECT";
 
 impl Session {
     pub(super) fn parse(&mut self, body: &[u8], server: &mut Outbox) -> Result<Taken, Stop> {
@@ -85,6 +89,8 @@ impl Session {
         let whose = (self.who.session, basis.engine << 32 | basis.path);
         let passing = self.judging.is_passing();
         let failed = self.status == b'E';
+        let doubtful = self.queue.may_fail_a_transaction(self.status);
+        let mut prepares = true;
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
         let under = registers.then(|| self.under());
         let catalog = (
@@ -107,15 +113,18 @@ impl Session {
             if let (Some(sharing), Some(path), Some(under)) = (&mut self.sharing, &path, under) {
                 let whose = (passing || uses_temporary(plan)).then_some(whose);
                 server_name = pool::name_of(cleared.text(), types, path, catalog, under, whose);
-                // In a failed transaction it is refused as it is due, and nothing may say that it went
-                // well; and what ran unread may have changed any setting.
-                let refused = failed && plan.kind != StatementKind::Transaction;
+                // In a failed transaction it is refused as it is due, unless it ends it, and nothing may say that
+                // it went well; and what ran unread may have changed any setting.
+                let may_end = doubtful && plan.kind == StatementKind::Transaction;
                 let prepared = &mut self.prepared;
-                if refused || sharing.unread {
+                if failed || may_end || sharing.unread {
                     prepared.distrust_one(&server_name);
                 }
                 let (stray, queue) = (sharing.strayed, &mut self.queue);
-                if !shared::make_way(prepared, &server_name, under, stray, queue, server) {
+                prepares = shared::make_way(prepared, &server_name, under, stray, queue, server);
+                if !prepares && doubtful {
+                    server.own_parse("", NOTHING, &[]);
+                } else if !prepares {
                     shared::close(NOBODY, server);
                     expect = Expect::Parsed;
                 }
@@ -132,7 +141,7 @@ impl Session {
                     server_name = name;
                 }
             }
-            if expect == Expect::Parse {
+            if expect == Expect::Parse && prepares {
                 server.parse(&server_name, &cleared, types);
             }
             let rewritten = (cleared.text() != text).then(|| cleared.text().into());
@@ -170,7 +179,7 @@ impl Session {
             }
         };
         let under = under.filter(|_| !server_name.is_empty());
-        let prepares = under.is_some() && expect == Expect::Parse;
+        let prepares = prepares && under.is_some() && expect == Expect::Parse;
         if expect == Expect::Tried {
             self.trial = Trial::Held;
         }
@@ -208,23 +217,25 @@ impl Session {
     }
 }
 
-/// Keeps the text of a Query for the positions of its errors.
+/// Keeps the text of a Query for the positions of its errors, if another is sent in its place.
 pub(super) fn keep_text(
     (number, last): &mut (u64, String),
     transaction: u64,
     text: &str,
-    plan: &Plan,
+    cleared: &Cleared<'_>,
 ) {
     last.clear();
-    if plan.verdict == Verdict::Rewrite && text.len() <= KEPT_TEXT_BYTES {
-        last.push_str(text);
+    if cleared.text() != text {
         *number = transaction + 1;
+        if text.len() <= KEPT_TEXT_BYTES {
+            last.push_str(text);
+        }
     }
 }
 
 /// A statement over temporary tables is prepared for one session, and for the tables of now: those
 /// of another may have the same name and other columns.
-fn uses_temporary(plan: &Plan) -> bool {
+pub(super) fn uses_temporary(plan: &Plan) -> bool {
     let temporary = |relation: &RelationUse| relation.name.starts_with("pg_temp.");
     plan.relations.iter().any(temporary)
 }

@@ -213,7 +213,7 @@ impl Session {
         let basis = self.judging.basis();
         let cleared = self.judging.judge(text, Protocol::Simple, &[])?;
         server.query(&cleared);
-        keep_text(&mut self.last_query, self.transaction, text, cleared.plan());
+        keep_text(&mut self.last_query, self.transaction, text, &cleared);
         Ok(Arc::new(Statement {
             server_name: Box::default(),
             under: None,

@@ -115,7 +115,7 @@ impl Session {
             } else if way == Way::Plain && known.ahead == Ahead::No && !names_a_statement(plan) {
                 server.query(&cleared);
             }
-            keep_text(&mut self.last_query, self.transaction, text, plan);
+            keep_text(&mut self.last_query, self.transaction, text, &cleared);
             Ok((Arc::clone(plan), way))
         });
         self.proxy

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgwarden_policy::Plan;
+use pgwarden_policy::{Plan, StatementKind};
 
 use super::given::Given;
 use super::names::{Change, Names, Statement};
@@ -245,6 +245,21 @@ impl Queue {
             makes |= pending.expect.is_extended() && pending.makes_statements();
             makes && pending.expect == Expect::Sync
         })
+    }
+
+    /// Whether a transaction may be open behind what is outstanding, and have failed, so that the server skips
+    /// nothing and refuses what comes.
+    pub(super) fn may_fail_a_transaction(&self, status: u8) -> bool {
+        let opens = |plan: &Plan| {
+            matches!(
+                plan.kind,
+                StatementKind::Transaction | StatementKind::Several
+            )
+        };
+        let mut pending = self.pending.iter();
+        let ended = |it: &Pending| it.expect == Expect::Sync || !it.expect.is_extended();
+        self.any(ended)
+            && (status == b'T' || pending.any(|it| it.plan.as_deref().is_some_and(opens)))
     }
 
     /// Whether a message is outstanding that may change what verdicts depend on.

@@ -7,6 +7,7 @@ use pgwarden_policy::{Denial, DenyReason, Protocol, Verdict};
 
 use super::ahead::Ahead;
 use super::names::Names;
+use super::parse::uses_temporary;
 use super::queue::Expect;
 use super::refusing::{IN_FAILED_TRANSACTION, RefusedAs};
 use super::{Passed, Session, Stop};
@@ -152,16 +153,15 @@ impl Session {
             return judging.map_position(text, Protocol::Extended, declared, position);
         }
         let plan = front.plan.as_ref()?;
-        if plan.verdict == Verdict::Pass {
-            return Some(position);
-        }
-        // Only the text of the last Query is kept.
         let (number, text) = &self.last_query;
         let is_query = matches!(front.expect, Expect::Query | Expect::Spread);
-        if !is_query || *number != front.transaction {
-            return None;
+        if is_query && *number == front.transaction {
+            let kept = Some(text).filter(|text| !text.is_empty())?;
+            return judging.map_position(kept, Protocol::Simple, &[], position);
         }
-        judging.map_position(text, Protocol::Simple, &[], position)
+        // Only the text of the last Query is kept.
+        let as_it_came = plan.verdict == Verdict::Pass && !uses_temporary(plan);
+        as_it_came.then_some(position)
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use super::ahead::Ahead;
 use super::queue::{Expect, Pending};
 use super::sharing::Told;
 use super::{Passed, Session, Stop, claims};
@@ -105,36 +106,73 @@ impl Session {
         }
         self.own_sync(server);
         self.known.lose();
+        self.known.ask();
         self.known.in_transaction = false;
     }
 
     /// A statement of our own has failed. A cancel of the client's may have hit the batch instead of
-    /// its own statement: then the batch is sent again, or another server connection taken.
+    /// its own statement, or its `statement_timeout`: then the client's transaction fails, if one is open; else
+    /// the batch is sent again, or another server connection taken.
     pub(super) fn own_error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
         if self.uncommitted.is_asked() {
             return Ok(self.reading_failed(body));
         }
-        let cancelled = report::field(body, b'C') == Some(b"57014");
-        let swept = self.queue.front().map(|front| front.expect) != Some(Expect::OwnQuery);
-        let swaps = self.can_swap();
-        let only_claims = self.only_claims_are_owed();
-        match &mut self.sharing {
-            Some(sharing) if cancelled && swept && sharing.asks && sharing.cancelled < RETRIES => {
-                sharing.cancelled += 1;
-                self.leftover = true;
-                // The server skips the rest of the batch.
-                while let Some(front) = self.queue.front()
-                    && front.expect != Expect::OwnSync
-                {
-                    self.queue.pop();
-                }
-                self.known.lose();
-                Ok(Passed::Done)
-            }
-            Some(_) if cancelled && only_claims => self.fail_ahead(body),
-            Some(_) if cancelled && swaps => Err(Stop::Lost),
-            _ => Err(self.claims_failed(body)),
+        if report::field(body, b'C') != Some(b"57014") {
+            return Err(self.claims_failed(body));
         }
+        if self.known.ahead == Ahead::Followed {
+            return self.fail_ahead(body);
+        }
+        let owed = self.queue.expects().take_while(|it| it.is_own());
+        if !{ owed }.any(|it| it == Expect::OwnSync) || self.status == b'T' {
+            return Ok(self.reading_failed(body));
+        }
+        // What was not swept is not to be used, whatever comes behind in the batch.
+        let swept = self.queue.front().map(|front| front.expect) != Some(Expect::OwnQuery);
+        if swept && self.known.retries < RETRIES {
+            self.known.retries += 1;
+            self.forget_batch();
+            return Ok(Passed::Done);
+        }
+        if self.can_swap() {
+            return Err(Stop::Lost);
+        }
+        Err(self.claims_failed(body))
+    }
+
+    /// The server skips the rest of the batch, and takes back what it has done of it.
+    fn forget_batch(&mut self) {
+        for skipped in self.skip_own() {
+            if skipped == Expect::OwnReplay
+                && let Some(sharing) = &mut self.sharing
+            {
+                (sharing.placed, sharing.in_place) = (false, None);
+            }
+        }
+        self.leftover = true;
+        self.known.lose();
+    }
+
+    /// The server skips what is ours up to the next Sync. Gives what it was.
+    pub(super) fn skip_own(&mut self) -> Vec<Expect> {
+        let mut skipped = Vec::new();
+        while let Some(front) = self.queue.front()
+            && front.expect.is_own()
+            && front.expect != Expect::OwnSync
+        {
+            skipped.extend(self.queue.pop());
+        }
+        let expects = skipped.iter().map(|it| it.expect).collect();
+        // The last first: a name that was to be closed and prepared again is there still.
+        for pending in skipped.into_iter().rev() {
+            if let Some(name) = pending.shared {
+                match pending.expect {
+                    Expect::OwnClose => self.prepared.restore(name),
+                    _ => self.prepared.remove(&name),
+                }
+            }
+        }
+        expects
     }
 
     /// The replies to a statement of our own and its two Closes are owed.

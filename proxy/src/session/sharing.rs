@@ -67,8 +67,6 @@ pub(super) struct Sharing {
     pub(super) muted: bool,
     /// Prepared statements turned out to be of before some DDL, when the connection had gone.
     pub(super) distrusts: bool,
-    /// Cancels that have hit the question for settings in a row.
-    pub(super) cancelled: u8,
     /// What the gauge counts this session as.
     pub(super) pin: Option<Pin>,
 }
@@ -112,7 +110,6 @@ impl Sharing {
             locks: false,
             muted: false,
             distrusts: false,
-            cancelled: 0,
             pin: None,
         }
     }
@@ -228,7 +225,6 @@ impl Sharing {
         }
         self.touched.clear();
         self.asks = false;
-        self.cancelled = 0;
         self.holds = holds;
         self.listens = listens;
         self.locks = locks;

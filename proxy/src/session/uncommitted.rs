@@ -223,12 +223,7 @@ impl Session {
 
     /// The server has refused the question, or a cancel has hit it. It skips the rest of the batch.
     pub(super) fn reading_failed(&mut self, body: &[u8]) -> Passed {
-        while let Some(front) = self.queue.front()
-            && front.expect.is_own()
-            && front.expect != Expect::OwnSync
-        {
-            self.queue.pop();
-        }
+        self.skip_own();
         self.leftover = true;
         self.uncommitted.answered();
         self.uncommitted.gathering = None;

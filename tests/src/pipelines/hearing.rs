@@ -6,7 +6,7 @@ use super::{Batch, END};
 use crate::wire::{Client, Message};
 
 /// An answer that takes longer never comes; a machine may stand still for a while.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a batch is written: at once, or in pieces of so many bytes.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub enum Pieces {
     Messages,
     /// Cut anywhere.
     Of(usize),
+    /// Up to a Query or Sync, whose answer is waited for, if it comes soon.
+    Rounds,
 }
 
 /// Sends a batch and reads up to its end. `heard` has how many messages each wait has brought before:
@@ -28,6 +30,7 @@ pub fn talk(client: &mut Client, batch: &Batch, pieces: Pieces, heard: &mut Hear
         unsent.extend_from_slice(&message.bytes);
         match pieces {
             Pieces::Whole if !message.waits => {}
+            Pieces::Rounds if !message.waits && !message.ends => {}
             Pieces::Of(size) => {
                 for piece in std::mem::take(&mut unsent).chunks(size) {
                     client.send_bytes(piece);
@@ -37,22 +40,35 @@ pub fn talk(client: &mut Client, batch: &Batch, pieces: Pieces, heard: &mut Hear
         }
         if message.waits {
             heard.wait(client, &mut lines);
+        } else if message.ends && matches!(pieces, Pieces::Rounds) {
+            hear_out(client, &mut lines);
         }
     }
     client.send_bytes(&unsent);
-    loop {
+    while !is_end(&lines) {
         let Ok(message) = client.read() else {
             lines.push(format!(
                 "the connection is gone, timed out: {}",
                 client.timed_out
             ));
-            return lines;
+            break;
         };
         lines.extend(shown(&message));
-        if is_end(&lines) {
-            return lines;
+    }
+    lines
+}
+
+/// Reads up to ReadyForQuery, which a Sync within a COPY is not answered by.
+fn hear_out(client: &mut Client, lines: &mut Vec<String>) {
+    client.set_timeout(Duration::from_millis(50));
+    while let Ok(message) = client.read() {
+        lines.extend(shown(&message));
+        if message.tag == b'Z' {
+            break;
         }
     }
+    client.timed_out = false;
+    client.set_timeout(PATIENCE);
 }
 
 /// Where a conversation may differ: what the proxy says first, what PostgreSQL says there, and why.
@@ -61,6 +77,21 @@ const BY_DESIGN: &[(&str, &str, &str)] = &[
         "E 0A000 unsupported_statement",
         "",
         "settings changed in the open transaction: several statements at once are refused",
+    ),
+    (
+        "E 0A000 unsupported_construct",
+        "",
+        "search_path changed in the same message: what looks names up behind it is refused",
+    ),
+    (
+        "E 42P05 or 25P02",
+        "C ROLLBACK",
+        "in a failed transaction that has changed settings only its end is supported, and nothing behind it",
+    ),
+    (
+        "E 34000",
+        "I ",
+        "the unnamed portal of a Query that has failed, whatever that was",
     ),
     (
         "E 34000",
@@ -100,8 +131,11 @@ pub fn is_by_design(ours: &[String], theirs: &[String]) -> bool {
 
 /// Whether the last answers are those to a batch's end.
 fn is_end(lines: &[String]) -> bool {
-    let mut last = lines.rchunks_exact(2).take(END.len());
-    last.len() == END.len() && last.all(|it| it[0] == "I " && it[1].starts_with("Z "))
+    let mut last = lines.rchunks_exact(2);
+    let mut ends = last.by_ref().take(END.len());
+    let all = ends.len() == END.len() && ends.all(|it| it[0] == "I " && it[1].starts_with("Z "));
+    // An empty statement's Execute and Sync are answered alike.
+    all && last.next().is_none_or(|before| before[1].starts_with("Z "))
 }
 
 /// How many messages each Flush of a batch has brought.
@@ -154,6 +188,8 @@ fn shown(message: &Message) -> Option<String> {
                 // A name that nobody knows is denied before the server is asked.
                 // A name that is taken by a statement: seen before, or after, that the transaction has failed.
                 ("42P05" | "25P02", _) => "E 42P05 or 25P02".to_owned(),
+                // A row that stands in the way is somebody else's: in our words.
+                (code, Some("foreign_tenant_value")) => format!("E {code} at {place}"),
                 ("42P01", _) | (_, Some("unknown_relation")) => "E 42P01".to_owned(),
                 (code, Some("parameter_mismatch")) => format!("E {code} at {place}"),
                 (code, Some(reason)) => format!("E {code} {reason}"),

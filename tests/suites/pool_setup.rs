@@ -1,0 +1,173 @@
+//! What is in force on a server connection, whatever comes between putting it there and what runs on it:
+//! a cancel, a time-out, the end of a token, another policy.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use pgwarden_config::settings::PoolMode;
+use pgwarden_tests::fixture::{ROLE, Tenant, server, superuser};
+use pgwarden_tests::frames::{Frames, shown};
+use pgwarden_tests::pooled::{Pooled, value};
+use pgwarden_tests::proxy;
+use pgwarden_tests::wire::Client;
+use serde_json::{Value, json};
+
+const MODES: [PoolMode; 2] = [PoolMode::Session, PoolMode::Transaction];
+
+const POLICY: &str = include_str!("../fixtures/policy.toml");
+
+/// A policy under which the tokens of auditors run as another server role.
+const AUDITOR: &str = "\n[[role]]\nname = \"auditor\"\nset_role = \"platform_admin\"\n";
+
+/// One under which a service shows a tenant's token for each transaction.
+const SERVICE: &str = "\n[[role]]\nname = \"service\"\ntenant = \"per_transaction\"\n";
+
+const WHO: &str = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
+
+fn pooled(mode: PoolMode, roles: &str, connections: usize) -> Pooled {
+    let policy = proxy::policy_of(&[POLICY, roles].concat());
+    Pooled::under(policy, connections, |settings| {
+        settings.pool.mode = mode;
+        settings.auth.leeway = Duration::ZERO;
+    })
+}
+
+fn token_of(tenant: Tenant, role: &str, seconds: u64) -> String {
+    let mut claims: Value = serde_json::from_str(&tenant.claims()).unwrap();
+    claims["exp"] = json!(proxy::now() + seconds);
+    claims["role"] = json!(role);
+    proxy::sign(&claims)
+}
+
+/// A search_path of names that the server has never heard of: to say which of them are there, as the proxy
+/// asks it, takes it a while.
+fn long_path(local: &str, names: usize) -> String {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    let first = USED.fetch_add(names, Ordering::Relaxed);
+    let names: Vec<_> = (first..first + names).map(|it| format!("s{it}")).collect();
+    format!("SET {local} search_path = public, {}", names.join(", "))
+}
+
+/// What is told for messages that are sent at once.
+fn told(client: &mut Client, frames: &Frames) -> Vec<String> {
+    shown(&frames.exchange(client))
+}
+
+#[test]
+fn h_a_token_that_ends_while_its_claims_are_set_is_in_force_for_nobody() {
+    let pooled = pooled(PoolMode::Transaction, SERVICE, 1);
+    let service = json!({"exp": proxy::now() + 3600, "role": "service", "sub": "the service"});
+    let service = proxy::sign(&service);
+    let mut client = pooled.session_of(&service, &[]);
+    client.query(&long_path("", 110_000)).ok();
+    const ROUNDS: usize = 20;
+    let ends = proxy::now() + 4;
+    let given = token_of(Tenant::A, "authenticated", 4);
+    let given = format!("SET pgwarden.token = '{given}'");
+    client.query(&given).ok();
+    assert_eq!(value(&mut client, WHO), Tenant::A.user());
+    while pooled.metric("pgwarden_server_connections{state=\"active\"}") > 0.0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Another server connection looks the names up again.
+    let mut admin = superuser(server().address(), "postgres");
+    let own = format!(
+        "usename = '{ROLE}' AND datname = '{}'",
+        pooled.arena().plain()
+    );
+    let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}");
+    admin.query(&all).ok();
+    let left =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE {own} AND wait_event = 'ClientRead'");
+    while value(&mut admin, &left) != "0" {}
+    // The question is on its way when the token ends, and what follows waits for its answer.
+    let until = UNIX_EPOCH + Duration::from_secs(ends) - Duration::from_millis(150);
+    let left = until.duration_since(SystemTime::now());
+    std::thread::sleep(left.unwrap_or_default());
+    let asks = Frames::new().query("SELECT count(*) FROM leads").query(WHO);
+    for _ in 0..ROUNDS {
+        client.send_bytes(asks.bytes());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut ended = false;
+    for _ in 0..ROUNDS {
+        ended |= client.reply().code() == "28000";
+        let user = client.reply().ok().value();
+        assert!(!ended || user.as_deref() == Some("the service"), "{user:?}");
+    }
+    let mut other = pooled.session_of(&service, &[]);
+    assert_eq!(value(&mut other, WHO), "the service");
+}
+
+#[test]
+fn a_time_out_that_meets_our_question_fails_the_transaction_and_no_more() {
+    for mode in MODES {
+        let pooled = pooled(mode, "", 2);
+        let mut client = pooled.session(Tenant::A);
+        for pipelined in [false, true] {
+            let limit = "SET LOCAL statement_timeout = 150";
+            let path = long_path("LOCAL", 110_000);
+            let open = match pipelined {
+                true => Frames::new()
+                    .run(limit, &[])
+                    .run(&path, &[])
+                    .run(WHO, &[])
+                    .sync(),
+                false => Frames::new()
+                    .query("BEGIN")
+                    .query(limit)
+                    .query(&path)
+                    .query(WHO),
+            };
+            let answers = told(&mut client, &open.query("ROLLBACK").query(WHO));
+            let last = &answers[answers.len() - 3];
+            assert!(
+                last.contains(Tenant::A.user()),
+                "{pipelined} {mode:?}: {answers:?}"
+            );
+        }
+        assert_eq!(value(&mut client, WHO), Tenant::A.user());
+    }
+}
+
+#[test]
+fn a_time_out_that_meets_our_question_between_transactions_is_not_told() {
+    for mode in MODES {
+        let pooled = pooled(mode, "", 2);
+        let mut client = pooled.session(Tenant::A);
+        client.query("CREATE TEMP TABLE kept AS SELECT 7 AS a").ok();
+        client.query("SET statement_timeout = 300").ok();
+        client.query(&long_path("", 10_000)).ok();
+        assert_eq!(value(&mut client, WHO), Tenant::A.user());
+        assert_eq!(value(&mut client, "SELECT a FROM kept"), "7");
+    }
+}
+
+#[test]
+fn h_a_role_that_the_policy_takes_away_is_not_in_force_any_more() {
+    for mode in MODES {
+        for open in [false, true] {
+            let pooled = pooled(mode, AUDITOR, 1);
+            let mut auditor = pooled.session_of(&token_of(Tenant::A, "auditor", 3600), &[]);
+            let role = "SELECT current_user";
+            assert_eq!(value(&mut auditor, role), "platform_admin");
+            if open {
+                auditor.query("BEGIN").ok();
+                assert_eq!(value(&mut auditor, role), "platform_admin");
+            }
+            pooled.reload(proxy::policy_of(POLICY));
+            assert_eq!(value(&mut auditor, role), ROLE, "{mode:?} {open}");
+            auditor.query("ROLLBACK").ok();
+            assert_eq!(value(&mut auditor, role), ROLE, "{mode:?} {open}");
+            pooled.reload(proxy::policy_of(&[POLICY, AUDITOR].concat()));
+            assert_eq!(value(&mut auditor, role), "platform_admin");
+        }
+    }
+}
