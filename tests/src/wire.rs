@@ -230,6 +230,8 @@ impl Client {
         while self.input.len() - self.at < wanted {
             let got = match self.stream.read(&mut chunk) {
                 Ok(got) => got,
+                // Whoever was stopped for a while is told so where a read has a time-out.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.timed_out |= error.kind() == io::ErrorKind::WouldBlock;
                     return Err(error);

@@ -301,3 +301,26 @@ fn a_parse_behind_a_query_that_fails_its_transaction_fails_too() {
     twins.same(&fails);
     twins.same(&ends);
 }
+
+#[test]
+fn a_parse_shows_what_a_write_has_done_that_stopped_at_its_limit() {
+    let write = "UPDATE campaigns SET budget = budget + 1 WHERE id < 40 RETURNING id";
+    let read = "SELECT sum(budget) FROM campaigns WHERE id < 40";
+    let known = Frames::new().run(read, &[]).run(write, &[]).sync();
+    let undo = Frames::new().query("ROLLBACK");
+    let begin = Frames::new().query("BEGIN");
+    let halted = Frames::new().parse("", write).bind("p", "", &[]);
+    let halted = halted.execute("p", 1).run(read, &[]).run(write, &[]).sync();
+    let sum = |answers: &[Message]| {
+        let rows = answers.iter().filter(|it| it.tag == b'D');
+        rows.map(|it| it.body.clone()).nth(1).unwrap()
+    };
+    let mut twins = Twins::new();
+    twins.same(&begin);
+    let wanted = sum(&twins.same(&halted));
+    twins.same(&undo);
+    let first = begin.clone().and(&known).and(&undo);
+    both_modes(&[first, begin, halted], |answers| {
+        assert_eq!(sum(answers), wanted);
+    });
+}

@@ -128,6 +128,9 @@ impl Session {
             return Ok(self.execute_by_name(body, &statement, &plan, started, server));
         }
         server.forward(Forward::Execute, body);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.halted |= plan.writes() && !body.ends_with(&[0; 4]);
+        }
         let all = plan.effects.contains(&Effect::DeallocateAll);
         let change = if all {
             Some(self.names.close_all())

@@ -290,6 +290,9 @@ impl Session {
         }
         self.finished(&pending);
         if self.status == b'I' {
+            if let Some(sharing) = &mut self.sharing {
+                sharing.halted = false;
+            }
             self.end_tenant();
             self.end_uncommitted();
             if std::mem::take(&mut self.changes_catalog) {

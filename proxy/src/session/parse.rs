@@ -23,8 +23,8 @@ use crate::wire::client::{self};
 /// Longer Query texts are not kept for the positions of their errors.
 const KEPT_TEXT_BYTES: usize = 64 << 10;
 
-/// What is parsed in the place of what is there already: in a transaction that has failed meanwhile it is refused
-/// as that would be.
+/// What is parsed in the place of what is there already, where a Parse does more than to prepare: in a transaction that
+/// may have failed, where it is refused, and behind a write that may have stopped half-way, which it shows.
 const NOTHING: &str = "SELECT";
 
 impl Session {
@@ -89,7 +89,8 @@ impl Session {
         let whose = (self.who.session, basis.engine << 32 | basis.path);
         let passing = self.judging.is_passing();
         let failed = self.status == b'E';
-        let doubtful = self.queue.may_fail_a_transaction(self.status);
+        let halted = self.sharing.as_ref().is_some_and(|it| it.halted);
+        let doubtful = halted || self.queue.may_fail_a_transaction(self.status);
         let mut prepares = true;
         let path = self.sharing.as_ref().map(|it| Arc::clone(&it.search_path));
         let under = registers.then(|| self.under());

@@ -67,6 +67,9 @@ pub(super) struct Sharing {
     pub(super) muted: bool,
     /// Prepared statements turned out to be of before some DDL, when the connection had gone.
     pub(super) distrusts: bool,
+    /// A write of the open transaction may have stopped at an Execute's limit: what comes behind it sees its rows
+    /// only when the server counts a command, as it does at each Parse.
+    pub(super) halted: bool,
     /// What the gauge counts this session as.
     pub(super) pin: Option<Pin>,
 }
@@ -110,6 +113,7 @@ impl Sharing {
             locks: false,
             muted: false,
             distrusts: false,
+            halted: false,
             pin: None,
         }
     }

@@ -109,6 +109,11 @@ const BY_DESIGN: &[(&str, &str, &str)] = &[
         "of two faults, an unknown name and a transaction that only reads, the name is seen first",
     ),
     (
+        "what a Flush asks for",
+        "E 08P01",
+        "the same, where a Flush follows",
+    ),
+    (
         "the connection is gone",
         "E 08P01",
         "the end of a session because of a message that a COPY can't take is told once, not twice",
