@@ -111,7 +111,7 @@ fn g2_execute_after_another_search_path_is_judged_again() {
     let mut twins = Twins::new();
     twins.proxied(&query("PREPARE p AS SELECT count(*) FROM leads"));
     twins.proxied(&query("SET search_path = pg_catalog"));
-    assert_eq!(sqlstate(&twins.proxied(&query("EXECUTE p"))), "42501");
+    assert_eq!(sqlstate(&twins.proxied(&query("EXECUTE p"))), "42P01");
 }
 
 #[test]
