@@ -43,7 +43,7 @@ fn what_clients_send_is_in_no_log() {
     );
     assert_eq!(
         client.query(&format!("SELECT * FROM {SECRET}")).code(),
-        "42501"
+        "42P01"
     );
     assert_eq!(
         client.query(&format!("SELECT '{SECRET}' FROM")).code(),
