@@ -158,3 +158,19 @@ fn h_a_role_that_the_policy_takes_away_is_not_in_force_any_more() {
         }
     }
 }
+
+#[test]
+fn a_time_out_that_meets_our_question_in_a_pipeline_fails_the_pipeline_and_no_more() {
+    for mode in MODES {
+        let pooled = pooled(mode, "", 2);
+        let mut client = pooled.session(Tenant::A);
+        let pipeline = Frames::new()
+            .run("SET LOCAL statement_timeout = 150", &[])
+            .run(&long_path("LOCAL", 110_000), &[])
+            .run(WHO, &[])
+            .sync();
+        let answers = told(&mut client, &pipeline.query("ROLLBACK").query(WHO));
+        let last = &answers[answers.len() - 3];
+        assert!(last.contains(Tenant::A.user()), "{mode:?}: {answers:?}");
+    }
+}

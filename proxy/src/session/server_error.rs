@@ -10,7 +10,7 @@ use super::names::Names;
 use super::parse::uses_temporary;
 use super::queue::Expect;
 use super::refusing::{IN_FAILED_TRANSACTION, RefusedAs};
-use super::{Passed, Session, Stop};
+use super::{Passed, Session, Skip, Stop};
 use crate::wire::{Report, report};
 
 /// What the rewritten ON CONFLICT raises when the conflicting row is another tenant's.
@@ -42,7 +42,7 @@ impl Session {
             return Err(Stop::ServerSaid);
         }
         let Some(front) = self.queue.front_mut() else {
-            return Err(Stop::desynchronised());
+            return self.error_of_nothing(body);
         };
         if front.expect.is_own() {
             return self.own_error(body);
@@ -84,6 +84,18 @@ impl Session {
             }
         }
         self.fail_front();
+        Ok(Passed::Done)
+    }
+
+    /// Between two messages of a pipeline the server may fail, too: a `statement_timeout` that is noticed late. It
+    /// skips what follows up to the Sync.
+    fn error_of_nothing(&mut self, body: &[u8]) -> Result<Passed, Stop> {
+        if !self.pipeline_open {
+            return Err(Stop::desynchronised());
+        }
+        self.known.lose();
+        self.skip = Skip::Server;
+        self.relay_fields(b'E', body, false);
         Ok(Passed::Done)
     }
 
