@@ -76,10 +76,11 @@ fn h_a_token_that_ends_while_its_claims_are_set_is_in_force_for_nobody() {
     while pooled.metric("pgwarden_server_connections{state=\"active\"}") > 0.0 {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Another server connection looks the names up again.
+    // Another server connection looks the names up again. (Every proxy of this program has connections of its
+    // own to this database, for the catalogue.)
     let mut admin = superuser(server().address(), "postgres");
     let own = format!(
-        "usename = '{ROLE}' AND datname = '{}'",
+        "usename = '{ROLE}' AND datname = '{}' AND application_name <> 'pgwarden'",
         pooled.arena().plain()
     );
     let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}");
