@@ -382,7 +382,9 @@ impl Engine {
             None => None,
         };
         self.cache.count_miss();
-        let verdict = self.judge_afresh(request, scan, shape::fingerprint(key))?;
+        let fingerprint = shape::fingerprint(key);
+        let verdict = self.judge_afresh(request, scan, fingerprint);
+        let verdict = verdict.map_err(|denial| denial.fingerprint(fingerprint))?;
         let judged = Arc::new(verdict.judged);
         let pins = self.keep_pins(key, pins, &verdict.pins);
         if !pins.is_empty() {

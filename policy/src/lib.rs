@@ -23,6 +23,7 @@ pub mod copy;
 pub mod deny;
 pub mod engine;
 mod judge;
+mod kind;
 mod limits;
 mod lookup;
 pub mod migration;

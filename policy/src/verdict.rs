@@ -17,7 +17,7 @@ use crate::scan::{Scan, too_many_parameters};
 use crate::session::Protocol;
 use crate::template::{self, Cut, Template};
 use crate::tree::{self, Node};
-use crate::{limits, lookup, newer, parse, second_reader};
+use crate::{kind, limits, lookup, newer, parse, second_reader};
 
 /// What a verdict is made with.
 #[derive(Clone, Copy)]
@@ -52,12 +52,19 @@ pub(crate) struct Trace {
 impl<'a> Judging<'a> {
     /// Makes the verdict.
     pub(crate) fn judge(&self, request: &Request<'_>, scan: &Scan) -> Result<Fresh, Denial> {
+        let read = self.read(request, scan)?;
+        let kind = read.findings.kind;
+        self.make(request, scan, read)
+            .map_err(|denial| denial.kind(kind))
+    }
+
+    fn make(&self, request: &Request<'_>, scan: &Scan, read: Read) -> Result<Fresh, Denial> {
         let Read {
             own,
             original,
             edited,
             findings,
-        } = self.read(request, scan)?;
+        } = read;
         let depth = limits::depth(&scan.tokens);
         second_reader::check(
             self.policy.defaults.second_reader,
@@ -105,7 +112,9 @@ impl<'a> Judging<'a> {
         let own = own_parameters(request, scan)?;
         let mut edited = parse::parse(request.text)?;
         let original = tree::of(&edited).map_err(|_| unreadable_tree())?;
-        let findings = (self.judge)(self.bound, request, own, &mut edited)?;
+        let kind = kind::of(&edited);
+        let findings = (self.judge)(self.bound, request, own, &mut edited)
+            .map_err(|denial| denial.kind(kind))?;
         Ok(Read {
             own,
             original,

@@ -144,6 +144,32 @@ policy.toml:9: secrets can be read
     assert_eq!(json["tests"][1]["line"], 9);
     assert_eq!(json["tests"][1]["expected"], "pass");
     assert_eq!(json["tests"][1]["reason"], "unlisted_relation");
+    let first = &json["tests"][0];
+    assert_eq!(first["statement"], "SELECT name FROM leads WHERE id = $1");
+    assert!(first["sql"].as_str().unwrap().contains("org_id"), "{first}");
+}
+
+#[test]
+fn the_catalogue_stands_beside_the_policy_unless_somebody_says_where() {
+    let place = Place::new();
+    place.write("policy.toml", TESTED);
+    place.run(&["policy", "test"]).with_status(0);
+    let claims = format!(r#"{{"app_metadata": {{"org_id": "{}"}}}}"#, place::ORG);
+    let explain = ["explain", "--claims", &claims, "SELECT name FROM leads"];
+    assert!(place.run(&explain).with_status(0).out.contains("rewrite"));
+    place.write("elsewhere.sql", "SELECT 1");
+    place.run(&["check", "elsewhere.sql"]).with_status(0);
+    let both = [
+        "policy",
+        "diff",
+        "policy.toml",
+        "policy.toml",
+        "elsewhere.sql",
+    ];
+    place.run(&both).with_status(0);
+    std::fs::remove_file(place.folder.path().join("catalog.json")).unwrap();
+    let ran = place.run(&explain).with_status(2);
+    assert!(ran.err.contains("pgwarden catalog --dsn"), "{}", ran.err);
 }
 
 #[test]

@@ -198,6 +198,8 @@ fn denied_statements_are_audited_without_their_literals() {
     assert_eq!(line["reason"], "function_denied");
     assert_eq!(line["sqlstate"], "42501");
     assert_eq!(line["org"], Tenant::A.org());
+    assert_eq!(line["kind"], "select");
+    assert!(line["fingerprint"].is_string());
     assert!(line["policy"].is_string());
     let text = line.to_string();
     assert!(
@@ -207,6 +209,50 @@ fn denied_statements_are_audited_without_their_literals() {
     assert_eq!(
         own.metric("pgwarden_denials_total{reason=\"function_denied\"}"),
         1.0
+    );
+}
+
+/// By the judge, at Bind, by the server where a row is only known when it is made, and by the parser.
+#[test]
+fn a_denial_is_audited_with_its_kind_shape_and_table_wherever_it_is_found() {
+    let own = Own::new(|settings, _| settings.audit.statements = AuditStatements::All);
+    let mut client = own.session();
+    let foreign = Tenant::B.org();
+    let written =
+        format!("INSERT INTO campaigns (id, org_id, name) VALUES (901, '{foreign}', 'x')");
+    assert_eq!(client.query(&written).code(), "42501");
+    let bound = "INSERT INTO campaigns (id, org_id, name) VALUES (902, $1, 'x')";
+    assert_eq!(client.extended(bound, &[Some(foreign)]).code(), "42501");
+    let computed = format!(
+        "INSERT INTO campaigns (id, org_id, name) SELECT 903, o, 'x' FROM unnest(ARRAY['{foreign}'::uuid]) AS u(o)"
+    );
+    assert_eq!(client.query(&computed).code(), "42501");
+    assert_eq!(
+        client.query("DELETE FROM nowhere.campaigns").code(),
+        "42501"
+    );
+    assert_eq!(client.query("SELEC 1").code(), "42601");
+    let lines = own.audit();
+    let denied: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event"] == "statement")
+        .collect();
+    assert_eq!(denied.len(), 5, "{lines:?}");
+    for line in &denied {
+        assert_eq!(line["verdict"], "deny", "{line}");
+        assert!(line["reason"].is_string(), "{line}");
+        assert!(line["fingerprint"].is_string(), "{line}");
+        assert!(!line.to_string().contains(foreign), "{line}");
+    }
+    for line in &denied[..3] {
+        assert_eq!(line["kind"], "insert");
+        assert_eq!(line["tables"], json!(["public.campaigns"]));
+    }
+    assert_eq!(denied[3]["kind"], "delete");
+    assert!(denied[4]["kind"].is_null());
+    assert_eq!(
+        own.metric("pgwarden_statements_total{verdict=\"deny\",kind=\"insert\"}"),
+        2.0
     );
 }
 

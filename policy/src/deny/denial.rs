@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::DenyReason;
+use crate::plan::{Plan, StatementKind};
 
 /// A refused statement. Nothing in it holds a literal of the statement.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub struct Denial {
     pub hint: Option<Cow<'static, str>>,
     /// Position in the client's text in characters, from 1, as in ErrorResponse's field `P`.
     pub position: Option<u32>,
+    /// The statement's kind; none where it can't be parsed.
+    pub kind: Option<StatementKind>,
+    /// The number of its shape.
+    pub fingerprint: Option<u64>,
 }
 
 impl Denial {
@@ -32,7 +37,32 @@ impl Denial {
             table: None,
             hint: None,
             position: None,
+            kind: None,
+            fingerprint: None,
         }
+    }
+
+    /// Says of what kind the statement is.
+    pub(crate) fn kind(mut self, kind: StatementKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Says of what shape the statement is.
+    pub(crate) fn fingerprint(mut self, fingerprint: u64) -> Self {
+        self.fingerprint = Some(fingerprint);
+        self
+    }
+
+    /// Says which statement it is about, where that was judged before. The only table that it writes,
+    /// or else reads, is the one that the denial is about.
+    pub fn of(mut self, plan: &Plan) -> Self {
+        self.kind.get_or_insert(plan.kind);
+        self.fingerprint.get_or_insert(plan.fingerprint);
+        if self.table.is_none() {
+            self.table = only_table(plan);
+        }
+        self
     }
 
     /// Names the relation.
@@ -63,4 +93,17 @@ impl Denial {
             None => format!("reason={}", self.reason.code()),
         }
     }
+}
+
+fn only_table(plan: &Plan) -> Option<String> {
+    let used = |write: bool| {
+        plan.relations
+            .iter()
+            .filter(move |used| used.write == write)
+    };
+    let writes = used(true).next().is_some();
+    let mut candidates = used(writes);
+    let first = candidates.next()?;
+    let alone = candidates.all(|other| other.name == first.name);
+    alone.then(|| first.name.clone())
 }

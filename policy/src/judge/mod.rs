@@ -90,6 +90,7 @@ pub(crate) use crate::bind::{Bound, Key, Parent, Via, Views};
 use crate::copy::Rows;
 use crate::deny::{Denial, DenyReason};
 use crate::engine::Request;
+use crate::kind;
 use crate::plan::{BindCheck, Effect, RelationUse, StatementKind, TextCheck, Verdict};
 use crate::rewrite;
 use crate::rules::{MissingFilter, MissingValue};
@@ -180,11 +181,7 @@ fn walk<'a>(
     }
     judge.keep_names();
     judge.claim_fences(0, 0);
-    judge.findings.kind = match kinds.as_slice() {
-        [] => StatementKind::Empty,
-        [first, rest @ ..] if rest.iter().all(|kind| kind == first) => *first,
-        _ => StatementKind::Several,
-    };
+    judge.findings.kind = kind::together(&kinds);
     Ok(judge.findings)
 }
 

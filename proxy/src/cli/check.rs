@@ -63,7 +63,7 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = input::policy(&arguments.policy)?;
-    let engine = input::engine(&loaded, arguments.catalog.read()?)?;
+    let engine = input::engine(&loaded, arguments.catalog.read(&arguments.policy)?)?;
     let claims = match &arguments.claims {
         Some(text) => question::claims(text)?,
         None => question::made_up_claims(&engine),

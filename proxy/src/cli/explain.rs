@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => question::protocol_of(&sql),
     };
     let loaded = input::policy(&arguments.policy)?;
-    let engine = input::engine(&loaded, arguments.catalog.read()?)?;
+    let engine = input::engine(&loaded, arguments.catalog.read(&arguments.policy)?)?;
     let mut asker = Asker::new(&engine, &claims, &arguments.search_path);
     let explanation = asker.ask(&sql, protocol);
     match arguments.format {

@@ -18,9 +18,9 @@ use super::Failure;
 
 /// Where the catalogue comes from.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(super) struct CatalogSource {
-    /// A snapshot that `pgwarden catalog` wrote
+    /// A snapshot that `pgwarden catalog` wrote; by default catalog.json beside the policy
     #[arg(long, value_name = "FILE")]
     catalog: Option<PathBuf>,
     /// A live database: postgres://user@host:5432/database (the password also from PGPASSWORD)
@@ -29,12 +29,12 @@ pub(super) struct CatalogSource {
 }
 
 impl CatalogSource {
-    /// Reads it.
-    pub(super) fn read(&self) -> Result<Arc<Catalog>, Failure> {
+    /// Reads it. Where nobody says which, it stands beside the policy.
+    pub(super) fn read(&self, policy: &Path) -> Result<Arc<Catalog>, Failure> {
         let catalog = match (&self.catalog, &self.dsn) {
             (Some(path), _) => from_file(path),
             (None, Some(dsn)) => from_server(dsn),
-            (None, None) => Err(Failure::usage("give --catalog or --dsn")),
+            (None, None) => beside(policy),
         };
         catalog.map(Arc::new)
     }
@@ -50,6 +50,17 @@ pub(super) fn engine(loaded: &LoadedPolicy, catalog: Arc<Catalog>) -> Result<Eng
 /// Reads a policy.
 pub(super) fn policy(path: &Path) -> Result<LoadedPolicy, Failure> {
     Ok(load_policy(path)?)
+}
+
+fn beside(policy: &Path) -> Result<Catalog, Failure> {
+    let path = policy.with_file_name("catalog.json");
+    if !path.exists() {
+        let name = path.display();
+        return Err(Failure::usage(format!(
+            "give --catalog or --dsn, or write {name} with \"pgwarden catalog --dsn URL > {name}\""
+        )));
+    }
+    from_file(&path)
 }
 
 fn from_file(path: &Path) -> Result<Catalog, Failure> {

@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(text) => Some(question::claims(text)?),
         None => None,
     };
-    let catalog = arguments.catalog.read()?;
+    let catalog = arguments.catalog.read(&arguments.new)?;
     let old = engine(&arguments.old, &catalog)?;
     let new = engine(&arguments.new, &catalog)?;
     let mut pair = Pair {

@@ -36,7 +36,8 @@ enum Format {
 struct Outcome<'a> {
     name: &'a str,
     line: usize,
-    sql: &'a str,
+    /// The client's text; `sql` is what would be sent for it.
+    statement: &'a str,
     expected: &'static str,
     ok: bool,
     #[serde(flatten)]
@@ -53,7 +54,7 @@ struct Report<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = input::policy(&arguments.policy)?;
-    let engine = input::engine(&loaded, arguments.catalog.read()?)?;
+    let engine = input::engine(&loaded, arguments.catalog.read(&arguments.policy)?)?;
     let tests = loaded.policy.tests.iter().map(|test| judge(&engine, test));
     let tests = tests.collect::<Result<Vec<_>, Failure>>()?;
     let passed = tests.iter().filter(|test| test.ok).count();
@@ -85,7 +86,7 @@ fn judge<'a>(engine: &Engine, test: &'a PolicyTest) -> Result<Outcome<'a>, Failu
     Ok(Outcome {
         name: &test.name,
         line: test.line,
-        sql: &test.sql,
+        statement: &test.sql,
         expected,
         ok: answer.verdict() == expected,
         answer,
@@ -101,7 +102,7 @@ fn text(report: &Report<'_>, file: &str) -> String {
     }
     for test in report.tests.iter().filter(|test| !test.ok) {
         let _ = writeln!(text, "\n{file}:{}: {}", test.line, test.name);
-        labelled(&mut text, "statement", test.sql);
+        labelled(&mut text, "statement", test.statement);
         labelled(&mut text, "expected", test.expected);
         labelled(&mut text, "got", &test.answer.outcome());
         for why in test.answer.why() {

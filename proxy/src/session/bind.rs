@@ -59,7 +59,7 @@ impl Session {
         match checked {
             Ok((name, hidden)) => self.write_bind(&name, bind, spans.len(), hidden, server),
             Err(denial) => {
-                self.deny(denial, Expect::Bind, None, server);
+                self.deny(denial.of(&statement.plan), Expect::Bind, None, server);
                 return Ok(Taken::Yes);
             }
         }

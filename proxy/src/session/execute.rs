@@ -73,7 +73,7 @@ impl Session {
             name = match self.name_on_server(statement, server) {
                 Ok(name) => name,
                 Err(denial) => {
-                    self.deny(denial, expect, None, server);
+                    self.deny(denial.of(&statement.plan), expect, None, server);
                     return Ok(Taken::Yes);
                 }
             };
@@ -120,7 +120,7 @@ impl Session {
         let plan = match plan {
             Ok(plan) => plan,
             Err(denial) => {
-                self.deny(denial, Expect::Execute, None, server);
+                self.deny(denial.of(&statement.plan), Expect::Execute, None, server);
                 return Ok(Taken::Yes);
             }
         };

@@ -230,6 +230,8 @@ impl Judging {
         }
         own.table = denial.table;
         own.position = denial.position;
+        own.kind = denial.kind;
+        own.fingerprint = denial.fingerprint;
         own
     }
 

@@ -18,6 +18,11 @@ fn outcome(plan: &Plan) -> Outcome {
     }
 }
 
+/// As the audit and `explain` write it.
+pub(super) fn fingerprint(number: u64) -> String {
+    format!("{number:016x}")
+}
+
 impl Session {
     /// Counts a statement that is on its way. Gives whether the audit wants to hear of its end.
     pub(super) fn count(&self, plan: &Plan) -> bool {
@@ -46,7 +51,7 @@ impl Session {
             let unknown = table.filter(|it| !event.tables.contains(it));
             event.tables.extend(unknown.cloned().collect::<Vec<_>>());
         }
-        event.fingerprint = Some(format!("{:016x}", plan.fingerprint));
+        event.fingerprint = Some(fingerprint(plan.fingerprint));
         event.sqlstate = sqlstate.map(|it| String::from_utf8_lossy(it).into_owned());
         event.rows = pending.rows;
         event.duration_us = u64::try_from(started.elapsed().as_micros()).ok();

@@ -9,6 +9,7 @@ use pgwarden_policy::{Denial, DenyReason, StatementKind};
 
 use super::names::Change;
 use super::queue::{Expect, Pending};
+use super::record::fingerprint;
 use super::{Copy, Session, Skip};
 use crate::audit::{Event, EventKind};
 use crate::backend::{Forward, Outbox};
@@ -49,8 +50,9 @@ impl Session {
     }
 
     fn record_denial(&self, denial: &Denial) {
+        let kind = denial.kind.unwrap_or(StatementKind::Utility);
         let metrics = self.proxy.metrics();
-        metrics.statement(Outcome::Deny, StatementKind::Utility);
+        metrics.statement(Outcome::Deny, kind);
         metrics.denial(denial.reason);
         if matches!(
             denial.reason,
@@ -62,9 +64,16 @@ impl Session {
                 "denied"
             );
         }
+        self.record_refused(denial);
+    }
+
+    /// The line of a statement that was refused, by us or, as the rewritten statement has it, by the server.
+    pub(super) fn record_refused(&self, denial: &Denial) {
         let mut event = Event::new(EventKind::Statement, Some(&self.who))
             .denied(denial.reason, denial.sqlstate);
+        event.kind = denial.kind.map(StatementKind::as_str);
         event.tables.extend(denial.table.clone());
+        event.fingerprint = denial.fingerprint.map(fingerprint);
         event.policy = Some(self.judging.engine().policy().revision.clone());
         self.proxy.audit().record(event);
     }

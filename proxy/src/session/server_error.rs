@@ -117,8 +117,16 @@ impl Session {
     fn relay_error(&mut self, body: &[u8], sqlstate: &[u8]) {
         let message = report::field(body, b'M').unwrap_or_default();
         if let Some((reason, text)) = raised(sqlstate, message) {
-            let denial = Denial::new(reason, text);
+            let mut denial = Denial::new(reason, text);
+            if let Some(front) = self.queue.front_mut() {
+                // Its line says that it was denied, and is written now.
+                front.started = None;
+                if let Some(plan) = &front.plan {
+                    denial = denial.of(plan);
+                }
+            }
             self.proxy.metrics().denial(denial.reason);
+            self.record_refused(&denial);
             Report::from(denial).write(&mut self.to_client);
             return;
         }
