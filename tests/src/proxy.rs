@@ -51,6 +51,16 @@ pub fn policy_of(text: &str) -> LoadedPolicy {
     }
 }
 
+/// The pool's mode, of all suites that start a proxy: PGWARDEN_SUITES_POOL, or `session`.
+pub fn pool_mode() -> String {
+    std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned())
+}
+
+/// Whether each session has a server connection of its own for as long as it lasts.
+pub fn keeps_its_server() -> bool {
+    pool_mode() == "session"
+}
+
 /// Settings with the arenas' databases of the first world; `more` is TOML to add.
 pub fn settings(more: &str) -> Settings {
     settings_with(more, 0..ARENAS)
@@ -58,8 +68,7 @@ pub fn settings(more: &str) -> Settings {
 
 fn settings_with(more: &str, arenas: std::ops::Range<usize>) -> Settings {
     let port = server().address().port();
-    let mode = std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned());
-    let mut text = head(&mode) + more + "\n";
+    let mut text = head(&pool_mode()) + more + "\n";
     for arena in arenas {
         text += &format!(
             "[databases.plain_{arena}]\nurl = \"postgres://{ROLE}@127.0.0.1:{port}/plain_{arena}?sslmode=disable\"\nmax_server_connections = 40\n"

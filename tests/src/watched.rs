@@ -98,7 +98,7 @@ impl World {
                 "GRANT CREATE ON DATABASE {name} TO {ROLE}; GRANT CREATE ON SCHEMA public TO {ROLE}"
             ),
         );
-        let mode = std::env::var("PGWARDEN_SUITES_POOL").unwrap_or_else(|_| "session".to_owned());
+        let mode = proxy::pool_mode();
         let text = format!(
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[pool]\nmode = \"{mode}\"\n\
              [[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"S\"\n\
@@ -164,7 +164,7 @@ pub fn until<T: std::fmt::Debug>(mut ask: impl FnMut() -> T, wanted: impl Fn(&T)
             return answer;
         }
         assert!(
-            started.elapsed() < Duration::from_secs(15),
+            started.elapsed() < Duration::from_secs(60),
             "still {answer:?}"
         );
         std::thread::sleep(Duration::from_millis(20));

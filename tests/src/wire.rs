@@ -13,7 +13,7 @@ mod answers;
 mod requests;
 mod socket;
 
-pub use answers::{Column, Message, Reply, ResultSet, ServerError, Value, tags};
+pub use answers::{Column, Message, Reply, ResultSet, ServerError, Value, tags, tags_and_codes};
 pub use requests::{bind_body, execute_body, frame, parse_body, push_text, target_body};
 
 use answers::{columns, row};

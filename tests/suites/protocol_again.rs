@@ -11,8 +11,9 @@
 use std::time::Duration;
 
 use pgwarden_tests::frames::{Frames, Twins};
+use pgwarden_tests::proxy::keeps_its_server;
 use pgwarden_tests::watched::{NEVER, POLICY, World, ask};
-use pgwarden_tests::wire::{Client, Message, bind_body, execute_body, parse_body};
+use pgwarden_tests::wire::{Client, Message, bind_body, execute_body, parse_body, tags_and_codes};
 
 /// More often than a text must come before its Parse is not sent.
 const TIMES: usize = 4;
@@ -286,23 +287,8 @@ fn world(more: &str) -> World {
     World::prepared(NEVER, &policy, &format!("{inside}{more}"))
 }
 
-/// In transaction mode every statement has a name, and is shared: `pool_prepared` has those tests.
-fn keeps_its_server() -> bool {
-    std::env::var("PGWARDEN_SUITES_POOL").is_ok_and(|mode| mode == "session")
-        || std::env::var("PGWARDEN_SUITES_POOL").is_err()
-}
-
-/// Types of the messages, with errors' codes.
-fn tags(messages: &[Message]) -> String {
-    let shown = |message: &Message| match message.tag {
-        b'E' => format!("[{}]", message.error().code()),
-        tag => (tag as char).to_string(),
-    };
-    messages.iter().map(shown).collect()
-}
-
 fn run(client: &mut Client, sql: &str, values: &[&str]) -> String {
-    tags(&new().run(sql, values).sync().exchange(client))
+    tags_and_codes(&new().run(sql, values).sync().exchange(client))
 }
 
 #[test]
@@ -367,8 +353,8 @@ fn g2_parsed_again_after_ddl_behind_the_back() {
         world.ddl(&format!("ALTER TABLE leads ADD COLUMN more{round} int"));
         let got = match round {
             0 => run(&mut client, sql, &["0"]),
-            1 => tags(&describe.exchange(&mut client)),
-            _ => tags(&pipeline.exchange(&mut client)),
+            1 => tags_and_codes(&describe.exchange(&mut client)),
+            _ => tags_and_codes(&pipeline.exchange(&mut client)),
         };
         assert_eq!(got, ["12TDCZ", "1tTZ", "12TDC12TDCZ"][round], "{round}");
     }
@@ -387,7 +373,7 @@ fn g2_parsed_again_after_ddl_behind_the_back() {
     world.ddl("ALTER TABLE leads RENAME TO gone");
     for _ in 0..TIMES {
         assert_eq!(run(&mut client, sql, &["0"]), "[42P01]Z");
-        assert_eq!(tags(&describe.exchange(&mut client)), "[42P01]Z");
+        assert_eq!(tags_and_codes(&describe.exchange(&mut client)), "[42P01]Z");
     }
     world.ddl("ALTER TABLE gone RENAME TO leads");
     for _ in 0..TIMES {
@@ -460,7 +446,11 @@ fn g2_parsed_again_in_pieces() {
             }
             twins.proxied.send(*tag, body);
         }
-        assert_eq!(tags(&twins.proxied.messages()), "12DCZ", "{waits}");
+        assert_eq!(
+            tags_and_codes(&twins.proxied.messages()),
+            "12DCZ",
+            "{waits}"
+        );
     }
     // Who leaves behind a Parse leaves nothing.
     let mut other =

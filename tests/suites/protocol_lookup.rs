@@ -9,14 +9,12 @@
     clippy::indexing_slicing
 )]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgwarden_tests::fixture::{Tenant, script, server, superuser};
 use pgwarden_tests::frames::{Frames, Twins};
-use pgwarden_tests::pooled::Pooled;
-use pgwarden_tests::watched::{NEVER, POLICY, World, ask};
-use pgwarden_tests::wire::{Client, Message, cancel};
+use pgwarden_tests::proxy::keeps_its_server;
+use pgwarden_tests::watched::{NEVER, POLICY, World, ask, until};
+use pgwarden_tests::wire::{Client, cancel, tags_and_codes};
 
 /// More often than a text must come before it is prepared.
 const TIMES: usize = 4;
@@ -249,28 +247,21 @@ fn g_a_lookup_in_pieces() {
         }
         twins.proxied.send_bytes(second);
         for _ in 0..2 {
-            assert_eq!(tags(&twins.proxied.messages()), "TDCZ", "{cut}");
+            assert_eq!(tags_and_codes(&twins.proxied.messages()), "TDCZ", "{cut}");
         }
     }
     same(&mut twins, &[text]);
 }
 
-fn keeps_its_server() -> bool {
-    std::env::var("PGWARDEN_SUITES_POOL").is_ok_and(|mode| mode == "session")
-        || std::env::var("PGWARDEN_SUITES_POOL").is_err()
-}
-
-/// Types of the messages, with errors' codes.
-fn tags(messages: &[Message]) -> String {
-    let shown = |message: &Message| match message.tag {
-        b'E' => format!("[{}]", message.error().code()),
-        tag => (tag as char).to_string(),
-    };
-    messages.iter().map(shown).collect()
-}
-
 fn run(client: &mut Client, sql: &str) -> String {
-    tags(&new().query(sql).exchange(client))
+    tags_and_codes(&new().query(sql).exchange(client))
+}
+
+/// The messages that answer a text, as often as it comes.
+fn always(client: &mut Client, text: &str, wanted: &str) {
+    for _ in 0..TIMES {
+        assert_eq!(run(client, text), wanted, "{text}");
+    }
 }
 
 fn world(more: &str) -> World {
@@ -350,30 +341,20 @@ fn g_lookups_after_ddl_behind_the_back() {
     let mut client = world.session();
     let text = "SELECT * FROM leads WHERE id = 1";
     for round in 0..3 {
-        for _ in 0..TIMES {
-            assert_eq!(run(&mut client, text), "TDCZ");
-        }
+        always(&mut client, text, "TDCZ");
         world.ddl(&format!("ALTER TABLE leads ADD COLUMN more{round} int"));
         let messages = new().query(text).exchange(&mut client);
-        assert_eq!(tags(&messages), "TDCZ", "{round}");
+        assert_eq!(tags_and_codes(&messages), "TDCZ", "{round}");
         assert_eq!(messages[1].body[1], 4 + round, "{round}");
     }
     world.ddl("ALTER TABLE leads RENAME TO gone");
-    for _ in 0..TIMES {
-        assert_eq!(run(&mut client, text), "[42P01]Z");
-    }
+    always(&mut client, text, "[42P01]Z");
     world.ddl("ALTER TABLE gone RENAME TO leads");
-    for _ in 0..TIMES {
-        assert_eq!(run(&mut client, text), "TDCZ");
-    }
+    always(&mut client, text, "TDCZ");
     world.ddl("REVOKE ALL ON leads FROM PUBLIC");
-    for _ in 0..TIMES {
-        assert_eq!(run(&mut client, text), "[42501]Z");
-    }
+    always(&mut client, text, "[42501]Z");
     world.ddl("GRANT ALL ON leads TO PUBLIC");
-    for _ in 0..TIMES {
-        assert_eq!(run(&mut client, text), "TDCZ");
-    }
+    always(&mut client, text, "TDCZ");
     world.ddl("ALTER TABLE leads ALTER id TYPE text");
     for _ in 0..TIMES {
         assert_eq!(run(&mut client, text), "[42883]Z");
@@ -395,18 +376,19 @@ fn g_a_lookup_that_waits_is_cancelled_as_a_query() {
     for prepared in [false, true] {
         world.ddl("BEGIN; LOCK TABLE leads");
         client.send_query(text);
-        std::thread::sleep(Duration::from_millis(200));
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database =
+            (SELECT oid FROM pg_database WHERE datname = current_database())";
+        until(|| ask(world.owner(), waiting), |it| it == "1");
         cancel(address, &key);
-        assert_eq!(tags(&client.messages()), "[57014]Z", "{prepared}");
+        assert_eq!(tags_and_codes(&client.messages()), "[57014]Z", "{prepared}");
         client.query("SET statement_timeout = 50").ok();
         assert_eq!(run(&mut client, text), "[57014]Z");
+        client.query("SET statement_timeout = 0").ok();
         client.query("SET lock_timeout = 20").ok();
         assert_eq!(run(&mut client, text), "[55P03]Z");
         world.ddl("COMMIT");
         client.query("RESET ALL").ok();
-        for _ in 0..TIMES {
-            assert_eq!(run(&mut client, text), "TDCZ");
-        }
+        always(&mut client, text, "TDCZ");
     }
 }
 
@@ -429,108 +411,4 @@ fn g_a_lookup_is_planned_as_the_server_wants() {
         let plans = ask(&mut client, "SELECT plans()");
         assert_eq!(plans, if generic { "0/9" } else { "9/0" });
     }
-}
-
-/// Tenants and users in turn on one server connection.
-#[test]
-fn h_lookups_of_two_tenants_find_their_own() {
-    let pooled = Pooled::new(1);
-    let mut clients = [Tenant::A, Tenant::B].map(|tenant| (tenant, pooled.session(tenant)));
-    for _ in 0..TIMES {
-        for id in 1..6 {
-            for (tenant, client) in &mut clients {
-                let text = format!("SELECT org_id FROM agents WHERE id = {id}");
-                // Odd ones are a's.
-                let own = (*tenant == Tenant::A) == (id % 2 == 1);
-                for _ in 0..2 {
-                    let reply = client.query(&text).ok();
-                    let wanted = own.then(|| tenant.org().to_owned());
-                    assert_eq!(reply.value(), wanted, "{text}");
-                }
-            }
-        }
-    }
-}
-
-/// What the server refuses takes the claims back that went ahead of it.
-#[test]
-fn h_a_lookup_that_is_refused_behind_its_claims_begins_again() {
-    let pooled = Pooled::new(1);
-    let mut clients = [Tenant::A, Tenant::B].map(|tenant| (tenant, pooled.session(tenant)));
-    let claimed = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
-    let texts = [
-        "SELECT full_name FROM leads WHERE id = '00000000-0000-0000-0000-000000000000'",
-        "SELECT full_name FROM leads WHERE id = 'no uuid'",
-    ];
-    for round in 0..3 * TIMES {
-        for (tenant, client) in &mut clients {
-            for text in texts {
-                let reply = client.query(text);
-                let wanted = if text.ends_with("uuid'") { "22P02" } else { "" };
-                assert_eq!(reply.code(), wanted, "{round}");
-                assert_eq!(
-                    client.query(claimed).ok().value().as_deref(),
-                    Some(tenant.user())
-                );
-            }
-        }
-        // Alone, each behind the other's.
-        for text in texts {
-            for (tenant, client) in &mut clients {
-                let messages = new().query(text).query(claimed).exchange(client);
-                let told = messages
-                    .iter()
-                    .rev()
-                    .find(|it| it.tag == b'D')
-                    .expect("a row");
-                assert!(told.body.ends_with(tenant.user().as_bytes()), "{text}");
-            }
-        }
-    }
-}
-
-/// Sessions with the same claims, one behind the other on few server connections, beside DDL.
-#[test]
-fn h_lookups_share_server_connections_beside_ddl() {
-    let pooled = Pooled::with(2, |settings| {
-        settings.pool.multiplex_wait = Duration::from_secs(60);
-        settings.pool.checkout_timeout = Duration::from_secs(20);
-    });
-    let over = AtomicBool::new(false);
-    let mut admin = superuser(server().address(), &pooled.arena().plain());
-    std::thread::scope(|scope| {
-        let clients = (0..8).map(|number| {
-            let tenant = [Tenant::A, Tenant::A, Tenant::A, Tenant::B][number % 4];
-            let mut client = pooled.session(tenant);
-            let over = &over;
-            scope.spawn(move || {
-                let mut looked = 0;
-                while !over.load(Ordering::Relaxed) {
-                    let id = 1 + (looked + number) % 12;
-                    let reply = client.query(&format!("SELECT * FROM campaigns WHERE id = {id}"));
-                    assert_eq!(reply.code(), "", "{reply:?}");
-                    let own = (tenant == Tenant::A) == (id % 2 == 1);
-                    let rows = reply.results.first().map_or(0, |result| result.rows.len());
-                    assert_eq!(rows, usize::from(own), "{id}");
-                    looked += 1;
-                }
-                looked
-            })
-        });
-        let clients: Vec<_> = clients.collect();
-        for round in 0..6 {
-            std::thread::sleep(Duration::from_millis(150));
-            let ddl = if round % 2 == 0 {
-                "ADD COLUMN more int"
-            } else {
-                "DROP COLUMN more"
-            };
-            script(&mut admin, &format!("ALTER TABLE campaigns {ddl}"));
-        }
-        over.store(true, Ordering::Relaxed);
-        for client in clients {
-            assert!(client.join().expect("no fault") > 0);
-        }
-    });
-    assert!(pooled.metric("pgwarden_multiplexed_reads_total") > 0.0);
 }

@@ -23,6 +23,15 @@ pub fn tags(messages: &[Message]) -> String {
     messages.iter().map(|message| message.tag as char).collect()
 }
 
+/// The same with the SQLSTATE for an error, such as `1[22P02]Z`.
+pub fn tags_and_codes(messages: &[Message]) -> String {
+    let shown = |message: &Message| match message.tag {
+        b'E' => format!("[{}]", message.error().code()),
+        tag => (tag as char).to_string(),
+    };
+    messages.iter().map(shown).collect()
+}
+
 /// A column of a RowDescription.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Column {

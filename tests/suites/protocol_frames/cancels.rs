@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgwarden_tests::fixture::{Arena, Tenant};
-use pgwarden_tests::proxy::{address, session};
+use pgwarden_tests::proxy::{address, keeps_its_server, session};
 use pgwarden_tests::wire::Client;
 
 use super::sound;
@@ -52,7 +52,7 @@ fn cancel(pid: u32, key: &[u8]) {
 #[test]
 fn g3_the_pid_is_the_servers() {
     let arena = Arena::take();
-    if std::env::var("PGWARDEN_SUITES_POOL").is_ok_and(|mode| mode == "transaction") {
+    if !keeps_its_server() {
         // The client has no server process of its own.
         return;
     }
