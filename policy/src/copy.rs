@@ -183,7 +183,8 @@ impl Guard {
 /// A row that must not be stored.
 #[derive(Debug, PartialEq, Eq)]
 struct Bad {
-    row: u64,
+    /// Its line; of binary data its number.
+    line: u64,
     what: What,
 }
 
@@ -197,16 +198,16 @@ enum What {
 
 impl Bad {
     fn denial(&self, table: &str) -> Denial {
-        let row = self.row;
+        let line = self.line;
         let denial = match self.what {
             What::Foreign => Denial::new(
                 DenyReason::ForeignTenantValue,
-                format!("COPY line {row} holds a value of the tenant column that is not the session's own"),
+                format!("COPY line {line} holds a value of the tenant column that is not the session's own"),
             )
             .hint("Nothing was stored. Write the value of the token's claim in every row."),
             What::Unclear(what) => Denial::new(
                 DenyReason::UnprovenTenantValue,
-                format!("COPY line {row} can't be checked: {what}"),
+                format!("COPY line {line} can't be checked: {what}"),
             ),
         };
         denial.table(table)

@@ -196,14 +196,14 @@ impl Binary {
 
     fn unclear(&self, what: &'static str) -> Result<(), Bad> {
         Err(Bad {
-            row: self.row,
+            line: self.row,
             what: What::Unclear(what),
         })
     }
 
     fn foreign(&self) -> Result<(), Bad> {
         Err(Bad {
-            row: self.row,
+            line: self.row,
             what: What::Foreign,
         })
     }
@@ -243,7 +243,7 @@ mod tests {
         for cut in 1..=data.len() {
             assert_eq!(run(cut), whole, "cut at {cut}");
         }
-        whole.err().map(|bad| bad.row)
+        whole.err().map(|bad| bad.line)
     }
 
     #[test]

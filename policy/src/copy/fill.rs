@@ -25,7 +25,7 @@ pub(super) fn row_end(format: &Format, fills: &[(&ScopeValue, u32)]) -> Result<V
 
 fn unclear(what: &'static str) -> Bad {
     Bad {
-        row: 1,
+        line: 1,
         what: What::Unclear(what),
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct Lines {
     null: Box<[u8]>,
     keys: Keys,
     header: bool,
-    row: u64,
+    /// The line that is being read, counted as an editor does: inside of quotes, too.
+    line: u64,
     field: usize,
     at: At,
     start: Start,
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Lines {
     /// Leaves out what is gathered of a value.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lines")
-            .field("row", &self.row)
+            .field("line", &self.line)
             .field("at", &self.at)
             .finish_non_exhaustive()
     }
@@ -82,7 +83,7 @@ impl Lines {
             null: style.null.clone(),
             keys,
             header: style.header,
-            row: 1,
+            line: 1,
             field: 0,
             at: At::Field,
             start: Start::Line,
@@ -147,7 +148,10 @@ impl Lines {
                 self.at = At::Quote;
                 Ok(())
             }
-            At::Quoted => self.keep(byte),
+            At::Quoted => {
+                self.line += u64::from(byte == b'\n');
+                self.keep(byte)
+            }
             At::Quote if Some(byte) == self.quote => {
                 self.at = At::Quoted;
                 self.keep(byte)
@@ -232,7 +236,7 @@ impl Lines {
         }
         self.ended = !std::mem::take(&mut self.header);
         (self.field, self.good, self.empty) = (0, 0, true);
-        self.row += 1;
+        self.line += 1;
         Ok(())
     }
 
@@ -267,14 +271,14 @@ impl Lines {
 
     fn unclear(&self, what: &'static str) -> Result<(), Bad> {
         Err(Bad {
-            row: self.row,
+            line: self.line,
             what: What::Unclear(what),
         })
     }
 
     fn foreign(&self) -> Result<(), Bad> {
         Err(Bad {
-            row: self.row,
+            line: self.line,
             what: What::Foreign,
         })
     }
@@ -348,7 +352,7 @@ mod tests {
     }
 
     fn row(outcome: Result<(), Bad>) -> Option<u64> {
-        outcome.err().map(|bad| bad.row)
+        outcome.err().map(|bad| bad.line)
     }
 
     #[test]
@@ -420,12 +424,12 @@ mod tests {
             ("a,8\n", 1),
             ("a,\n", 1),
             ("a,\"\"\n", 1),
-            ("a,\"7\n", 1),
-            ("\"a,7\n", 1),
-            ("\"a\"\",7\n", 1),
-            ("\"a\nb\",8\n", 1),
+            ("a,\"7\n", 2),
+            ("\"a,7\n", 2),
+            ("\"a\"\",7\n", 2),
+            ("\"a\nb\",8\n", 2),
             ("a,7\n\\.\n", 2),
-            ("\"a\n\\.\nb\",7\n", 1),
+            ("\"a\n\\.\nb\",7\n", 2),
             ("a,7\rb,7\n", 2),
             ("a\n", 1),
             ("\"a\\\",8\n", 1),
@@ -458,7 +462,7 @@ mod tests {
         );
         assert_eq!(
             row(outcome(|| lines(true, true, ""), b"\"i\nd\",org\na,8\n")),
-            Some(2)
+            Some(3)
         );
     }
 }
