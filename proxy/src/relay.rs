@@ -185,7 +185,9 @@ impl Relay {
     pub(crate) async fn run(mut self: Box<Self>, drain: watch::Receiver<Drain>) {
         let stop = self.relay(drain).await;
         // In a box: what it needs is not kept for the whole session.
-        Box::pin(self.end(stop)).await;
+        if let Some(client) = Box::pin(self.end(stop)).await {
+            ending::hear_out(client).await;
+        }
     }
 
     /// `None` when the client has gone without a word.

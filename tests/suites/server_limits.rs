@@ -208,6 +208,24 @@ fn of_a_client_that_dies_in_the_middle_nothing_is_left() {
     }
 }
 
+/// Most clients read only when they have sent their message: by then the proxy has long stopped listening.
+#[test]
+fn a_client_that_sends_too_much_is_told_so_when_it_has_sent_it() {
+    for mode in ["transaction", "session"] {
+        let world = World::start(mode, |settings| settings.limits.message_bytes = 1 << 20);
+        for _ in 0..8 {
+            let mut client = world.session(1).unwrap();
+            client.send(b'Q', &vec![b' '; 8 << 20]);
+            let told = client.read_to_end();
+            let codes: Vec<_> = told.iter().map(|it| it.error().code().to_owned()).collect();
+            assert_eq!(codes, ["53400"], "{mode}");
+        }
+        until("a free connection", || active(&world) == 0.0);
+        let reply = world.session(2).unwrap().query("SELECT 1").ok();
+        assert_eq!(reply.value().as_deref(), Some("1"), "{mode}");
+    }
+}
+
 #[test]
 fn a_client_that_sends_no_more_gets_its_answers_and_leaves_nothing() {
     for mode in ["transaction", "session"] {
