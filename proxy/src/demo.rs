@@ -8,6 +8,7 @@ mod account;
 mod binaries;
 mod check;
 mod database;
+pub mod port;
 pub mod postgres;
 mod showcase;
 mod tenants;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use api::Api;
 use pgwarden_tests::fixture::{script, superuser};
+use pgwarden_tests::patience::patience;
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
 use serde_json::{Value, json};
@@ -237,7 +238,7 @@ impl Drop for Ended {
 fn until(mut is: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is() {
-        assert!(since.elapsed() < Duration::from_secs(30));
+        assert!(since.elapsed() < patience());
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -10,8 +10,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
 
+use pgwarden_tests::patience::until;
 use pgwarden_tests::server::{Server, free_address};
 use tempfile::TempDir;
 
@@ -166,7 +166,7 @@ fn serve_runs_until_it_is_told_to_end() {
     write_settings(&place, clients, admin);
     place.write("policy.toml", "version = 1\n");
     let mut serving = Serving(place.command(&["serve"]).spawn().unwrap());
-    eventually("it is ready", || get(admin, "/readyz").contains("200 OK"));
+    until("readiness", || get(admin, "/readyz").contains("200 OK"));
     assert!(TcpStream::connect(clients).is_ok());
 
     // A bad file keeps the old policy.
@@ -176,10 +176,10 @@ fn serve_runs_until_it_is_told_to_end() {
     };
     place.write("policy.toml", "version = 2\n");
     serving.signal("-HUP");
-    eventually("the bad policy is refused", || reloads("failed", 1));
+    until("the refusal of the bad policy", || reloads("failed", 1));
     place.write("policy.toml", "version = 1\nmode = \"enforce\"\n");
     serving.signal("-HUP");
-    eventually("the good policy is taken", || reloads("ok", 1));
+    until("the good policy", || reloads("ok", 1));
     assert!(get(admin, "/readyz").contains("200 OK"));
 
     serving.signal("-TERM");
@@ -220,16 +220,4 @@ fn get(address: SocketAddr, path: &str) -> String {
         let _ = stream.read_to_string(&mut answer);
     }
     answer
-}
-
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "not in 20 s: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

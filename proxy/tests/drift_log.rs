@@ -11,9 +11,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use pgwarden_tests::fixture::{script, superuser};
+use pgwarden_tests::patience::patience;
 use pgwarden_tests::server::{Server, free_address};
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ impl Served {
     fn until(&self, message: &str) -> Vec<Value> {
         let mut before = Vec::new();
         loop {
-            let line: Value = self.1.recv_timeout(Duration::from_secs(20)).unwrap();
+            let line: Value = self.1.recv_timeout(patience()).unwrap();
             if line["message"] == message {
                 return before;
             }
@@ -102,7 +102,7 @@ fn a_lost_guarantee_is_told_once_with_the_sql_that_mends_it() {
     assert!(before.iter().all(|it| it["level"] == "INFO"), "{before:?}");
     // Nor is a policy without a wall overlooked.
     script(&mut owner, "ALTER POLICY tenant ON leads USING (true)");
-    let line = served.1.recv_timeout(Duration::from_secs(20)).unwrap();
+    let line = served.1.recv_timeout(patience()).unwrap();
     assert_eq!(line["code"], "policy_always_true");
     script(&mut owner, line["fix"].as_str().unwrap());
     served.until("mended");

@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pgwarden_tests::patience::{Over, until};
 use pgwarden_tests::server::free_address;
 use pgwarden_tests::wire::{Client, Reply};
 use pgwarden_tests::world::{POLICY, TENANTS, World, read_word, session};
@@ -47,14 +48,6 @@ impl Load {
         until("steps", || {
             self.steps.load(Ordering::Relaxed) >= before + steps
         });
-    }
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(40), "no {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -112,13 +105,14 @@ fn replace(world: &World, address: SocketAddr, start: impl Fn() -> Process) {
         let crowd: Vec<_> = (0..6)
             .map(|_| scope.spawn(move || knock(address, load)))
             .collect();
+        let over = Over(&load.over);
         for _ in 0..TIMES {
             load.more(20);
             let next = start().ready();
             std::mem::replace(&mut current, next).terminate();
         }
         load.more(20);
-        load.over.store(true, Ordering::Relaxed);
+        drop(over);
         crowd.into_iter().for_each(|it| it.join().unwrap());
         let written = clients.into_iter().map(|it| it.join().unwrap()).collect();
         current.terminate();
@@ -172,12 +166,13 @@ fn who_is_at_work_goes_on_while_another_process_takes_over() {
             }
             drop(at_work);
         });
+        let ends = Over(&over);
         let said = idle.read_to_end();
         let error = said.iter().find(|message| message.tag == b'E');
         assert_eq!(error.unwrap().error().code(), "57P01");
         std::thread::sleep(Duration::from_millis(500));
         assert!(!ending.is_finished());
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         working.join().unwrap();
         ending.join().unwrap();
     });
@@ -264,6 +259,7 @@ fn reloads_under_load_fail_no_statement_and_take_effect_at_once() {
             let clients: Vec<_> = (0..6)
                 .map(|writer| scope.spawn(move || write_on(address, writer, load)))
                 .collect();
+            let over = Over(&load.over);
             for _ in 0..10 {
                 load.more(20);
                 reload(&process);
@@ -283,7 +279,7 @@ fn reloads_under_load_fail_no_statement_and_take_effect_at_once() {
                 changes.push(reload(&process));
             }
             load.more(50);
-            load.over.store(true, Ordering::Relaxed);
+            drop(over);
             let answers: Vec<Vec<Answer>> =
                 clients.into_iter().map(|it| it.join().unwrap()).collect();
             (answers, changes)

@@ -13,6 +13,7 @@ mod process;
 use std::time::Duration;
 
 use pgwarden_tests::fixture::ROLE;
+use pgwarden_tests::patience::until;
 use pgwarden_tests::wire::{Client, frame, parse_body, tags};
 use pgwarden_tests::world::{World, read_word, session};
 use process::{Files, Process};
@@ -167,20 +168,30 @@ fn messages_of_many_clients_at_once() {
     let length = u32::try_from(15 * MIB).unwrap();
     let most_of_it = [&b"B"[..], &length.to_be_bytes(), &vec![b'x'; 15 * MIB - 8]].concat();
     let mut told = 0;
+    let mut goes_on = |client: &mut Client| {
+        client.timed_out = false;
+        client.set_timeout(Duration::from_millis(300));
+        let said = client.read_to_end();
+        let errors = said.iter().filter(|message| message.tag == b'E');
+        told += errors.filter(|it| it.error().code() == "53400").count();
+        client.timed_out
+    };
     let mut waiting = Vec::new();
     for _ in 0..30 {
         let mut client = session(files.address, 1, &[]).unwrap();
         client.send_bytes(&most_of_it);
-        client.set_timeout(Duration::from_millis(300));
-        let said = client.read_to_end();
-        if client.timed_out {
+        if goes_on(&mut client) {
             waiting.push(client);
         }
-        let errors = said.iter().filter(|message| message.tag == b'E');
-        told += errors.filter(|it| it.error().code() == "53400").count();
     }
+    // A busy machine may be slow to tell the others.
+    until("word to all but five", || {
+        waiting.len() <= 5 || {
+            waiting.retain_mut(&mut goes_on);
+            waiting.len() <= 5
+        }
+    });
     assert!(told > 0 && !waiting.is_empty(), "{told}, {}", waiting.len());
-    assert!(waiting.len() <= 5, "{} are let in", waiting.len());
     assert!(process.metric("pgwarden_message_bytes") > 8.0 * 1024.0 * 1024.0);
     check_growth("messages of thirty clients", &process, before, 100 * MIB);
     // Who sends little does not notice, and what is given back is there for others.
@@ -195,17 +206,6 @@ fn messages_of_many_clients_at_once() {
     until("it is given back", || {
         process.metric("pgwarden_message_bytes") == 0.0
     });
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = std::time::Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "not so: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

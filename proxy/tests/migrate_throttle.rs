@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use migrate::{Place, one};
 use pgwarden_tests::fixture::{script, superuser};
+use pgwarden_tests::patience::patience;
 use pgwarden_tests::wire::Client;
 
 /// Longer than a backfill rests between two looks at the server.
@@ -27,7 +28,7 @@ const OPEN: &str = "SELECT count(*) FROM call_logs WHERE org_id IS NULL";
 fn until(mut is: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is() {
-        assert!(since.elapsed() < Duration::from_secs(60));
+        assert!(since.elapsed() < patience());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -45,14 +46,15 @@ fn begin(place: &Place, arguments: &[&str]) -> Child {
     command.stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Whether it has begun, and does nothing more for some time.
+/// Waits until it has begun, and does nothing more for some time, long before it is through.
 #[track_caller]
 fn rests(admin: &mut Client, child: &mut Child) {
     until(|| one(admin, ROWS) != "0");
-    std::thread::sleep(LOOKS);
-    let before = one(admin, ROWS);
-    std::thread::sleep(LOOKS);
-    assert_eq!(one(admin, ROWS), before);
+    until(|| {
+        let before = one(admin, ROWS);
+        std::thread::sleep(LOOKS);
+        one(admin, ROWS) == before
+    });
     assert_ne!(one(admin, OPEN), "0");
     assert!(child.try_wait().unwrap().is_none(), "it did not wait");
 }
@@ -65,6 +67,8 @@ fn a_backfill_waits_for_a_busy_server() {
     let busy = std::thread::spawn(move || {
         superuser(address, &database).query("/* busy */ SELECT pg_sleep(600)");
     });
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* busy%'";
+    until(|| one(&mut admin, running) == "1");
     let mut child = begin(&place, &["--active-max", "0"]);
     rests(&mut admin, &mut child);
     script(

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, OnceLock};
 
+use crate::patience::until;
 use crate::server::Server;
 use crate::wire::{Client, Reply};
 
@@ -196,17 +197,19 @@ fn clone(admin: &mut Client, template: &str, name: &str) {
         _ => "",
     };
     // The template must be free of connections, and the one that built it takes a moment to go.
-    for _ in 0..100 {
-        let reply = admin.query(&format!(
-            "CREATE DATABASE {name} TEMPLATE {template} {strategy}"
-        ));
-        match reply.code() {
-            "" => return,
-            "55006" => std::thread::sleep(std::time::Duration::from_millis(50)),
-            _ => panic!("{name} can't be made: {:?}", reply.error),
-        }
-    }
-    panic!("{template} stays in use");
+    copy_database(
+        admin,
+        &format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}"),
+    );
+}
+
+/// Makes a database, as soon as its template is not in use any more.
+pub fn copy_database(admin: &mut Client, sql: &str) {
+    until("the end of the template's use", || {
+        let reply = admin.query(sql);
+        assert!(["", "55006"].contains(&reply.code()), "{:?}", reply.error);
+        reply.error.is_none()
+    });
 }
 
 /// A superuser's connection, straight to PostgreSQL.

@@ -13,6 +13,7 @@
     clippy::unreachable
 )]
 
+pub mod audit;
 pub mod cases;
 pub mod certificates;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub mod http;
 pub mod mutation;
 pub mod oracle;
 pub mod pair;
+pub mod patience;
 pub mod pipe;
 pub mod pipelines;
 pub mod pooled;

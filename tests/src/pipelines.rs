@@ -14,7 +14,7 @@ use std::fmt;
 use crate::random::Random;
 use crate::wire::{bind_body, execute_body, frame, parse_body, target_body};
 
-pub use hearing::{Heard, PATIENCE, Pieces, is_by_design, talk};
+pub use hearing::{Heard, Pieces, is_by_design, talk};
 pub use speaker::{POLICY, Speaker};
 use texts::{FAIL_EARLY, PREPARES, PROBES, STATES, TEXTS, WITH_VALUES};
 

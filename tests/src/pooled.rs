@@ -39,7 +39,8 @@ impl Pooled {
         let arena = Arena::take();
         let mut settings = proxy::settings("");
         settings.pool.mode = PoolMode::Transaction;
-        settings.pool.checkout_timeout = Duration::from_secs(2);
+        // A login waits as others do.
+        settings.limits.handshake_timeout = Duration::from_secs(60);
         for database in settings.databases.named.values_mut() {
             database.max_server_connections = server_connections;
         }

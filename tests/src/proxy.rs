@@ -77,11 +77,11 @@ fn settings_with(more: &str, arenas: std::ops::Range<usize>) -> Settings {
     settings_of(&text)
 }
 
-/// What every proxy of the suites is started with.
+/// What every proxy of the suites is started with. Who waits for a connection on a busy machine gets one in the end.
 pub(crate) fn head(mode: &str) -> String {
     format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-         [pool]\nmode = \"{mode}\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
+         [pool]\nmode = \"{mode}\"\ncheckout_timeout = \"60s\"\n[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"PGWARDEN_SUITES_SECRET\"\n\
          [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"policy.toml\"\n"
     )
 }

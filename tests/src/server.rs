@@ -2,12 +2,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use pgwarden::demo::port;
 use pgwarden::demo::postgres::{LaunchError, Postgres};
 
 /// A running server. Its superuser is `postgres`; connections from loopback are trusted.
@@ -110,12 +111,9 @@ fn write_settings(data: &Path) -> io::Result<()> {
     )
 }
 
-/// A port that was free a moment ago.
+/// An address that nobody listens at, nor gets by chance.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
+    port::free_address().expect("loopback has a free port")
 }
 
 /// Whether something listens there.

@@ -9,6 +9,7 @@ use pgwarden::server::Running;
 use pgwarden_config::{Environment, File, read_settings};
 
 use crate::fixture::{ROLE, Tenant, script, superuser};
+use crate::patience::patience;
 use crate::proxy::{self, SECRET};
 use crate::server::Server;
 use crate::wire::{Client, Reply};
@@ -100,7 +101,7 @@ impl World {
         );
         let mode = proxy::pool_mode();
         let text = format!(
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[pool]\nmode = \"{mode}\"\n\
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[pool]\nmode = \"{mode}\"\ncheckout_timeout = \"60s\"\n\
              [[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"S\"\n\
              [audit]\ntarget = \"/dev/null\"\n[log]\nfilter = \"error\"\n[policy]\nfile = \"p\"\n\
              [databases.{name}]\nurl = \"postgres://{ROLE}@127.0.0.1:{}/{name}?sslmode=disable\"\n\
@@ -156,6 +157,7 @@ impl World {
 }
 
 /// Asks until the answer is the wanted one.
+#[track_caller]
 pub fn until<T: std::fmt::Debug>(mut ask: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
     let started = Instant::now();
     loop {
@@ -163,10 +165,7 @@ pub fn until<T: std::fmt::Debug>(mut ask: impl FnMut() -> T, wanted: impl Fn(&T)
         if wanted(&answer) {
             return answer;
         }
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "still {answer:?}"
-        );
+        assert!(started.elapsed() < patience(), "still {answer:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -16,6 +16,7 @@ mod socket;
 pub use answers::{Column, Message, Reply, ResultSet, ServerError, Value, tags, tags_and_codes};
 pub use requests::{bind_body, execute_body, frame, parse_body, push_text, target_body};
 
+use crate::patience::patience;
 use answers::{columns, row};
 use socket::Socket;
 
@@ -32,12 +33,6 @@ pub struct Client {
     pub parameters: Vec<(String, String)>,
     /// BackendKeyData: process id and key.
     pub key: (u32, Vec<u8>),
-}
-
-/// How long an answer is waited for: `PGWARDEN_PATIENCE` seconds, for machines that are busy.
-fn patience() -> Duration {
-    let given = std::env::var("PGWARDEN_PATIENCE").ok();
-    Duration::from_secs(given.and_then(|it| it.parse().ok()).unwrap_or(20))
 }
 
 impl Client {

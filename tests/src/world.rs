@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use pgwarden::server::Running;
 use pgwarden_config::settings::Settings;
@@ -204,6 +205,8 @@ pub fn another_proxy(
     change: impl FnOnce(&mut Settings),
 ) -> Running {
     let mut settings = proxy::settings_of(&text(mode, hosts, parameters));
+    // A login waits as others do.
+    settings.limits.handshake_timeout = Duration::from_secs(60);
     change(&mut settings);
     proxy::start(settings, proxy::policy_of(POLICY))
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use pgwarden_policy::script::{self, PartKind};
 use pgwarden_schema::audit::{Level, Options, Report, Script, Suppression, audit};
-use pgwarden_tests::fixture::{self, major_version, superuser};
+use pgwarden_tests::fixture::{self, copy_database, major_version, superuser};
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
 
@@ -108,16 +108,9 @@ fn keys(report: &Report) -> Vec<String> {
 
 /// A copy of the clean database.
 fn copy(name: &str) {
-    let address = server().address();
-    for _ in 0..100 {
-        let mut admin = superuser(address, "postgres");
-        let reply = admin.query(&format!("CREATE DATABASE {name} TEMPLATE clean"));
-        match reply.code() {
-            "" => return,
-            "55006" => std::thread::sleep(std::time::Duration::from_millis(50)),
-            _ => panic!("{:?}", reply.error),
-        }
-    }
+    let mut admin = superuser(server().address(), "postgres");
+    let sql = format!("CREATE DATABASE {name} TEMPLATE clean");
+    copy_database(&mut admin, &sql);
 }
 
 /// What went wrong with one lint, if something did.

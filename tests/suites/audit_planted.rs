@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use pgwarden_policy::script::{self, PartKind};
 use pgwarden_schema::audit::{Options, Report, audit};
-use pgwarden_tests::fixture::{self, major_version, superuser};
+use pgwarden_tests::fixture::{self, copy_database, major_version, superuser};
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
 
@@ -323,15 +323,9 @@ fn server() -> &'static Server {
 }
 
 fn create(name: &str, template: &str) {
-    for _ in 0..100 {
-        let mut admin = superuser(server().address(), "postgres");
-        let reply = admin.query(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
-        match reply.code() {
-            "" => return,
-            "55006" => std::thread::sleep(std::time::Duration::from_millis(50)),
-            _ => panic!("{:?}", reply.error),
-        }
-    }
+    let mut admin = superuser(server().address(), "postgres");
+    let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    copy_database(&mut admin, &sql);
 }
 
 fn run(database: &str, text: &str) -> Result<(), String> {

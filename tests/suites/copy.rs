@@ -254,7 +254,6 @@ fn d7_copy_from_with_a_condition() {
 fn d7_copy_from_in_the_extended_protocol() {
     let arena = Arena::take();
     let mut client = session(&arena.plain(), Tenant::A);
-    client.set_timeout(std::time::Duration::from_secs(5));
     for (tenant, code) in [(A, ""), (B, "42501"), (A, "23505")] {
         let row = format!("n1\t{tenant}\t5\n");
         let sql = "COPY coupons (code, org_id, percent) FROM STDIN";

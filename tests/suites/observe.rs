@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::fs;
-use std::time::Duration;
-
 use pgwarden::server::Running;
 use pgwarden_config::LoadedPolicy;
 use pgwarden_config::settings::AuditTarget;
+use pgwarden_tests::audit::{audit_with, count};
 use pgwarden_tests::fixture::{Arena, Tenant};
 use pgwarden_tests::proxy;
 use pgwarden_tests::wire::Client;
@@ -40,13 +38,12 @@ impl Observing {
         proxy::session_at(address, &self.arena.plain(), Tenant::A)
     }
 
-    /// The verdict, reason and tables of the lines about statements.
-    fn audit(&self) -> Vec<(String, Value, Value)> {
-        // The writer flushes within a tenth of a second.
-        std::thread::sleep(Duration::from_millis(300));
-        let text = fs::read_to_string(self.directory.path().join("audit")).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    /// The verdict, reason and tables of the lines about statements, of which there are so many.
+    fn audit(&self, statements: usize) -> Vec<(String, Value, Value)> {
+        let file = self.directory.path().join("audit");
+        let lines = audit_with(&file, |lines| count(lines, "statement") >= statements);
+        lines
+            .into_iter()
             .filter(|line| line["event"] == "statement")
             .map(|line| {
                 let verdict = line["verdict"].as_str().unwrap().to_owned();
@@ -95,7 +92,7 @@ fn everything_goes_on_as_it_came_and_is_noted() {
         Value::from("unlisted_relation"),
         serde_json::json!(["public.internal_secrets"]),
     );
-    let lines = observing.audit();
+    let lines = observing.audit(3);
     assert_eq!(
         lines,
         [rewrite("public.leads"), rewrite("public.leads"), deny]
@@ -152,7 +149,7 @@ fn one_table_is_observed_and_the_others_enforced() {
         client.query(&foreign).denied(),
         Some("foreign_tenant_value")
     );
-    let verdicts: Vec<_> = observing.audit().into_iter().map(|line| line.0).collect();
+    let verdicts: Vec<_> = observing.audit(5).into_iter().map(|line| line.0).collect();
     let noted = "would_rewrite";
     assert_eq!(verdicts, [noted, noted, noted, noted, "deny"]);
 }

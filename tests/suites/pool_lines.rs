@@ -10,9 +10,10 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgwarden_tests::fixture::{Tenant, server, superuser};
+use pgwarden_tests::patience::{Over, at_least, until};
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::sockets::{settled, under_way};
 use pgwarden_tests::wire::{Client, Reply, bind_body, cancel, execute_body};
@@ -21,23 +22,11 @@ use pgwarden_tests::wire::{Client, Reply, bind_body, cancel, execute_body};
 fn shared(server_connections: usize) -> Pooled {
     Pooled::with(server_connections, |settings| {
         settings.pool.multiplex_wait = Duration::from_secs(60);
-        settings.pool.checkout_timeout = Duration::from_secs(20);
     })
 }
 
 fn multiplexed(pooled: &Pooled) -> f64 {
     pooled.metric("pgwarden_multiplexed_reads_total")
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "{what} did not come"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 const ECHO: &str = "SELECT $1::text, count(*) > 0 FROM leads";
@@ -92,15 +81,6 @@ fn while_others_read<T>(
     })
 }
 
-/// Ends the work when it is dropped, also by a panic.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 fn is_own(word: &str, reply: &Reply) {
     assert_eq!(reply.code(), "", "{word}: {reply:?}");
     assert_eq!(reply.value().as_deref(), Some(word));
@@ -140,17 +120,17 @@ fn readers_of_two_tenants_never_share() {
     });
     assert_eq!(multiplexed(&pooled), before);
     // With somebody of the same tenant it is shared.
+    let shared = || multiplexed(&pooled) > before;
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let mut client = pooled.session(Tenant::A);
             scope.spawn(move || {
-                for _ in 0..300 {
+                at_least(300, shared, |_| {
                     assert_eq!(value(&mut client, OWN), Tenant::A.org());
-                }
+                });
             });
         }
     });
-    assert!(multiplexed(&pooled) > before);
 }
 
 /// Between its choice of a line and its boarding, another tenant may have got the connection.
@@ -163,21 +143,21 @@ fn nobody_boards_a_line_that_has_become_another_tenants() {
         warm_up(&pooled, tenant, &[CLAIMED]);
     }
     let before = multiplexed(&pooled);
+    let shared = || multiplexed(&pooled) > before;
     std::thread::scope(|scope| {
         for at in 0..12 {
             let tenant = tenants[at % 3];
             let mut client = pooled.session(tenant);
             scope.spawn(move || {
-                for n in 0..150 {
+                at_least(150, shared, |n| {
                     echo(&mut client, "x", n % 2 == 0).ok();
                     if n % 5 == 0 {
                         assert_eq!(value(&mut client, CLAIMED), tenant.user());
                     }
-                }
+                });
             });
         }
     });
-    assert!(multiplexed(&pooled) > before);
 }
 
 #[test]
@@ -188,19 +168,22 @@ fn an_error_is_its_own_readers_only() {
     let mut failing = pooled.session(Tenant::A);
     const FAILS: &str = "SELECT 1 / (count(*) - count(*)) FROM leads";
     while_others_read(&pooled, Tenant::A, is_own, || {
-        for n in 0..200 {
-            let reply = match n % 2 {
-                0 => failing.query(FAILS),
-                _ => failing.extended(
-                    "SELECT 1 / (count(*) * 0) + $1::int FROM leads",
-                    &[Some("1")],
-                ),
-            };
-            assert_eq!(reply.code(), "22012", "{reply:?}");
-            assert_eq!(reply.status, b'I');
-        }
+        at_least(
+            200,
+            || multiplexed(&pooled) > before,
+            |n| {
+                let reply = match n % 2 {
+                    0 => failing.query(FAILS),
+                    _ => failing.extended(
+                        "SELECT 1 / (count(*) * 0) + $1::int FROM leads",
+                        &[Some("1")],
+                    ),
+                };
+                assert_eq!(reply.code(), "22012", "{reply:?}");
+                assert_eq!(reply.status, b'I');
+            },
+        );
     });
-    assert!(multiplexed(&pooled) > before);
 }
 
 /// Locks a table against reads until it is dropped.
@@ -504,15 +487,9 @@ fn ddl_beside_readers_is_noticed() {
     while_others_read(&pooled, Tenant::A, is_own, || {
         admin.query("ALTER TABLE leads DROP COLUMN extra").ok();
         // It may fail once, as PostgreSQL's own prepared statements do; never for long.
-        until("the new columns", || true);
-        let started = Instant::now();
-        loop {
-            let reply = reader.extended(ALL, &[Some("x")]);
-            if widths(&reply) + 1 == wide {
-                break;
-            }
-            assert!(started.elapsed() < Duration::from_secs(60), "{reply:?}");
-        }
+        until("the new columns", || {
+            widths(&reader.extended(ALL, &[Some("x")])) + 1 == wide
+        });
     });
 }
 
@@ -520,7 +497,6 @@ fn ddl_beside_readers_is_noticed() {
 fn reads_are_not_shared_where_the_settings_say_so() {
     let pooled = Pooled::with(1, |settings| {
         settings.pool.multiplex_wait = Duration::ZERO;
-        settings.pool.checkout_timeout = Duration::from_secs(20);
     });
     warm_up(&pooled, Tenant::A, &[]);
     while_others_read(&pooled, Tenant::A, is_own, || {

@@ -9,12 +9,13 @@
 )]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgwarden::server::Inputs;
 use pgwarden_config::settings::Settings;
 use pgwarden_tests::fixture::ROLE;
 use pgwarden_tests::http::post;
+use pgwarden_tests::patience::{Over, at_least, until, until_some, within_a_life};
 use pgwarden_tests::pipe::Pipe;
 use pgwarden_tests::proxy::{self, policy_of, runtime};
 use pgwarden_tests::wire::Client;
@@ -26,8 +27,6 @@ use serde_json::json;
 /// Server connections that sessions share, however long statements seem to take on a busy machine.
 fn shared(settings: &mut Settings, server_connections: usize) {
     settings.pool.multiplex_wait = Duration::from_secs(60);
-    settings.pool.checkout_timeout = Duration::from_secs(60);
-    settings.limits.handshake_timeout = Duration::from_secs(60);
     for database in settings.databases.named.values_mut() {
         database.max_server_connections = server_connections;
     }
@@ -48,14 +47,6 @@ fn multiplexed(world: &World) -> f64 {
     world.metric("pgwarden_multiplexed_reads_total")
 }
 
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(60), "no {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// What readers do when they don't get an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Faults {
@@ -74,15 +65,6 @@ struct Readers<'w> {
     answers: AtomicU64,
 }
 
-/// Ends the work when it is dropped, also by a panic.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl<'w> Readers<'w> {
     fn of(world: &'w World) -> Self {
         Self {
@@ -92,21 +74,20 @@ impl<'w> Readers<'w> {
         }
     }
 
-    /// Has them read as fast as they can; some of their reads must have shared a connection.
+    /// Has them read as fast as they can, and begins when some of their reads have shared a connection.
     fn beside<T>(&self, faults: Faults, something: impl FnOnce(&Self) -> T) -> T {
         let tokens = [token(1), token(2)];
         let before = multiplexed(self.world);
-        let done = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             for at in 0..6 {
                 let (tenant, token) = (1 + at % 2, &tokens[at % 2]);
                 scope.spawn(move || self.read(tenant, token, faults));
             }
             let _over = Over(&self.over);
             self.more(100);
+            until("a shared connection", || multiplexed(self.world) > before);
             something(self)
-        });
-        assert!(multiplexed(self.world) > before, "nobody has shared");
-        done
+        })
     }
 
     fn read(&self, tenant: usize, token: &str, faults: Faults) {
@@ -202,15 +183,20 @@ fn who_ends_with_its_token_ends_nobody_else() {
     });
     Readers::of(&world).beside(Faults::None, |_| {
         for _ in 0..3 {
-            let expiring = proxy::sign(&json!({
-                "exp": proxy::now() + 2,
-                "role": "authenticated",
-                "sub": org(3),
-                "app_metadata": {"org_id": org(3)},
-            }));
+            let clients = within_a_life(|seconds| {
+                let expiring = proxy::sign(&json!({
+                    "exp": proxy::now() + seconds,
+                    "role": "authenticated",
+                    "sub": org(3),
+                    "app_metadata": {"org_id": org(3)},
+                }));
+                let log_in =
+                    |_| Client::connect(world.address(), "anyone", "world", &[], Some(&expiring));
+                let clients: Result<Vec<_>, _> = (0..4).map(log_in).collect();
+                clients.ok()
+            });
             std::thread::scope(|scope| {
-                for at in 0..4_u64 {
-                    let mut client = log_in(&world, &expiring);
+                for (at, mut client) in clients.into_iter().enumerate() {
                     scope.spawn(move || {
                         for n in 0.. {
                             let reply = client.query(&format!("SELECT word || '{n}' FROM words"));
@@ -234,7 +220,8 @@ fn connections_that_are_old_are_replaced_under_readers() {
         "transaction",
         |settings| {
             shared(settings, 2);
-            settings.pool.max_lifetime = Duration::from_millis(30);
+            // Long enough for some of its reads to be shared.
+            settings.pool.max_lifetime = Duration::from_millis(300);
             settings.pool.idle_timeout = Duration::from_millis(10);
         },
         |server| pipe.insert(Pipe::to(server)).address(),
@@ -260,15 +247,23 @@ fn a_restart_of_the_server_ends_who_was_served_and_nobody_for_long() {
 #[test]
 fn each_reader_has_its_own_time_outs() {
     let world = world(3);
+    // Who has a time-out may meet it anywhere: the machine may stand still.
+    let answered = |client: &mut Client, sql: &str, code: &str| {
+        until_some("an answer", || {
+            let reply = client.query(sql);
+            assert!(["", code].contains(&reply.code()), "{reply:?}");
+            (reply.code() == "").then_some(reply)
+        })
+    };
     let mut limited = [("statement_timeout", "57014"), ("lock_timeout", "55P03")].map(|it| {
         let mut client = log_in(&world, &token(1));
         client.query(&format!("SET {} = '150ms'", it.0)).ok();
         (client, it)
     });
     // Warm: boarding a line is open to it.
-    for (client, _) in &mut limited {
+    for (client, (_, code)) in &mut limited {
         for _ in 0..4 {
-            client.query("SELECT count(*) FROM marks").ok();
+            answered(client, "SELECT count(*) FROM marks", code);
         }
     }
     Readers::of(&world).beside(Faults::None, |readers| {
@@ -283,7 +278,7 @@ fn each_reader_has_its_own_time_outs() {
                 readers.more(20);
                 drop(admin);
                 let sql = format!("SELECT current_setting('{setting}'), count(*) FROM words");
-                let reply = client.query(&sql).ok();
+                let reply = answered(client, &sql, code);
                 assert_eq!(reply.value().as_deref(), Some("150ms"));
             }
         }
@@ -301,6 +296,7 @@ fn settings_of_one_reader_are_not_those_of_another() {
     let world = world(3);
     let token = token(1);
     let before = multiplexed(&world);
+    let shared = || multiplexed(&world) > before;
     std::thread::scope(|scope| {
         for at in 0..12_usize {
             let (world, token) = (&world, &token);
@@ -309,14 +305,13 @@ fn settings_of_one_reader_are_not_those_of_another() {
                 // Four of each: they share with each other.
                 let (zone, own) = ZONES[at % 3];
                 client.query(&format!("SET TimeZone = '{zone}'")).ok();
-                for _ in 0..300 {
+                at_least(300, shared, |_| {
                     let reply = client.query(MIDNIGHT).ok();
                     assert_eq!(reply.value().as_deref(), Some(own));
-                }
+                });
             });
         }
     });
-    assert!(multiplexed(&world) > before, "nobody has shared");
 }
 
 #[test]

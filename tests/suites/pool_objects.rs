@@ -8,25 +8,12 @@
     clippy::indexing_slicing
 )]
 
-use std::time::{Duration, Instant};
-
 use pgwarden_config::settings::PoolMode;
 use pgwarden_tests::fixture::Tenant;
 use pgwarden_tests::frames::{Frames, Twins};
+use pgwarden_tests::patience::until;
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::wire::{Client, bind_body, execute_body, parse_body, tags};
-
-#[track_caller]
-fn until(condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(5),
-            "it did not come"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 const PID: &str = "SELECT pg_backend_pid()";
 const OWN: &str = "SELECT pg_my_temp_schema()::text";
@@ -39,7 +26,7 @@ fn h_a_temporary_table_pins_until_it_is_dropped() {
     let all = value(&mut a, "SELECT count(*) FROM leads");
     for undo in ["DROP TABLE leads", "DISCARD TEMP", "DISCARD ALL"] {
         a.query("CREATE TEMP TABLE leads AS SELECT 1 AS n").ok();
-        until(|| pooled.pinned("temporary") == 1.0);
+        until("the pinning", || pooled.pinned("temporary") == 1.0);
         let pid = value(&mut a, PID);
         for _ in 0..3 {
             assert_ne!(value(&mut b, PID), pid);
@@ -51,7 +38,7 @@ fn h_a_temporary_table_pins_until_it_is_dropped() {
         }
         assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), "1");
         a.query(undo).ok();
-        until(|| pooled.pinned("temporary") == 0.0);
+        until("the unpinning", || pooled.pinned("temporary") == 0.0);
         assert_eq!(value(&mut a, "SELECT count(*) FROM leads"), all);
     }
 }
@@ -183,12 +170,12 @@ fn h_a_sessions_lock_pins_until_it_is_undone() {
     let mut b = pooled.session(Tenant::B);
     for undo in [UNLOCK, "SELECT pg_advisory_unlock_all()", "DISCARD ALL"] {
         a.query(LOCK).ok();
-        until(|| pooled.pinned("lock") == 1.0);
+        until("the pinning", || pooled.pinned("lock") == 1.0);
         let pid = value(&mut a, PID);
         assert!(!is_free(&mut b));
         assert_ne!(value(&mut b, PID), pid);
         a.query(undo).ok();
-        until(|| pooled.pinned("lock") == 0.0);
+        until("the unpinning", || pooled.pinned("lock") == 0.0);
         assert!(is_free(&mut b));
     }
     // It is counted: two rows, or two calls, must be undone twice.
@@ -196,12 +183,12 @@ fn h_a_sessions_lock_pins_until_it_is_undone() {
         .ok();
     assert_eq!(value(&mut a, UNLOCK), "t");
     assert!(!is_free(&mut b));
-    until(|| pooled.pinned("lock") == 1.0);
+    until("the pinning", || pooled.pinned("lock") == 1.0);
     assert_eq!(value(&mut a, UNLOCK), "t");
-    until(|| pooled.pinned("lock") == 0.0);
+    until("the unpinning", || pooled.pinned("lock") == 0.0);
     // Who has none, but asks, is told so and not pinned; the same on whatever connection.
     assert_eq!(value(&mut a, UNLOCK), "f");
-    until(|| pooled.pinned("lock") == 0.0);
+    until("the unpinning", || pooled.pinned("lock") == 0.0);
     assert!(is_free(&mut b));
 }
 
@@ -216,26 +203,26 @@ fn h_a_sessions_lock_outlives_its_transaction_and_errors() {
         a.query(LOCK).ok();
         a.query("ROLLBACK TO s").ok();
         a.query(end).ok();
-        until(|| pooled.pinned("lock") == 1.0);
+        until("the pinning", || pooled.pinned("lock") == 1.0);
         assert!(!is_free(&mut b));
         // An undoing is not rolled back either.
         a.query("BEGIN").ok();
         assert_eq!(value(&mut a, UNLOCK), "t");
         assert!(!a.query("SELECT 1 / 0").code().is_empty());
         a.query("ROLLBACK").ok();
-        until(|| pooled.pinned("lock") == 0.0);
+        until("the unpinning", || pooled.pinned("lock") == 0.0);
         assert!(is_free(&mut b));
     }
     // The statement fails behind the lock.
     let failed = a.query("SELECT 1 / (CASE WHEN pg_advisory_lock(7)::text = '' THEN 0 END)");
     assert_eq!(failed.code(), "22012");
-    until(|| pooled.pinned("lock") == 1.0);
+    until("the pinning", || pooled.pinned("lock") == 1.0);
     assert!(!is_free(&mut b));
     a.query(UNLOCK).ok();
     // By parameter.
     a.extended("SELECT pg_advisory_lock($1::bigint)::text", &[Some("7")])
         .ok();
-    until(|| pooled.pinned("lock") == 1.0);
+    until("the pinning", || pooled.pinned("lock") == 1.0);
     assert!(!is_free(&mut b));
 }
 
@@ -272,14 +259,14 @@ fn h_listen_pins_until_unlisten() {
     let mut b = pooled.session(Tenant::B);
     for undo in ["UNLISTEN jobs", "UNLISTEN *", "DISCARD ALL"] {
         a.query("LISTEN jobs").ok();
-        until(|| pooled.pinned("listen") == 1.0);
+        until("the pinning", || pooled.pinned("listen") == 1.0);
         b.query("NOTIFY jobs, 'one'").ok();
         assert_eq!(notification(&mut a), "jobs one ");
         b.extended("SELECT pg_notify('jobs', $1)", &[Some("two")])
             .ok();
         assert_eq!(notification(&mut a), "jobs two ");
         a.query(undo).ok();
-        until(|| pooled.pinned("listen") == 0.0);
+        until("the unpinning", || pooled.pinned("listen") == 0.0);
         b.query("NOTIFY jobs, 'three'").ok();
         assert_eq!(value(&mut a, "SELECT 1"), "1");
     }
@@ -287,9 +274,9 @@ fn h_listen_pins_until_unlisten() {
     a.query("BEGIN").ok();
     a.query("LISTEN jobs").ok();
     a.query("ROLLBACK").ok();
-    until(|| pooled.pinned("listen") == 0.0);
+    until("the unpinning", || pooled.pinned("listen") == 0.0);
     a.query("LISTEN jobs").ok();
-    until(|| pooled.pinned("listen") == 1.0);
+    until("the pinning", || pooled.pinned("listen") == 1.0);
     a.query("BEGIN").ok();
     a.query("UNLISTEN *").ok();
     a.query("ROLLBACK").ok();

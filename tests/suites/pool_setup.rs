@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pgwarden_config::settings::PoolMode;
 use pgwarden_tests::fixture::{ROLE, Tenant, server, superuser};
 use pgwarden_tests::frames::{Frames, shown};
+use pgwarden_tests::patience::{until, within_a_life};
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::proxy;
 use pgwarden_tests::wire::Client;
@@ -68,14 +69,16 @@ fn h_a_token_that_ends_while_its_claims_are_set_is_in_force_for_nobody() {
     let mut client = pooled.session_of(&service, &[]);
     client.query(&long_path("", 110_000)).ok();
     const ROUNDS: usize = 20;
-    let ends = proxy::now() + 4;
-    let given = token_of(Tenant::A, "authenticated", 4);
-    let given = format!("SET pgwarden.token = '{given}'");
-    client.query(&given).ok();
-    assert_eq!(value(&mut client, WHO), Tenant::A.user());
-    while pooled.metric("pgwarden_server_connections{state=\"active\"}") > 0.0 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let ends = within_a_life(|seconds| {
+        let ends = proxy::now() + 2 * seconds;
+        let given = token_of(Tenant::A, "authenticated", 2 * seconds);
+        client.query(&format!("SET pgwarden.token = '{given}'"));
+        let who = client.query(WHO).value();
+        (who.as_deref() == Some(Tenant::A.user())).then_some(ends)
+    });
+    until("an unused connection", || {
+        pooled.metric("pgwarden_server_connections{state=\"active\"}") == 0.0
+    });
     // Another server connection looks the names up again. (Every proxy of this program has connections of its
     // own to this database, for the catalogue.)
     let mut admin = superuser(server().address(), "postgres");
@@ -85,12 +88,11 @@ fn h_a_token_that_ends_while_its_claims_are_set_is_in_force_for_nobody() {
     );
     let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}");
     admin.query(&all).ok();
-    let left =
-        format!("SELECT count(*) FROM pg_stat_activity WHERE {own} AND wait_event = 'ClientRead'");
-    while value(&mut admin, &left) != "0" {}
+    let left = format!("SELECT count(*) FROM pg_stat_activity WHERE {own}");
+    until("their end", || value(&mut admin, &left) == "0");
     // The question is on its way when the token ends, and what follows waits for its answer.
-    let until = UNIX_EPOCH + Duration::from_secs(ends) - Duration::from_millis(150);
-    let left = until.duration_since(SystemTime::now());
+    let shortly_before = UNIX_EPOCH + Duration::from_secs(ends) - Duration::from_millis(150);
+    let left = shortly_before.duration_since(SystemTime::now());
     std::thread::sleep(left.unwrap_or_default());
     let asks = Frames::new().query("SELECT count(*) FROM leads").query(WHO);
     for _ in 0..ROUNDS {

@@ -10,38 +10,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgwarden_tests::fixture::{Arena, Tenant, server, superuser};
+use pgwarden_tests::patience::until;
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::proxy;
 use pgwarden_tests::wire::{
     Client, bind_body, cancel, execute_body, parse_body, tags, target_body,
 };
 
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(5),
-            "{what} did not come"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Ends all sessions on the server, as a restart does.
 fn end_sessions(arena: &Arena) {
     let mut admin = superuser(server().address(), "postgres");
-    let sql = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-         WHERE datname = '{}' AND backend_type = 'client backend' \
+    let sessions = format!(
+        "FROM pg_stat_activity WHERE datname = '{}' AND backend_type = 'client backend' \
          AND application_name <> 'pgwarden'",
         arena.plain()
     );
-    assert_ne!(value(&mut admin, &sql), "0");
-    // They are gone when they are not shown any more.
-    std::thread::sleep(Duration::from_millis(200));
+    let end = format!("SELECT count(pg_terminate_backend(pid)) {sessions}");
+    assert_ne!(value(&mut admin, &end), "0");
+    // They have said so to the proxy when they are not shown any more.
+    let left = format!("SELECT count(*) {sessions}");
+    until("their end", || value(&mut admin, &left) == "0");
 }
 
 const CLAIMED: &str = "SELECT current_setting('request.jwt.claims')::json ->> 'sub'";
@@ -162,7 +153,7 @@ fn h_sequences_cursors_and_prepared_statements_are_gone() {
     let mut a = pooled.session(Tenant::A);
     let mut b = pooled.session(Tenant::B);
     a.query("PREPARE mine AS SELECT 1").ok();
-    assert_eq!(pooled.pinned("prepare"), 1.0);
+    until("the pinning", || pooled.pinned("prepare") == 1.0);
     assert_eq!(value(&mut a, "EXECUTE mine"), "1");
     assert_eq!(b.query("EXECUTE mine").code(), "26000");
     a.query("DEALLOCATE mine").ok();
@@ -183,7 +174,9 @@ fn h_sequences_cursors_and_prepared_statements_are_gone() {
 
 #[test]
 fn a_full_pool_is_53300_and_the_session_goes_on() {
-    let pooled = Pooled::new(1);
+    let pooled = Pooled::with(1, |settings| {
+        settings.pool.checkout_timeout = Duration::from_secs(1);
+    });
     let mut a = pooled.session(Tenant::A);
     let mut b = pooled.session(Tenant::B);
     a.query("BEGIN").ok();
@@ -195,15 +188,15 @@ fn a_full_pool_is_53300_and_the_session_goes_on() {
 
 #[test]
 fn who_waits_is_served_in_the_order_of_arrival() {
-    let pooled = Pooled::with(1, |settings| {
-        settings.pool.checkout_timeout = Duration::from_secs(10);
-    });
+    let pooled = Pooled::new(1);
     let mut holder = pooled.session(Tenant::A);
     let mut waiting: Vec<Client> = (0..5).map(|_| pooled.session(Tenant::B)).collect();
     holder.query("BEGIN").ok();
-    for client in &mut waiting {
+    for (before, client) in (0_u8..).zip(&mut waiting) {
         client.send_query("SELECT extract(epoch FROM clock_timestamp())");
-        std::thread::sleep(Duration::from_millis(30));
+        until("its wait", || {
+            pooled.metric("pgwarden_waiting_clients") > before.into()
+        });
     }
     holder.query("COMMIT").ok();
     let served: Vec<f64> = waiting
@@ -228,9 +221,7 @@ fn h_a_lost_server_connection_is_replaced_unless_a_transaction_is_open() {
 
 #[test]
 fn h_a_cancel_hits_its_own_session_or_nothing() {
-    let pooled = Pooled::with(1, |settings| {
-        settings.pool.checkout_timeout = Duration::from_secs(10);
-    });
+    let pooled = Pooled::new(1);
     let over = Arc::new(AtomicBool::new(false));
     let mut victim = pooled.session(Tenant::B);
     let mut attacker = pooled.session(Tenant::A);
@@ -408,17 +399,15 @@ fn h_statements_are_prepared_again_after_ddl() {
 
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_listening_channels()) \
     + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) \
-    + (SELECT count(*) FROM pg_class WHERE relpersistence = 't') \
+    + (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()) \
     + (SELECT count(*) FROM pg_prepared_statements WHERE from_sql)";
 
 #[test]
 fn h_a_break_glass_session_is_pinned_and_leaves_nothing() {
-    let pooled = Pooled::with(1, |settings| {
-        settings.pool.checkout_timeout = Duration::from_secs(10);
-    });
+    let pooled = Pooled::new(1);
     let mut admin = pooled.session_of(&proxy::admin_token(), &[]);
     let pid = value(&mut admin, "SELECT pg_backend_pid()");
-    assert_eq!(pooled.pinned("break_glass"), 1.0);
+    until("the pinning", || pooled.pinned("break_glass") == 1.0);
     admin.query("LISTEN news").ok();
     admin.query("SELECT pg_advisory_lock(7)").ok();
     admin.query("CREATE TEMPORARY TABLE left_over (x int)").ok();
@@ -426,7 +415,7 @@ fn h_a_break_glass_session_is_pinned_and_leaves_nothing() {
     drop(admin);
     let mut b = pooled.session(Tenant::B);
     assert_eq!(value(&mut b, CLAIMED), Tenant::B.user());
-    assert_eq!(pooled.pinned("break_glass"), 0.0);
+    until("the unpinning", || pooled.pinned("break_glass") == 0.0);
     let mut next = pooled.session_of(&proxy::admin_token(), &[]);
     assert_eq!(value(&mut next, "SELECT pg_backend_pid()"), pid);
     assert_eq!(value(&mut next, LEFT), "0");

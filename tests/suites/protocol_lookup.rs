@@ -381,13 +381,14 @@ fn g_a_lookup_that_waits_is_cancelled_as_a_query() {
         until(|| ask(world.owner(), waiting), |it| it == "1");
         cancel(address, &key);
         assert_eq!(tags_and_codes(&client.messages()), "[57014]Z", "{prepared}");
-        client.query("SET statement_timeout = 50").ok();
-        assert_eq!(run(&mut client, text), "[57014]Z");
-        client.query("SET statement_timeout = 0").ok();
         client.query("SET lock_timeout = 20").ok();
         assert_eq!(run(&mut client, text), "[55P03]Z");
+        client.query("SET lock_timeout = 0").ok();
+        client.query("SET statement_timeout = 50").ok();
+        assert_eq!(run(&mut client, text), "[57014]Z");
         world.ddl("COMMIT");
-        client.query("RESET ALL").ok();
+        // It may meet that time-out itself.
+        until(|| ask(&mut client, "RESET ALL"), |it| it.is_empty());
         always(&mut client, text, "TDCZ");
     }
 }

@@ -16,8 +16,9 @@ use std::time::Duration;
 use pgwarden_config::LoadedPolicy;
 use pgwarden_config::settings::PoolMode;
 use pgwarden_tests::fixture::Arena;
+use pgwarden_tests::patience::patience;
 use pgwarden_tests::pipelines::{
-    Batch, Heard, PATIENCE, POLICY, Pieces, Speaker, TAIL, conversation, is_by_design, talk,
+    Batch, Heard, POLICY, Pieces, Speaker, TAIL, conversation, is_by_design, talk,
 };
 use pgwarden_tests::pooled::Pooled;
 use pgwarden_tests::proxy::policy_of;
@@ -57,7 +58,7 @@ impl<'a> Talker<'a> {
         self.proxied = self.speaker.proxied(self.address, self.arena);
         self.direct = self.speaker.direct(self.arena);
         for client in [&mut self.proxied, &mut self.direct] {
-            client.set_timeout(PATIENCE);
+            client.set_timeout(patience());
         }
         self.direct
             .query("SELECT 'no unnamed statement is left'")

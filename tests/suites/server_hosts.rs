@@ -10,12 +10,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use pgwarden::server::Running;
 use pgwarden_config::settings::Settings;
 use pgwarden_tests::fixture::{ROLE, superuser};
+use pgwarden_tests::patience::until;
 use pgwarden_tests::pipe::Pipe;
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::{Client, bind_body, cancel, execute_body, parse_body};
@@ -24,15 +25,6 @@ use pgwarden_tests::world::{World, another_proxy, is_fault, read_word, session, 
 fn value(client: &mut Client, sql: &str) -> String {
     let reply = client.query(sql).ok();
     reply.value().unwrap_or_else(|| panic!("no value of {sql}"))
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        let waited = started.elapsed();
-        assert!(waited < Duration::from_secs(30), "{what} did not come");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn promote(standby: &Server) {
@@ -72,7 +64,6 @@ fn mark(client: &mut Client, n: u32) -> bool {
 }
 
 fn patient(settings: &mut Settings) {
-    settings.pool.checkout_timeout = Duration::from_secs(20);
     for database in settings.databases.named.values_mut() {
         database.max_server_connections = 30;
     }
@@ -231,15 +222,20 @@ fn a_cancel_goes_to_the_host_of_the_statement() {
         let mut client = open(proxy);
         client.send_query("SELECT count(*) FROM generate_series(1, 1000000000)");
         let (key, address) = (client.key.clone(), proxy.addresses()[0]);
-        let asking = std::thread::spawn(move || {
-            for _ in 0..20 {
-                std::thread::sleep(Duration::from_millis(100));
-                cancel(address, &key);
-            }
+        // One that comes before the statement ends nothing.
+        let over = AtomicBool::new(false);
+        let reply = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(100));
+                    cancel(address, &key);
+                }
+            });
+            let reply = client.reply();
+            over.store(true, Ordering::Relaxed);
+            reply
         });
-        let reply = client.reply();
         assert_eq!(reply.code(), "57014", "{reply:?}");
-        asking.join().unwrap();
     }
 }
 

@@ -9,20 +9,13 @@
 )]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgwarden_config::settings::{ListenerTls, Settings};
 use pgwarden_tests::certificates::certificates;
+use pgwarden_tests::patience::{until, until_some};
 use pgwarden_tests::wire::{Client, bind_body, cancel, parse_body};
 use pgwarden_tests::world::{World, read_word, token};
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(20), "no {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn with_one_connection(mode: &str, change: impl FnOnce(&mut Settings)) -> World {
     World::start(mode, |settings| {
@@ -46,10 +39,11 @@ fn refused(world: &World, token: &str) -> String {
 #[test]
 fn an_address_that_guesses_tokens_is_told_53300() {
     let world = World::start("transaction", |settings| {
-        settings.limits.failed_logins_per_minute = 20;
+        // What is too much is so for half a minute.
+        settings.limits.failed_logins_per_minute = 2;
     });
     let mut before = world.session(1).unwrap();
-    for _ in 0..20 {
+    for _ in 0..2 {
         assert_eq!(refused(&world, "not a token"), "28P01");
     }
     // The next may be the one that is too much; the ones after it are.
@@ -66,7 +60,11 @@ fn an_address_that_guesses_tokens_is_told_53300() {
     );
     // Who is in stays in, and may cancel.
     before.send_query("SELECT count(*) FROM generate_series(1, 100000000)");
-    std::thread::sleep(Duration::from_millis(200));
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+        AND usename <> 'postgres' AND query LIKE '%generate_series%'";
+    until("the statement", || {
+        world.superuser().query(running).value().as_deref() == Some("1")
+    });
     cancel(world.address(), &before.key);
     assert_eq!(before.reply().code(), "57014");
     assert!(read_word(&mut before, 1, 1, true).is_some());
@@ -122,7 +120,9 @@ fn a_handshake_that_never_ends_is_ended() {
         let mut client = Client::raw(world.address()).unwrap();
         if asks {
             client.send_bytes(SSL_REQUEST);
-            assert_eq!(client.read_byte().unwrap(), b'S');
+            // On a busy machine it may have been ended already.
+            let answer = client.read_byte();
+            assert!(answer.is_err() || answer.is_ok_and(|byte| byte == b'S'));
         }
         client.send_bytes(then);
         waiting.push(client);
@@ -141,8 +141,8 @@ fn a_handshake_that_never_ends_is_ended() {
     until("the end of all connections", || {
         world.metric("pgwarden_client_connections") == 0.0
     });
-    // A session that has logged in is not hurried.
-    let mut client = world.session(1).unwrap();
+    // A session that has logged in is not hurried. On a busy machine a login may take too long.
+    let mut client = until_some("a session", || world.session(1).ok());
     std::thread::sleep(Duration::from_millis(500));
     assert!(read_word(&mut client, 1, 1, true).is_some());
 }
@@ -261,9 +261,7 @@ fn a_client_that_sends_no_more_gets_its_answers_and_leaves_nothing() {
 #[test]
 fn who_leaves_while_it_waits_gives_its_place_up() {
     for mode in ["transaction", "session"] {
-        let world = with_one_connection(mode, |settings| {
-            settings.pool.checkout_timeout = Duration::from_secs(60);
-        });
+        let world = with_one_connection(mode, |_| {});
         let waiting = || world.metric("pgwarden_waiting_clients");
         let mut holder = world.session(1).unwrap();
         holder.query("BEGIN").ok();

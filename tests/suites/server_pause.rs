@@ -9,10 +9,11 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgwarden_tests::fixture::ROLE;
 use pgwarden_tests::http::{get, post, request};
+use pgwarden_tests::patience::{Over, until};
 use pgwarden_tests::wire::Client;
 use pgwarden_tests::world::{TENANTS, World, read_word, session};
 use serde_json::Value;
@@ -20,11 +21,8 @@ use serde_json::Value;
 const PAUSED: (u16, &str) = (200, "paused\n");
 const RESUMED: (u16, &str) = (200, "resumed\n");
 
-/// A world whose time-outs are shorter than any pause of these tests.
 fn world(mode: &str) -> World {
     World::start(mode, |settings| {
-        settings.pool.checkout_timeout = Duration::from_millis(300);
-        settings.limits.handshake_timeout = Duration::from_millis(300);
         for database in settings.databases.named.values_mut() {
             database.catalog_interval = Duration::from_secs(3600);
         }
@@ -61,14 +59,6 @@ fn connections(world: &World, database: &str) -> String {
         "SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}' AND datname = '{database}'"
     );
     world.superuser().query(&sql).ok().value().unwrap()
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(20), "no {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A client that may see no error: it reads and writes, in transactions and not, and every now and
@@ -111,6 +101,7 @@ fn a_restart_of_the_server_under_a_pause_is_no_error_for_anybody() {
         let clients: Vec<_> = (0..30)
             .map(|writer| scope.spawn(move || work(world, writer, over, steps)))
             .collect();
+        let ends = Over(over);
         for shutdown in ["fast", "immediate", "smart"] {
             let before = steps.load(Ordering::Relaxed);
             until("work", || steps.load(Ordering::Relaxed) > before + 100);
@@ -129,14 +120,13 @@ fn a_restart_of_the_server_under_a_pause_is_no_error_for_anybody() {
             });
             let steps_before = steps.load(Ordering::Relaxed);
             world.server().restart(shutdown);
-            std::thread::sleep(Duration::from_millis(400));
             assert_eq!(steps.load(Ordering::Relaxed), steps_before);
             assert_ordered(world, "/resume", RESUMED);
             assert!(waited.join().unwrap());
         }
         let before = steps.load(Ordering::Relaxed);
         until("work", || steps.load(Ordering::Relaxed) > before + 100);
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         clients.into_iter().map(|it| it.join().unwrap()).collect()
     });
     world.check_marks(&written);
@@ -159,7 +149,6 @@ fn a_pause_waits_for_transactions_and_holds_the_rest() {
         // The other database goes on.
         assert_eq!(status(&world, "other")["state"], "running");
         // So does the transaction, for as long as it likes.
-        std::thread::sleep(Duration::from_millis(400));
         assert!(read_word(&mut open, 1, 3, true).is_some());
         assert!(!pausing.is_finished());
         open.query("COMMIT").ok();
@@ -220,6 +209,30 @@ fn who_waits_longer_than_the_pause_timeout_is_told_so() {
     assert_eq!(refused.code(), "57P03");
     assert_ordered(&world, "/resume", RESUMED);
     assert!(read_word(&mut client, 3, 1, true).is_some());
+}
+
+/// Neither who waits for a connection nor who logs in is refused because of it.
+#[test]
+fn the_time_of_a_pause_counts_for_no_other_time_out() {
+    const TIME_OUT: Duration = Duration::from_secs(4);
+    let world = World::start("transaction", |settings| {
+        settings.pool.checkout_timeout = TIME_OUT;
+        settings.limits.handshake_timeout = TIME_OUT;
+    });
+    let mut client = world.session(1).unwrap();
+    assert_ordered(&world, "/pause", PAUSED);
+    client.send_query("SELECT word || '1' FROM words");
+    std::thread::scope(|scope| {
+        let newcomer = scope.spawn(|| session(world.address(), 2, &[("TimeZone", "UTC")]));
+        until("waiting", || {
+            status(&world, "world")["waiting_clients"] == 2
+        });
+        std::thread::sleep(TIME_OUT + Duration::from_secs(1));
+        assert_ordered(&world, "/resume", RESUMED);
+        assert!(newcomer.join().unwrap().is_ok());
+    });
+    let word = client.reply().ok().value();
+    assert_eq!(word.as_deref(), Some("word-of-001.1"));
 }
 
 #[test]

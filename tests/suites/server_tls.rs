@@ -13,13 +13,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pgwarden_config::Secret;
 use pgwarden_config::settings::{RootCertificates, Settings, SslMode};
 use pgwarden_tests::certificates::certificates;
 use pgwarden_tests::fixture::ROLE;
+use pgwarden_tests::patience::{Over, until};
 use pgwarden_tests::pipe::Pipe;
 use pgwarden_tests::server::Server;
 use pgwarden_tests::sockets::settled;
@@ -58,7 +59,6 @@ impl Encrypted {
         let change = |settings: &mut Settings| {
             settings.listen[0].tls = Some(to_clients.listener);
             settings.pool.multiplex_wait = Duration::from_secs(60);
-            settings.pool.checkout_timeout = Duration::from_secs(20);
             for database in settings.databases.named.values_mut() {
                 database.max_server_connections = server_connections;
                 database.password = Some(Secret::new(PASSWORD));
@@ -113,12 +113,11 @@ fn readers_over_tls_share_connections() {
     let world = &encrypted.world;
     let multiplexed = || world.metric("pgwarden_multiplexed_reads_total");
     let over = AtomicBool::new(false);
-    let steps = AtomicU64::new(0);
     std::thread::scope(|scope| {
         // Who shares has the same claims, hence logs in with the same token.
         let tokens = [token(1), token(2)];
         for at in 0..8 {
-            let (over, steps, encrypted) = (&over, &steps, &encrypted);
+            let (over, encrypted) = (&over, &encrypted);
             let raw = Client::raw_over_tls(world.address(), &encrypted.authority).unwrap();
             let (tenant, token) = (1 + at % 2, &tokens[at % 2]);
             let mut client = raw.start("anyone", "world", &[], Some(token)).unwrap();
@@ -127,17 +126,12 @@ fn readers_over_tls_share_connections() {
                 while !over.load(Ordering::Relaxed) {
                     n += 1;
                     assert!(read_word(&mut client, tenant, n, n % 2 == 0).is_some());
-                    steps.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        let started = Instant::now();
-        while multiplexed() < 300.0 && started.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        over.store(true, Ordering::Relaxed);
+        let _over = Over(&over);
+        until("sharing", || multiplexed() >= 300.0);
     });
-    assert!(multiplexed() >= 300.0, "{} of {steps:?}", multiplexed());
     let mut admin = world.superuser();
     let sql = format!(
         "SELECT bool_and(ssl) AND count(*) > 1 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \

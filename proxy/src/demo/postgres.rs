@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::binaries;
+use super::port::free_address;
 use crate::random;
 
 /// How long a server may take to be ready.
@@ -124,17 +125,16 @@ impl Postgres {
         let directory = Unfinished::new()?;
         let account = Account::choose(&directory.path)?;
         account.give(&directory.path)?;
-        let address = free_address()?;
         let keeper = keep(&binaries, &directory.path, account)?;
         // From here on the keeper removes the directory.
         let mut server = Self {
-            address,
+            address: free_address()?,
             directory: directory.finished(),
             keeper,
         };
         let data = server.directory.join("data");
         fill(&binaries, &data, account)?;
-        configure(&server.directory, address)?;
+        configure(&server.directory, server.address)?;
         prepare(&data)?;
         account.give_files(&data)?;
         if let Some(pipe) = &mut server.keeper.stdin {
@@ -223,10 +223,6 @@ impl Drop for Unfinished {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
-}
-
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 fn initialise(binaries: &Path, data: &Path, account: Account) -> Result<(), LaunchError> {

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::{Batch, END};
+use crate::patience::patience;
 use crate::wire::{Client, Message};
-
-/// An answer that takes longer never comes; a machine may stand still for a while.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a batch is written: at once, or in pieces of so many bytes.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +66,7 @@ fn hear_out(client: &mut Client, lines: &mut Vec<String>) {
         }
     }
     client.timed_out = false;
-    client.set_timeout(PATIENCE);
+    client.set_timeout(patience());
 }
 
 /// Where a conversation may differ: what the proxy says first, what PostgreSQL says there, and why.
@@ -164,7 +162,7 @@ impl Heard {
                 lines.extend(shown(&message));
             }
             client.timed_out = false;
-            client.set_timeout(PATIENCE);
+            client.set_timeout(patience());
             self.counts.push(lines.len());
             return;
         };

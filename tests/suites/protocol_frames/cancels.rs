@@ -1,8 +1,7 @@
 //! G3: cancel requests, which need no session.
 
-use std::time::Duration;
-
-use pgwarden_tests::fixture::{Arena, Tenant};
+use pgwarden_tests::fixture::{Arena, Tenant, server, superuser};
+use pgwarden_tests::patience::until;
 use pgwarden_tests::proxy::{address, keeps_its_server, session};
 use pgwarden_tests::wire::Client;
 
@@ -27,7 +26,12 @@ fn g3_cancel_with_the_right_key() {
     let arena = Arena::take();
     let mut client = session(&arena.plain(), Tenant::A);
     client.send_query("SELECT count(*) FROM generate_series(1, 40000) a, generate_series(1, 40000) b WHERE a.a < -b.b");
-    std::thread::sleep(Duration::from_millis(300));
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+        AND usename <> 'postgres' AND query LIKE '%generate_series(1, 40000)%'";
+    until("the statement", || {
+        let mut admin = superuser(server().address(), "postgres");
+        admin.query(running).value().as_deref() == Some("1")
+    });
     cancel(client.key.0, &client.key.1.clone());
     assert_eq!(client.reply().code(), "57014");
     sound(&mut client);

@@ -1,12 +1,11 @@
 //! A cancel reaches the connection that it is meant for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pgwarden::backend::{Backend, CancelRegistry};
 use pgwarden_config::settings::SslMode;
 
-use super::{database, frame, login, world};
+use super::{database, frame, login, until_answered, world};
 
 #[tokio::test]
 async fn cancel_reaches_its_own_connection_only() {
@@ -24,9 +23,8 @@ async fn cancel_reaches_its_own_connection_only() {
         assert!(registry.find(pid, &secret[..3]).is_none());
         one.outbox().own_query("SELECT pg_sleep(20)");
         one.flush().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        registry.find(pid, &secret).unwrap().cancel().await.unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(5), async {
+        let slot = registry.find(pid, &secret).unwrap();
+        let answer = async {
             loop {
                 if let Some((b'E', body)) = frame(&mut one) {
                     return body;
@@ -35,8 +33,8 @@ async fn cancel_reaches_its_own_connection_only() {
                     assert_ne!(one.fill().await.unwrap(), 0);
                 }
             }
-        });
-        let body = answer.await.expect("the statement was cancelled");
+        };
+        let body = until_answered(answer, async || slot.cancel().await.unwrap()).await;
         assert!(body.windows(5).any(|five| five == b"57014"));
         drop(registration);
         assert!(registry.find(pid, &secret).is_none());

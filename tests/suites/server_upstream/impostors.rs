@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgwarden::backend::{Upstream, connect};
 use pgwarden_config::settings::SslMode;
+use pgwarden_tests::patience::patience;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -64,7 +65,7 @@ async fn a_server_that_does_not_know_the_password_is_not_believed() {
         let upstream = Arc::new(Upstream::new(&settings, "postgres").unwrap());
         let parameters = Vec::new();
         let connecting = connect(&upstream, &parameters);
-        let answer = tokio::time::timeout(Duration::from_secs(5), connecting).await;
+        let answer = tokio::time::timeout(patience(), connecting).await;
         let error = answer.expect("an answer in time").expect_err(&shown);
         assert_eq!(sqlstate(&error), "57P03", "{shown}");
     }
@@ -78,7 +79,7 @@ async fn bytes_behind_the_answer_to_sslrequest_are_not_taken_for_tls() {
         let upstream = Arc::new(Upstream::new(&settings, "postgres").unwrap());
         let parameters = Vec::new();
         let connecting = connect(&upstream, &parameters);
-        let answer = tokio::time::timeout(Duration::from_secs(15), connecting).await;
+        let answer = tokio::time::timeout(patience(), connecting).await;
         assert!(answer.expect("an answer in time").is_err(), "{mode:?}");
     }
 }

@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::unreachable
 )]
 
 mod cancel;
@@ -18,11 +19,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use pgwarden::backend::{Backend, ConnectError, Upstream, connect, connect_control};
 use pgwarden::refusal::Refusal;
 use pgwarden_config::Secret;
 use pgwarden_config::settings::{Database, Host, HostOrder, ServerAddress, SslMode, TargetSession};
+use pgwarden_tests::patience::patience;
 use pgwarden_tests::server::Server;
 use pgwarden_tests::wire::Client;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -172,6 +175,25 @@ async fn ask(backend: &mut Backend, sql: &'static str) -> String {
         }
         assert_ne!(backend.fill().await.unwrap(), 0, "the server closed");
     }
+}
+
+/// What comes while the statement is cancelled again and again: a request that is there before the
+/// statement has begun ends nothing.
+async fn until_answered<T>(answer: impl Future<Output = T>, mut cancel: impl AsyncFnMut()) -> T {
+    let cancels = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            cancel().await;
+        }
+    };
+    let answered = async {
+        tokio::select! {
+            answer = answer => answer,
+            () = cancels => unreachable!("it goes on"),
+        }
+    };
+    let answered = tokio::time::timeout(patience(), answered).await;
+    answered.expect("the statement was cancelled")
 }
 
 fn frame(backend: &mut Backend) -> Option<(u8, Vec<u8>)> {

@@ -1,15 +1,16 @@
 //! The pool: what a session leaves behind is gone, and what can't be cleaned is closed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgwarden::backend::{CancelSlot, Upstream};
 use pgwarden::metrics::Metrics;
 use pgwarden::pool::Pool;
 use pgwarden_config::settings::{Pool as PoolSettings, PoolMode, SslMode};
+use pgwarden_tests::patience::{patience, until_some};
 use pgwarden_tests::wire::Client;
 
-use super::{ask, database, sqlstate, world};
+use super::{ask, database, sqlstate, until_answered, world};
 
 fn pool_with(change: impl FnOnce(&mut PoolSettings)) -> (Arc<Pool>, Arc<Metrics>) {
     let database = database(world().with_tls.address(), "trusted", SslMode::Disable);
@@ -17,7 +18,7 @@ fn pool_with(change: impl FnOnce(&mut PoolSettings)) -> (Arc<Pool>, Arc<Metrics>
     let metrics = Arc::new(Metrics::default());
     let mut settings = PoolSettings {
         mode: PoolMode::Session,
-        checkout_timeout: Duration::from_secs(2),
+        checkout_timeout: Duration::from_secs(60),
         ..PoolSettings::default()
     };
     change(&mut settings);
@@ -33,13 +34,11 @@ fn named(name: &str) -> Vec<(String, String)> {
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..200 {
-        if condition() {
-            return;
-        }
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < patience(), "{what} did not come");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{what} did not come");
 }
 
 #[tokio::test]
@@ -193,9 +192,9 @@ async fn h_a_connection_that_the_server_ended_is_not_handed_out() {
         let reply = admin.query(&format!("SELECT pg_terminate_backend({pid})"));
         assert!(reply.error.is_none());
         let there = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
-        while admin.query(&there).value().as_deref() != Some("0") {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until_some("its end", || {
+            admin.query(&there).value().filter(|count| count == "0")
+        });
     })
     .await
     .unwrap();
@@ -219,9 +218,8 @@ async fn lifetime_and_idle_time_end() {
         .await
         .unwrap()
         .give_back(&Arc::default());
-    until("the reset", || metrics.server_idle.value() == 1).await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(metrics.server_idle.value(), 0, "swept");
+    until("the reset", || metrics.server_active.value() == 0).await;
+    until("the sweep", || metrics.server_idle.value() == 0).await;
 }
 
 #[tokio::test]
@@ -245,8 +243,7 @@ async fn h_a_late_cancel_does_not_hit_the_next_session() {
     // The next session's own cancel works.
     next.outbox().own_query("SELECT pg_sleep(20)");
     next.flush().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    next.cancel_target().cancel().await.unwrap();
-    let answered = tokio::time::timeout(Duration::from_secs(5), next.fill()).await;
-    assert_ne!(answered.expect("an answer at once").unwrap(), 0);
+    let target = next.cancel_target().clone();
+    let answered = until_answered(next.fill(), async || target.cancel().await.unwrap()).await;
+    assert_ne!(answered.unwrap(), 0);
 }
