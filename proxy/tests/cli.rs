@@ -36,7 +36,7 @@ fn wrong_usage_is_2() {
         &[],
         &["bogus"],
         &["explain"],
-        &["explain", "--claims", "{}", "SELECT 1"],
+        &["explain", "SELECT 1"],
         &["token", "mint"],
         &["serve", "--config", "nowhere.toml"],
     ];
