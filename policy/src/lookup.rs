@@ -112,17 +112,15 @@ impl<'a> Lookup<'a> {
 
     /// Calls `write` with each parameter's value, in the text format.
     pub fn each_value(&self, mut write: impl FnMut(&[u8])) {
-        let mut buffer = Vec::new();
         let fills = self.prepared().map_or(&[][..], |prepared| &prepared.fills);
         for fill in fills {
             match fill {
                 Fill::Literal(index) => write(self.value(*index).unwrap_or_default()),
                 Fill::Value(slot) | Fill::Compared(slot) => {
-                    buffer.clear();
+                    // Each has one (`is_bindable`).
                     if let Some(value) = self.values.get(*slot) {
-                        value.write_text(&mut buffer);
+                        value.with_text(|text| write(text.as_bytes()));
                     }
-                    write(&buffer);
                 }
             }
         }

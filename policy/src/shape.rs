@@ -79,9 +79,7 @@ fn write_values(key: &mut Vec<u8>, values: &ScopeValues) {
             None => key.push(0),
             Some(value) => {
                 key.push(1);
-                let mut text = Vec::with_capacity(36);
-                value.write_text(&mut text);
-                write_bytes(key, &text);
+                value.with_text(|text| write_bytes(key, text.as_bytes()));
             }
         }
     }

@@ -123,7 +123,7 @@ impl Fill {
         match self {
             Self::Literal(index) => literals.get(index).map(|l| l.end - l.start),
             Self::Value(slot) | Self::Compared(slot) => {
-                let mut literal = Vec::new();
+                let mut literal = String::new();
                 self.write(values.get(slot)?, &mut literal);
                 Some(literal.len())
             }
@@ -131,13 +131,15 @@ impl Fill {
     }
 
     /// Appends a value of the session.
-    fn write(self, value: &ScopeValue, out: &mut Vec<u8>) {
+    fn write(self, value: &ScopeValue, out: &mut String) {
         match (self, value) {
             // A minus sign would be an operator.
-            (Self::Compared(_), ScopeValue::Bigint(0..)) => value.write_text(out),
+            (Self::Compared(_), ScopeValue::Bigint(0..)) => {
+                value.with_text(|text| out.push_str(text))
+            }
             (Self::Compared(_), _) => {
                 value.write_literal(out);
-                out.extend_from_slice(CAST.as_bytes());
+                out.push_str(CAST);
             }
             (Self::Literal(_) | Self::Value(_), _) => value.write_literal(out),
         }
@@ -226,10 +228,8 @@ impl Template {
                     out.push_str(request.get(literal.start..literal.end).ok_or_else(broken)?);
                 }
                 Fill::Value(slot) | Fill::Compared(slot) => {
-                    let mut literal = Vec::new();
-                    hole.fill
-                        .write(values.get(slot).ok_or_else(broken)?, &mut literal);
-                    out.push_str(std::str::from_utf8(&literal).map_err(|_| broken())?);
+                    let value = values.get(slot).ok_or_else(broken)?;
+                    hole.fill.write(value, out);
                 }
             }
         }

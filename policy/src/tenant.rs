@@ -59,15 +59,15 @@ impl ScopeValue {
         }
     }
 
-    /// Appends the value in the protocol's text format.
-    pub fn write_text(&self, out: &mut Vec<u8>) {
+    /// Does something with the value in the protocol's text format, which takes no allocation.
+    pub fn with_text<T>(&self, use_it: impl FnOnce(&str) -> T) -> T {
         match self {
             Self::Uuid(value) => {
                 let mut buffer = uuid::Uuid::encode_buffer();
-                out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());
+                use_it(value.hyphenated().encode_lower(&mut buffer))
             }
-            Self::Bigint(value) => out.extend_from_slice(value.to_string().as_bytes()),
-            Self::Text(value) => out.extend_from_slice(value.as_bytes()),
+            Self::Bigint(value) => use_it(itoa::Buffer::new().format(*value)),
+            Self::Text(value) => use_it(value),
         }
     }
 
@@ -82,20 +82,17 @@ impl ScopeValue {
 
     /// Appends the value as a quoted SQL literal without a cast
     /// (`standard_conforming_strings` is on in every session).
-    pub fn write_literal(&self, out: &mut Vec<u8>) {
-        out.push(b'\'');
-        match self {
-            Self::Text(value) => {
-                for byte in value.bytes() {
-                    if byte == b'\'' {
-                        out.push(b'\'');
-                    }
-                    out.push(byte);
+    pub fn write_literal(&self, out: &mut String) {
+        out.push('\'');
+        self.with_text(|text| {
+            for (number, part) in text.split('\'').enumerate() {
+                if number > 0 {
+                    out.push_str("''");
                 }
+                out.push_str(part);
             }
-            Self::Uuid(_) | Self::Bigint(_) => self.write_text(out),
-        }
-        out.push(b'\'');
+        });
+        out.push('\'');
     }
 
     /// Whether a text that PostgreSQL would read as this type means this value. Every form that

@@ -44,6 +44,8 @@ pub use upstream::Upstream;
 use stream::ServerStream;
 use transport::Way;
 
+use crate::spares;
+
 /// Parameters of a start-up packet, beyond `user` and `database`. They have passed the settings
 /// allow-list.
 pub type StartupParameters = Vec<(String, String)>;
@@ -151,9 +153,6 @@ impl std::fmt::Debug for Backend {
     }
 }
 
-/// How much is read at once, at least.
-const READ_BYTES: usize = 8 * 1024;
-
 impl Backend {
     /// What the server said during start-up.
     pub fn facts(&self) -> &BackendFacts {
@@ -188,7 +187,7 @@ impl Backend {
     /// Reads more into the inbox; 0 means that the server closed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.stream.poll_read_ready(cx)?.is_ready() {
-            self.inbox.reserve(READ_BYTES);
+            spares::make_room(&mut self.inbox);
             // The future holds no state of its own: one for each poll is as good as one for each read.
             let read = pin!(self.stream.read_buf(&mut self.inbox)).poll(cx);
             if read.is_ready() {
@@ -196,8 +195,7 @@ impl Backend {
             }
         }
         if self.inbox.is_empty() {
-            // An idle session keeps no buffer.
-            self.inbox = BytesMut::new();
+            spares::give_back(&mut self.inbox);
         }
         Poll::Pending
     }

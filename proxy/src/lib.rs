@@ -35,4 +35,5 @@ mod holdings;
 mod random;
 mod relay;
 mod socket;
+mod spares;
 mod timestamp;

@@ -29,6 +29,7 @@
 mod carried;
 mod lease;
 mod line;
+mod name;
 mod paces;
 mod pause;
 mod ride;
@@ -53,8 +54,9 @@ use pause::Pause;
 
 pub(crate) use carried::{Carried, Settings, Setup, is_of_no_statement};
 pub use lease::Lease;
+pub(crate) use name::{Name, name_of, name_under};
 pub(crate) use ride::{Ride, Turn};
-pub(crate) use statements::{Need, Prepared, Under, name_of, name_under};
+pub(crate) use statements::{Need, Prepared, Under};
 
 /// Start-up parameters whose greeting is remembered, at most.
 const GREETINGS_MAX: usize = 64;

@@ -12,13 +12,14 @@ const INT2: u32 = 21;
 pub(super) fn row_end(format: &Format, fills: &[(&ScopeValue, u32)]) -> Result<Vec<u8>, Bad> {
     let mut end = Vec::new();
     for (value, type_oid) in fills {
-        let mut text = Vec::new();
-        value.write_text(&mut text);
-        match format {
-            Format::Text(style) => write_text(&mut end, style, &text)?,
-            Format::Csv(style) => write_csv(&mut end, style, &text),
-            Format::Binary => write_binary(&mut end, value, *type_oid)?,
-        }
+        value.with_text(|text| match format {
+            Format::Text(style) => write_text(&mut end, style, text.as_bytes()),
+            Format::Csv(style) => {
+                write_csv(&mut end, style, text.as_bytes());
+                Ok(())
+            }
+            Format::Binary => write_binary(&mut end, value, *type_oid),
+        })?;
     }
     Ok(end)
 }

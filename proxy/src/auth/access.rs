@@ -48,9 +48,7 @@ impl Access {
 
     /// The tenant as text, for the audit.
     pub fn tenant(&self) -> Option<String> {
-        let mut text = Vec::new();
-        self.values.get(0)?.write_text(&mut text);
-        String::from_utf8(text).ok()
+        Some(self.values.get(0)?.with_text(str::to_owned))
     }
 }
 

@@ -15,6 +15,7 @@ use super::outbox::Outbox;
 use super::stream::ServerStream;
 use super::upstream::Upstream;
 use super::{BackendFacts, channel_binding, frames};
+use crate::spares::READ_BYTES;
 
 /// Protocol 3.0.
 const PROTOCOL_VERSION: u32 = 3 << 16;
@@ -46,7 +47,7 @@ pub(super) async fn login(
         .write_all(&startup_packet(upstream, parameters))
         .await?;
     stream.flush().await?;
-    let mut inbox = BytesMut::with_capacity(super::READ_BYTES);
+    let mut inbox = BytesMut::with_capacity(READ_BYTES);
     authenticate(&mut stream, &mut inbox, upstream).await?;
     let mut facts = BackendFacts::default();
     let mut secret = Bytes::new();

@@ -6,7 +6,7 @@
 //! it; the tenant is a parameter. The least recently used are closed.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 /// So many texts are remembered as having come once, so many of them for the same hashes.
@@ -168,60 +168,9 @@ impl Prepared {
     }
 }
 
-/// The name of a statement, which nobody outside can find another statement for; `catalog` counts the
-/// states of the catalogue and the DDL that went through, which the server's parameter types may
-/// be of before; `whose` is set for one that is not to be shared.
-///
-/// Who prepares it after DDL gets another than who did before: what the latter may not see (`cached
-/// plan must not change result type`) is right for the former.
-pub(crate) fn name_of(
-    text: &str,
-    types: &[u32],
-    search_path: &[String],
-    catalog: (u64, u64),
-    under: Under,
-    whose: Option<(u64, u64)>,
-) -> Box<str> {
-    hashed((text, types, search_path, catalog, under, whose)).into_boxed_str()
-}
-
-/// The name of a statement that has a name, prepared under other settings.
-pub(crate) fn name_under(name: &str, under: Under) -> String {
-    hashed((name, under))
-}
-
-fn hashed(what: impl Hash) -> String {
-    static KEYS: LazyLock<[RandomState; 2]> =
-        LazyLock::new(|| [RandomState::new(), RandomState::new()]);
-    let [first, second] = KEYS.each_ref().map(|keys| keys.hash_one(&what));
-    format!("pgwarden_{first:016x}{second:016x}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_what_the_statement_is() {
-        let path = vec!["public".to_owned()];
-        let under = Under::Settings(1);
-        let of = |text, types, path, catalog| name_of(text, types, path, catalog, under, None);
-        let name = of("SELECT $1", &[25], &path, (1, 0));
-        assert_eq!(name, of("SELECT $1", &[25], &path, (1, 0)));
-        assert_ne!(name, of("SELECT $1", &[23], &path, (1, 0)));
-        assert_ne!(name, of("SELECT $2", &[25], &path, (1, 0)));
-        assert_ne!(name, of("SELECT $1", &[25], &[], (1, 0)));
-        assert_ne!(name, of("SELECT $1", &[25], &path, (2, 0)));
-        assert_ne!(name, of("SELECT $1", &[25], &path, (1, 1)));
-        let own = |changes| {
-            let session = 1;
-            let under = Under::Own { session, changes };
-            name_of("SELECT $1", &[25], &path, (1, 0), under, None)
-        };
-        assert_eq!(own(1), own(1));
-        assert_ne!(own(1), own(2));
-        assert_ne!(own(1), name);
-    }
 
     const SHARED: Under = Under::Settings(1);
 

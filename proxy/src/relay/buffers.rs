@@ -9,10 +9,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{OUTPUT_BYTES_MAX, Relay};
+use crate::spares::{self, READ_BYTES};
 use crate::wire::frame;
-
-/// How much of the client is read at once.
-const READ_BYTES: usize = 4 << 10;
 
 /// Buffers of idle sessions are given back when they are larger.
 const KEPT_BYTES: usize = 8 << 10;
@@ -36,7 +34,7 @@ impl Relay {
     pub(super) fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.client.poll_read_ready(cx)?.is_ready() {
             let buffer = self.from_client.buffer();
-            buffer.reserve(READ_BYTES);
+            spares::make_room(buffer);
             let read = pin!(self.client.read_buf(buffer)).poll(cx);
             if read.is_ready() {
                 return read;
@@ -44,8 +42,7 @@ impl Relay {
         }
         let buffer = self.from_client.buffer();
         if buffer.is_empty() {
-            // An idle session keeps no buffer.
-            *buffer = BytesMut::new();
+            spares::give_back(buffer);
         }
         Poll::Pending
     }

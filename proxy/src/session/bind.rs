@@ -105,7 +105,7 @@ impl Session {
             if binary {
                 value.write_binary(&mut self.hidden);
             } else {
-                value.write_text(&mut self.hidden);
+                value.with_text(|text| self.hidden.extend_from_slice(text.as_bytes()));
             }
             let length = u32::try_from(self.hidden.len() - at - 4).unwrap_or(u32::MAX);
             if let Some(field) = self.hidden.get_mut(at..at + 4) {
@@ -127,6 +127,15 @@ impl Session {
         let codes = bind.formats.len() / 2;
         // A list of codes goes on for the hidden values, with 0 for text.
         let more = if codes > 1 { hidden } else { 0 };
+        let few = [0; 32];
+        let many: Vec<u8>;
+        let texts = match few.get(..more * 2) {
+            Some(texts) => texts,
+            None => {
+                many = vec![0; more * 2];
+                &many
+            }
+        };
         server.forward_parts(
             Forward::Bind,
             &[
@@ -136,7 +145,7 @@ impl Session {
                 &[0],
                 &count(codes + more),
                 bind.formats,
-                &vec![0; more * 2],
+                texts,
                 &count(own + hidden),
                 bind.values,
                 &self.hidden,

@@ -1,6 +1,5 @@
 //! Describe, Execute and Close: messages about statements and portals that were judged before.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +55,7 @@ impl Session {
     ) -> Result<Taken, Stop> {
         let hidden = statement.plan.hidden.len();
         let expect = Expect::DescribeStatement { hidden };
-        let mut name = Cow::Borrowed(&*statement.server_name);
+        let mut name = statement.server_name;
         if statement.under.is_some() {
             // It may have to be prepared, and names are looked up then.
             match self.gate(server)? {

@@ -19,7 +19,7 @@ use super::server_error::hints_at_change;
 use super::shared;
 use super::trial::{Trial, may_be_of_parse};
 use crate::backend::{Forward, Outbox};
-use crate::pool::{self, Prepared, Under};
+use crate::pool::{self, Name, Prepared, Under};
 use crate::wire::report;
 
 /// All that a lookup's statement depends on but its text.
@@ -33,7 +33,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// The statement's name on the server.
-    pub(super) fn name(&self, lookup: &Lookup<'_>) -> Box<str> {
+    pub(super) fn name(&self, lookup: &Lookup<'_>) -> Name {
         let path = self.path.as_deref().unwrap_or_default();
         pool::name_of(
             lookup.text(),

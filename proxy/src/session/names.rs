@@ -13,7 +13,7 @@ use pgwarden_policy::Plan;
 
 use super::given::Given;
 use crate::metrics::Pin;
-use crate::pool::Under;
+use crate::pool::{Name, Under};
 
 /// So many bytes of texts and names may be held for a session; the last one may be beyond.
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -33,7 +33,7 @@ pub(super) struct Basis {
 /// A prepared statement.
 pub(super) struct Statement {
     /// Its name on the server; empty for the unnamed one.
-    pub(super) server_name: Box<str>,
+    pub(super) server_name: Name,
     /// The settings that the name stands for, where it is one of the server connection's.
     pub(super) under: Option<Under>,
     /// The client's text.
@@ -203,9 +203,9 @@ pub(super) struct Names {
 
 impl Names {
     /// A name on the server that no statement of this session ever had.
-    pub(super) fn fresh(&mut self) -> Box<str> {
+    pub(super) fn fresh(&mut self) -> Name {
         self.given += 1;
-        format!("pgwarden_{}", self.given).into_boxed_str()
+        Name::numbered(self.given)
     }
 
     /// Why they exist on one server connection only.

@@ -17,7 +17,7 @@ use super::trial::Trial;
 use super::unread::permit_absent;
 use super::{Session, Stop, Taken};
 use crate::backend::Outbox;
-use crate::pool;
+use crate::pool::{self, Name};
 use crate::wire::client::{self};
 
 /// Longer Query texts are not kept for the positions of their errors.
@@ -58,6 +58,7 @@ impl Session {
             self.refuse(report, Expect::Parse, None, server);
             return Ok(Taken::Yes);
         }
+        let before = self.names.statement(name).map(Arc::clone);
         // Also one that fails drops the unnamed statement.
         let dropped = (!named).then(|| self.names.set_statement(b"", None));
         let Ok(text) = std::str::from_utf8(text) else {
@@ -75,7 +76,7 @@ impl Session {
         let own_name = if named && self.sharing.is_none() {
             self.names.fresh()
         } else {
-            Box::default()
+            Name::default()
         };
         let begins = !named && given.is_none() && self.may_try();
         if begins {
@@ -145,14 +146,35 @@ impl Session {
             if expect == Expect::Parse && prepares {
                 server.parse(&server_name, &cleared, types);
             }
-            let rewritten = (cleared.text() != text).then(|| cleared.text().into());
-            Ok(Some((Arc::clone(plan), rewritten, server_name, expect)))
+            let under = under.filter(|_| !server_name.is_empty());
+            let same = before.filter(|it| {
+                given.is_none()
+                    && it.token.is_none()
+                    && (it.server_name, it.under, it.basis) == (server_name, under, basis)
+                    && (&*it.text, &*it.declared) == (text, types)
+                    && it.sent() == cleared.text()
+                    && Arc::ptr_eq(&it.plan, plan)
+            });
+            // What comes again and again is kept as it is.
+            let statement = same.unwrap_or_else(|| {
+                Arc::new(Statement {
+                    server_name,
+                    under,
+                    text: text.into(),
+                    declared: types.into(),
+                    rewritten: (cleared.text() != text).then(|| cleared.text().into()),
+                    plan: Arc::clone(plan),
+                    basis,
+                    token: given.clone(),
+                })
+            });
+            Ok(Some((statement, expect)))
         });
         self.proxy
             .metrics()
             .judge_seconds
             .observe(started.elapsed());
-        let (plan, rewritten, server_name, expect) = match judged {
+        let (statement, expect) = match judged {
             Ok(Some(judged)) => judged,
             Ok(None) => {
                 if let Some(dropped) = dropped {
@@ -179,21 +201,10 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         };
-        let under = under.filter(|_| !server_name.is_empty());
-        let prepares = prepares && under.is_some() && expect == Expect::Parse;
+        let prepares = prepares && statement.under.is_some() && expect == Expect::Parse;
         if expect == Expect::Tried {
             self.trial = Trial::Held;
         }
-        let statement = Arc::new(Statement {
-            server_name,
-            under,
-            text: text.into(),
-            declared: types.into(),
-            rewritten,
-            plan,
-            basis,
-            token: given,
-        });
         self.followed();
         let change = self.names.set_statement(name, Some(Arc::clone(&statement)));
         self.pipeline_open = true;

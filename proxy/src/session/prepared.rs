@@ -21,6 +21,7 @@ use super::queue::Expect;
 use super::refusing::IN_FAILED_TRANSACTION;
 use super::{Session, Taken};
 use crate::backend::{Forward, Outbox};
+use crate::pool::Name;
 use crate::wire::Report;
 
 /// What a statement does with the name in it.
@@ -215,7 +216,7 @@ impl Session {
         server.query(&cleared);
         keep_text(&mut self.last_query, self.transaction, text, &cleared);
         Ok(Arc::new(Statement {
-            server_name: Box::default(),
+            server_name: Name::default(),
             under: None,
             text: text.into(),
             declared: Box::default(),

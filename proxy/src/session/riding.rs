@@ -17,7 +17,7 @@ use super::sharing::Sharing;
 use super::trial::Trial;
 use super::{Copy, Session, Skip, Taken};
 use crate::backend::Outbox;
-use crate::pool::{self, Carried};
+use crate::pool::{self, Carried, Name};
 use crate::wire::Reader;
 use crate::wire::client::{self, Target};
 use crate::wire::frame::{self, HEADER_BYTES};
@@ -33,7 +33,7 @@ pub(crate) struct ShortRead {
     /// How long its messages are.
     pub(crate) bytes: usize,
     /// The statement that the server connection must have.
-    statement: Option<Box<str>>,
+    statement: Option<Name>,
 }
 
 impl ShortRead {
@@ -55,7 +55,7 @@ impl Session {
         if !free || !self.is_idle() || !self.judging.is_current() {
             return None;
         }
-        let mut read: Option<(Arc<Plan>, Option<Box<str>>)> = None;
+        let mut read: Option<(Arc<Plan>, Option<Name>)> = None;
         let (mut rest, mut bytes, mut bound) = (buffer, 0, false);
         loop {
             let header = frame::header(rest).ok()??;
@@ -106,7 +106,7 @@ impl Session {
         })
     }
 
-    fn read_of(&mut self, text: &[u8]) -> Option<(Arc<Plan>, Option<Box<str>>)> {
+    fn read_of(&mut self, text: &[u8]) -> Option<(Arc<Plan>, Option<Name>)> {
         let text = std::str::from_utf8(text).ok()?;
         if !looks_like_a_query(text) {
             return None;
@@ -117,11 +117,7 @@ impl Session {
         changes_nothing(cleared.plan()).then(|| (Arc::clone(cleared.plan()), statement))
     }
 
-    fn unnamed_read(
-        &mut self,
-        text: &[u8],
-        types: &[u32],
-    ) -> Option<(Arc<Plan>, Option<Box<str>>)> {
+    fn unnamed_read(&mut self, text: &[u8], types: &[u32]) -> Option<(Arc<Plan>, Option<Name>)> {
         let text = std::str::from_utf8(text).ok()?;
         if !looks_like_a_query(text) {
             return None;
@@ -141,10 +137,10 @@ impl Session {
         Some((Arc::clone(cleared.plan()), Some(name)))
     }
 
-    fn named_read(&mut self, name: &[u8]) -> Option<(Arc<Plan>, Option<Box<str>>)> {
+    fn named_read(&mut self, name: &[u8]) -> Option<(Arc<Plan>, Option<Name>)> {
         let statement = self.names.statement(name)?;
         let plan = self.judging.plan_of(statement).ok()?;
-        changes_nothing(&plan).then(|| (plan, Some(statement.server_name.clone())))
+        changes_nothing(&plan).then(|| (plan, Some(statement.server_name)))
     }
 
     /// Sends a batch that was looked at. False when not all of it could be sent.

@@ -6,7 +6,6 @@
 //! on a connection that lacks it. A Parse of what is there is sent as a Close of nothing, whose
 //! answer comes in its place, or not, just as that of the Parse would.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use pgwarden_policy::{Denial, DenyReason, Protocol};
@@ -16,7 +15,7 @@ use super::names::Statement;
 use super::queue::{Expect, Pending, Queue};
 use super::refusing::NOBODY;
 use crate::backend::{Forward, Outbox};
-use crate::pool::{self, Need, Prepared, Under};
+use crate::pool::{self, Name, Need, Prepared, Under};
 
 /// Makes room for a statement, if need be. Gives whether it must be prepared.
 pub(super) fn make_way(
@@ -70,12 +69,12 @@ impl Session {
     /// The server has read the statement's literals under the settings of its Parse. Where it must be
     /// prepared under others, it gets their name, as it reads its literals by them: PostgreSQL
     /// itself reads them again, under the settings of then, when the tables of a statement change.
-    pub(super) fn name_on_server<'s>(
+    pub(super) fn name_on_server(
         &mut self,
-        statement: &'s Arc<Statement>,
+        statement: &Arc<Statement>,
         server: &mut Outbox,
-    ) -> Result<Cow<'s, str>, Denial> {
-        let own_name = Cow::Borrowed(&*statement.server_name);
+    ) -> Result<Name, Denial> {
+        let own_name = statement.server_name;
         let Some(prepared_under) = statement.under else {
             return Ok(own_name);
         };
@@ -86,7 +85,7 @@ impl Session {
         let name = if prepared_under == under {
             own_name
         } else {
-            Cow::Owned(pool::name_under(&own_name, under))
+            pool::name_under(&own_name, under)
         };
         if self.prepared.is_ready(&name) {
             return Ok(name);

@@ -1,9 +1,14 @@
 use super::*;
+use crate::pool::name_under;
 use pgwarden_policy::{StatementKind, Verdict};
+
+fn server_name(text: &str) -> Name {
+    name_under(text, Under::Settings(0))
+}
 
 fn statement(text: &str) -> Arc<Statement> {
     Arc::new(Statement {
-        server_name: format!("pgwarden_{text}").into(),
+        server_name: server_name(text),
         under: None,
         text: text.into(),
         declared: Box::default(),
@@ -130,7 +135,7 @@ fn closing_all_leaves_the_unnamed_statement() {
     let mut names = Names::default();
     names.set_statement(b"", Some(statement("unnamed")));
     names.set_statement(b"s", Some(statement("s")));
-    assert_eq!(names.client_name("pgwarden_s"), Some(&b"s"[..]));
+    assert_eq!(names.client_name(&server_name("s")), Some(&b"s"[..]));
     names.close_all();
     assert_eq!(text(&names, b""), Some("unnamed"));
     assert_eq!(text(&names, b"s"), None);
@@ -167,6 +172,6 @@ fn texts_are_not_shown() {
     let mut names = Names::default();
     let change = names.set_statement(b"s", Some(statement("hunter2")));
     names.open_portal(b"p", statement("hunter2"), 1);
-    let shown = format!("{names:?} {change:?}").replace("pgwarden_hunter2", "");
+    let shown = format!("{names:?} {change:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }
