@@ -92,6 +92,8 @@ pub(crate) struct Bound {
     pub(crate) slots: Vec<Slot>,
     pub(crate) views: Arc<Views>,
     relations: HashMap<Oid, Guarded>,
+    /// The guard of a table that nothing is known of.
+    stranger: Guarded,
     findings: Vec<Finding>,
 }
 
@@ -129,6 +131,7 @@ impl Bound {
         binder.bind_children();
         let mut relations = binder.bind_all();
         binder.note_cuts(&relations);
+        let stranger = binder.unwished(binder.stranger_guard());
         let Binder {
             slots, problems, ..
         } = binder;
@@ -146,6 +149,7 @@ impl Bound {
             catalog,
             slots,
             relations,
+            stranger,
             findings,
         };
         (bound, problems)
@@ -169,6 +173,7 @@ impl Bound {
             slots: self.slots.clone(),
             views: Arc::clone(&self.views),
             relations,
+            stranger: self.stranger.clone(),
             findings: self.findings.clone(),
         };
         (bound, names)
@@ -212,13 +217,26 @@ impl Bound {
             )
             .table(name));
         };
-        if let Guard::Denied(reason, why) = guarded.guard {
-            return Err(Denial::new(reason, format!("relation \"{name}\" {why}"))
-                .table(name)
-                .hint("List the relation in policy.toml if clients may use it."));
-        }
-        Ok(guarded)
+        usable(guarded, name)
     }
+
+    /// How a table is guarded that was made just now, under a name that the policy does not list.
+    pub(crate) fn stranger(&self, relation: &Relation) -> Result<&Guarded, Denial> {
+        usable(
+            &self.stranger,
+            format!("{}.{}", relation.schema, relation.name),
+        )
+    }
+}
+
+/// What can't be used at all is refused here.
+fn usable(guarded: &Guarded, name: String) -> Result<&Guarded, Denial> {
+    if let Guard::Denied(reason, why) = guarded.guard {
+        return Err(Denial::new(reason, format!("relation \"{name}\" {why}"))
+            .table(name)
+            .hint("List the relation in policy.toml if clients may use it."));
+    }
+    Ok(guarded)
 }
 
 struct Binder<'a> {

@@ -175,13 +175,8 @@ impl Temporaries {
 
     /// Whether the row type of one, or an array of it, may have this name.
     pub(crate) fn shadows_type(&self, name: &str) -> bool {
-        // PostgreSQL puts underscores in front of an array type's name until it is free.
-        let element = |name: &'_ str| name.trim_start_matches('_').to_owned();
-        let (wanted, cut) = (element(name), name.len() >= NAME_BYTES);
-        self.relations.iter().any(|relation| {
-            let own = element(&relation.name);
-            own == wanted || cut && own.starts_with(&wanted)
-        })
+        let mut relations = self.relations.iter();
+        relations.any(|relation| may_name_rows(name, &relation.name))
     }
 
     pub(crate) fn key(&self) -> &[u8] {
@@ -192,6 +187,14 @@ impl Temporaries {
 /// Whether a schema of `search_path` is a session's own: the server tells it by its number.
 pub(crate) fn is_schema(name: &str) -> bool {
     name == SCHEMA || name.starts_with("pg_temp_")
+}
+
+/// Whether a type's name may mean the rows of a relation, or an array of them.
+pub(crate) fn may_name_rows(name: &str, of: &str) -> bool {
+    // PostgreSQL puts underscores in front of an array type's name until it is free.
+    let wanted = name.trim_start_matches('_');
+    let own = of.trim_start_matches('_');
+    own == wanted || name.len() >= NAME_BYTES && own.starts_with(wanted)
 }
 
 /// The schemas in which an unqualified name of a relation is looked up, in order: those that the
@@ -232,17 +235,10 @@ pub(crate) fn guarded(relation: &Relation) -> &'static Guarded {
     }
 }
 
-fn relation(told: Temporary) -> Relation {
+/// What a relation is, as far as the session or a message has told it.
+pub(crate) fn relation(told: Temporary) -> Relation {
     let columns = (1..).zip(told.columns);
-    let columns = columns.map(|(number, (name, type_oid, generated))| Column {
-        name,
-        number,
-        type_oid,
-        not_null: false,
-        generated,
-        identity: false,
-        has_default: false,
-    });
+    let columns = columns.map(|(number, told)| column(number, told));
     Relation {
         oid: 0,
         schema: SCHEMA.to_owned(),
@@ -270,4 +266,22 @@ fn relation(told: Temporary) -> Relation {
         runs_code: true,
         unlogged: false,
     }
+}
+
+fn column(number: i16, (name, type_oid, generated): (String, Oid, bool)) -> Column {
+    Column {
+        name,
+        number,
+        type_oid,
+        not_null: false,
+        generated,
+        identity: false,
+        has_default: false,
+    }
+}
+
+/// The relation has one more column, the last.
+pub(crate) fn add_column(relation: &mut Relation, told: (String, Oid, bool)) {
+    let last = relation.columns.last().map_or(0, |last| last.number);
+    relation.columns.push(column(last.saturating_add(1), told));
 }

@@ -111,3 +111,38 @@ fn what_one_connection_makes_another_knows() {
         &format!("REVOKE CREATE ON SCHEMA app FROM {ROLE}"),
     );
 }
+
+/// A migration in one message: what it makes is used behind it, by a bare name and by a whole one.
+#[test]
+fn a_message_uses_what_it_makes() {
+    let arena = Arena::take();
+    let lines = ["ddl = \"unscoped\"", "unlisted = \"write\""].map(str::to_owned);
+    let mut client = session_at(address_with(&lines), &arena.plain(), Tenant::A);
+    client.query("SET search_path = made, public").ok();
+    let migration = "CREATE TABLE parts (id serial PRIMARY KEY, label text NOT NULL); \
+        CREATE INDEX parts_by_label ON parts (label); \
+        INSERT INTO parts (label) SELECT full_name FROM leads; \
+        ALTER TABLE made.parts ADD COLUMN done boolean NOT NULL DEFAULT false; \
+        UPDATE parts SET done = label <> '' WHERE id = 1; ";
+    for (end, left) in [("COMMIT", true), ("ROLLBACK", false)] {
+        client.query(&format!("BEGIN; {migration} {end}")).ok();
+        let found = client.query("SELECT count(*) FILTER (WHERE done) FROM made.parts");
+        assert_eq!(found.error.is_none(), left, "{end}: {:?}", found.error);
+        if left {
+            assert_eq!(found.value().as_deref(), Some("1"));
+            client.query("DROP TABLE parts").ok();
+        }
+    }
+    let all = client.query(&format!("{migration} SELECT label FROM parts"));
+    let labels: Vec<_> = all.ok().results.last().unwrap().rows.clone();
+    let own = client.query("SELECT full_name FROM leads").ok();
+    assert_eq!(labels.len(), own.results.last().unwrap().rows.len());
+    // A message that fails leaves nothing.
+    client
+        .query("DROP TABLE parts; CREATE TABLE parts (a int); SELECT 1 / (a - a) FROM parts; SELECT 1 / 0")
+        .error
+        .expect("a division by zero");
+    let still = client.query("SELECT count(*) FROM parts").ok();
+    assert_eq!(still.value(), Some(labels.len().to_string()));
+    client.query("DROP TABLE parts").ok();
+}

@@ -153,7 +153,7 @@ impl Judge<'_> {
                 .hint("Leave the name of the database out."));
         }
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
-        match self.bound.guarded(relation)?.guard {
+        match self.guarded(relation)?.guard {
             Guard::Keys(_) => {}
             Guard::View(_) => {
                 return Err(refused("COPY of a view").hint("Use COPY (SELECT …) TO STDOUT."));

@@ -14,10 +14,11 @@ use pg_query::protobuf::{
     DropBehavior, DropStmt, ObjectType, RangeVar, RenameStmt, TruncateStmt,
 };
 
+use super::made::is_generated;
 use super::names::{Scope, strings};
 use super::statement::{ddl, refused};
 use super::temporary::{is_temporary, numbers_only};
-use super::{EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
+use super::{EntryId, EntryKind, Env, Judge, Named, refuse_reserved, unsupported};
 use crate::bind::Guard;
 use crate::builtin::functions;
 use crate::catalog::{Relation, RelationKind};
@@ -41,10 +42,14 @@ impl Judge<'_> {
         &mut self,
         create: &mut CreateStmt,
     ) -> Result<StatementKind, Denial> {
-        let Some(range) = create.relation.as_ref() else {
+        let Some(range) = create.relation.as_mut() else {
             return Err(unsupported("CREATE TABLE without a name"));
         };
-        self.new_relation(range)?;
+        let schema = self.new_relation(range)?;
+        if range.schemaname.is_empty() {
+            range.schemaname.clone_from(&schema);
+            self.named = self.named.max(Named::First);
+        }
         let name = range.relname.clone();
         let mark = self.entries.len();
         let table = self.table_elements(create, name)?;
@@ -52,6 +57,7 @@ impl Judge<'_> {
             self.refuse_scoped_column(&column.name, false)?;
         }
         self.refuse_tenants_rows(mark)?;
+        self.makes_lasting(create, &schema, table);
         Ok(StatementKind::Utility)
     }
 
@@ -115,9 +121,12 @@ impl Judge<'_> {
         };
         let mark = self.entries.len();
         let table = self.unscoped_table(range, "ALTER TABLE")?;
+        let (schema, name) = (range.schemaname.clone(), range.relname.clone());
         for command in &mut alter.cmds {
             match command.node.as_mut() {
-                Some(NodeEnum::AlterTableCmd(command)) => self.alter_command(command, table)?,
+                Some(NodeEnum::AlterTableCmd(command)) => {
+                    self.alter_command(command, table, (&schema, &name))?;
+                }
                 _ => return Err(unsupported("this kind of ALTER TABLE")),
             }
         }
@@ -125,7 +134,12 @@ impl Judge<'_> {
         Ok(StatementKind::Utility)
     }
 
-    fn alter_command(&mut self, command: &mut AlterTableCmd, table: EntryId) -> Result<(), Denial> {
+    fn alter_command(
+        &mut self,
+        command: &mut AlterTableCmd,
+        table: EntryId,
+        of: (&str, &str),
+    ) -> Result<(), Denial> {
         if command.behavior == DropBehavior::DropCascade as i32 {
             return Err(unsupported("CASCADE").hint("Drop what depends on it first, by name."));
         }
@@ -138,7 +152,8 @@ impl Judge<'_> {
         match (kind, definition) {
             (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
                 self.refuse_scoped_column(&column.colname, true)?;
-                self.new_column(column)?;
+                let new = self.new_column(column)?;
+                self.adds_column(of, &new.name, new.ty, is_generated(column));
                 self.constraints(&mut column.constraints, table)
             }
             (AlterTableType::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
@@ -173,6 +188,7 @@ impl Judge<'_> {
         self.only_of_its_name(&name)?;
         self.unscoped_table(range, "RENAME")?;
         self.new_name(&schema, &rename.newname)?;
+        self.fresh.renames(&schema, &name, &rename.newname);
         Ok(StatementKind::Utility)
     }
 
@@ -193,8 +209,9 @@ impl Judge<'_> {
             let relation = self.find_relation(&schema, &name)?;
             self.unscoped(relation, "DROP TABLE")?;
             self.only_of_its_name(&name)?;
-            let shown = format!("{}.{name}", relation.schema);
-            self.uses(shown, true, "global".to_owned());
+            let schema = relation.schema.clone();
+            self.uses(format!("{schema}.{name}"), true, "global".to_owned());
+            self.fresh.drops(&schema, &name);
         }
         Ok(StatementKind::Utility)
     }
@@ -250,7 +267,7 @@ impl Judge<'_> {
     /// A table that holds nothing of a tenant, that the session may write, and that stands alone.
     fn unscoped(&self, relation: &Relation, kind: &str) -> Result<(), Denial> {
         let shown = format!("{}.{}", relation.schema, relation.name);
-        let writable = match self.bound.guarded(relation)?.guard {
+        let writable = match self.guarded(relation)?.guard {
             Guard::Global(Access::Write) => relation.schema != temporary::SCHEMA,
             Guard::Global(Access::Read | Access::Deny)
             | Guard::Keys(_)
@@ -275,13 +292,14 @@ impl Judge<'_> {
     }
 
     /// A relation that is made: its name is nobody's, so nothing is hidden by it.
-    pub(super) fn new_relation(&mut self, range: &RangeVar) -> Result<(), Denial> {
+    fn new_relation(&mut self, range: &RangeVar) -> Result<String, Denial> {
         if !range.catalogname.is_empty() || range.relpersistence == "t" {
             return Err(unsupported("this kind of name"));
         }
         let schema = self.new_name(&range.schemaname, &range.relname)?;
         self.uses(format!("{schema}.{}", range.relname), true, NEW.to_owned());
-        Ok(())
+        self.fresh.takes(&range.relname);
+        Ok(schema)
     }
 
     /// A name that no relation, type or function has, in whatever schema. Gives the schema.
@@ -297,12 +315,13 @@ impl Judge<'_> {
         if own || !catalog.parts().schemas.iter().any(|it| it == schema) {
             return Err(unsupported("a new object in this schema"));
         }
-        let relations = &catalog.parts().relations;
         let listed = &self.bound.policy.tables;
-        let taken = relations.iter().any(|it| it.name == name)
+        let taken = self.fresh.named(catalog, name) > 0
             || listed.iter().any(|it| it.name.name == name)
             || self.temporaries.find(name).is_some()
-            || catalog.types_named(name).next().is_some()
+            || catalog
+                .types_named(name)
+                .any(|ty| !self.fresh.is_gone(&ty.schema, name))
             || catalog.functions_named(name).next().is_some()
             || functions::class(name).is_some();
         if taken {
@@ -314,8 +333,7 @@ impl Judge<'_> {
 
     /// What loses its name must be the only one that has it: else the name would stand for another.
     fn only_of_its_name(&self, name: &str) -> Result<(), Denial> {
-        let relations = &self.bound.catalog.parts().relations;
-        let of_that_name = relations.iter().filter(|it| it.name == name).count();
+        let of_that_name = self.fresh.named(&self.bound.catalog, name);
         if of_that_name > 1 || self.temporaries.find(name).is_some() {
             return Err(unsupported("DDL on a table whose name another one has"));
         }

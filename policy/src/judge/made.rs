@@ -6,8 +6,9 @@
 //! refused. A name that means such a table is sent with its schema, so it can't come to mean another.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{ColumnDef, ConstrType, IntoClause, Node, RangeVar, TransactionStmtKind};
+use pg_query::protobuf::{ColumnDef, ConstrType, IntoClause, Node, RangeVar};
 
+use super::fresh::may_undo;
 use super::names::{Column, Ty, strings};
 use super::output::Output;
 use super::{EntryId, Judge};
@@ -112,24 +113,13 @@ impl Judge<'_> {
 
     /// Where a transaction ends, and behind DISCARD, tables of the same message may be gone.
     pub(super) fn doubt_temporaries(&mut self, after: &NodeEnum) {
-        let undoes = match after {
-            NodeEnum::TransactionStmt(transaction) => !matches!(
-                TransactionStmtKind::try_from(transaction.kind),
-                Ok(TransactionStmtKind::TransStmtBegin
-                    | TransactionStmtKind::TransStmtStart
-                    | TransactionStmtKind::TransStmtSavepoint
-                    | TransactionStmtKind::TransStmtRelease)
-            ),
-            NodeEnum::DiscardStmt(_) => true,
-            _ => false,
-        };
         let changed = self.findings.effects.contains(&Effect::Temporaries);
-        self.temporaries_doubtful |= undoes && changed;
+        self.temporaries_doubtful |= may_undo(after) && changed;
     }
 }
 
 /// A column as the server tells it: its name, its type, whether it is generated.
-type Told = (String, Oid, bool);
+pub(super) type Told = (String, Oid, bool);
 
 /// The columns of what is made of a query, if all are known.
 fn columns_of(output: &Output, names: &[Node]) -> Option<Vec<Told>> {
@@ -143,7 +133,7 @@ fn columns_of(output: &Output, names: &[Node]) -> Option<Vec<Told>> {
 }
 
 /// The type of a column of a table that is made from it.
-fn known(ty: Ty) -> Option<Oid> {
+pub(super) fn known(ty: Ty) -> Option<Oid> {
     match ty.behind_border() {
         Ty::Known(oid) => Some(oid),
         Ty::Unknown | Ty::Builtin | Ty::Adaptable => None,
@@ -151,24 +141,25 @@ fn known(ty: Ty) -> Option<Oid> {
 }
 
 /// The columns as the server will tell them; none where LIKE copies what is not known here.
-fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<Told>> {
-    let generated = |column: &ColumnDef| {
-        column.constraints.iter().any(|constraint| {
-            matches!(&constraint.node, Some(NodeEnum::Constraint(it))
-                if it.contype == ConstrType::ConstrGenerated as i32)
-        })
-    };
+pub(super) fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<Told>> {
     let mut columns = columns.iter();
     let mut told = Vec::with_capacity(elements.len());
     for element in elements {
         match element.node.as_ref()? {
             NodeEnum::ColumnDef(definition) => {
                 let ty = known(columns.next()?.ty)?;
-                told.push((definition.colname.clone(), ty, generated(definition)));
+                told.push((definition.colname.clone(), ty, is_generated(definition)));
             }
             NodeEnum::Constraint(_) => {}
             _ => return None,
         }
     }
     Some(told)
+}
+
+pub(super) fn is_generated(column: &ColumnDef) -> bool {
+    column.constraints.iter().any(|constraint| {
+        matches!(&constraint.node, Some(NodeEnum::Constraint(it))
+            if it.contype == ConstrType::ConstrGenerated as i32)
+    })
 }

@@ -34,6 +34,7 @@ mod cursor;
 mod ddl;
 mod expression;
 mod filter;
+mod fresh;
 mod from;
 mod full_join;
 mod groups;
@@ -177,6 +178,7 @@ fn walk<'a>(
         judge.refuse_stale_facts(statement)?;
         kinds.push(each(&mut judge, statement)?);
         judge.doubt_temporaries(statement);
+        judge.doubt_fresh(statement);
         judge.refuse_unfiltered()?;
     }
     judge.keep_names();
@@ -258,6 +260,8 @@ struct Judge<'a> {
     temporaries: Temporaries,
     /// The message has changed them in a way that only the server can tell.
     temporaries_doubtful: bool,
+    /// The lasting tables that the message has made and dropped so far.
+    fresh: fresh::Fresh,
     entries: Vec<Entry>,
     ctes: Vec<Cte>,
     fenced: HashSet<EntryId>,
@@ -308,6 +312,7 @@ impl<'a> Judge<'a> {
             parameters,
             temporaries: request.facts.temporaries.clone(),
             temporaries_doubtful: false,
+            fresh: fresh::Fresh::default(),
             entries: Vec::new(),
             ctes: Vec::new(),
             fenced: HashSet::new(),

@@ -36,8 +36,11 @@ impl Judge<'_> {
                 return Err(unsupported("this kind of name"));
             };
             let name = match strings(&list.items)?.as_slice() {
-                [name] => self.droppable(name, drop.missing_ok)?,
+                [name] => self.droppable("", name, drop.missing_ok)?,
                 [SCHEMA, name] => (*name).to_owned(),
+                [schema, name] if self.may_change() => {
+                    self.droppable(schema, name, drop.missing_ok)?
+                }
                 _ => return Err(only_temporary("DROP TABLE")),
             };
             list.items = vec![rewrite::string(SCHEMA), rewrite::string(&name)];
@@ -85,16 +88,24 @@ impl Judge<'_> {
                 let found = self.find_relation("", name);
                 found.is_ok_and(|relation| relation.schema != SCHEMA)
             }
-            Ok([schema, _]) => *schema != SCHEMA,
+            Ok([schema, name]) => {
+                let absent = || self.is_absent(schema, name);
+                *schema != SCHEMA && !(drop.missing_ok && absent())
+            }
             _ => false,
         }
     }
 
-    fn droppable(&self, name: &str, missing_ok: bool) -> Result<String, Denial> {
-        match self.find_relation("", name) {
+    /// Whether nobody knows of such a relation, and nothing in the message can have made it.
+    fn is_absent(&self, schema: &str, name: &str) -> bool {
+        self.fresh.refuse_unclear(name).is_ok() && self.find_relation(schema, name).is_err()
+    }
+
+    fn droppable(&self, schema: &str, name: &str, missing_ok: bool) -> Result<String, Denial> {
+        match self.find_relation(schema, name) {
             Ok(relation) if relation.schema == SCHEMA => Ok(name.to_owned()),
             Ok(_) => Err(only_temporary("DROP TABLE")),
-            Err(_) if missing_ok => {
+            Err(_) if missing_ok && self.is_absent(schema, name) => {
                 self.findings.absent.set(true);
                 Ok(name.to_owned())
             }

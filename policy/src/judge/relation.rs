@@ -2,7 +2,6 @@
 
 use pg_query::protobuf::RangeVar;
 
-use super::ddl::NEW;
 use super::from::{alias_name, rename};
 use super::names::{Column, Ty};
 use super::{Decision, Entry, EntryId, EntryKind, Judge, Named, unsupported};
@@ -36,18 +35,21 @@ impl Judge<'_> {
         let catalog = &self.bound.catalog;
         let found = |schema: &str| match temporary::is_schema(schema) {
             true => self.temporaries.find(name),
-            false => catalog.relation(schema, name),
+            false => self.fresh.find(catalog, schema, name),
         };
+        if schema != temporary::SCHEMA {
+            self.fresh.refuse_unclear(name)?;
+        }
         if !schema.is_empty() {
             let own = schema == temporary::SCHEMA || !temporary::is_schema(schema);
             let relation = own.then(|| found(schema)).flatten();
             let nowhere = self.is_told_of(schema);
-            return relation.ok_or_else(|| self.unknown(format!("{schema}.{name}"), name, nowhere));
+            return relation.ok_or_else(|| unknown(format!("{schema}.{name}"), nowhere));
         }
         let order = || temporary::lookup_order(&self.request.facts.search_path);
         order().find_map(found).ok_or_else(|| {
             let nowhere = order().all(|schema| self.is_told_of(schema));
-            self.unknown(name.to_owned(), name, nowhere)
+            unknown(name.to_owned(), nowhere)
         })
     }
 
@@ -64,35 +66,6 @@ impl Judge<'_> {
                 .any(|it| it == schema)
     }
 
-    /// What exists `nowhere` that clients are told of is PostgreSQL's own error, which drivers and
-    /// migration tools look for. Elsewhere the code does not tell it from what is denied.
-    fn unknown(&self, shown: String, name: &str, nowhere: bool) -> Denial {
-        let mut uses = self.findings.relations.iter();
-        let made = uses.any(|it| {
-            it.guard == NEW && it.name.rsplit_once('.').is_some_and(|(_, it)| it == name)
-        });
-        let hint = if made {
-            "It is made in this message, and known from the next one on: send what uses it in a message of its own. \
-             Inside BEGIN … COMMIT both are one transaction."
-        } else {
-            "If it was created just now, try again: the catalogue is being read."
-        };
-        let mut denial = Denial::new(
-            DenyReason::UnknownRelation,
-            format!("relation \"{shown}\" is not known"),
-        );
-        if nowhere && !made {
-            denial = Denial {
-                sqlstate: "42P01",
-                ..Denial::new(
-                    DenyReason::UnknownRelation,
-                    format!("relation \"{shown}\" does not exist"),
-                )
-            };
-        }
-        denial.table(shown).hint(hint)
-    }
-
     /// Resolves a relation's name, writes its schema into the tree, and makes its entry.
     pub(super) fn relation_reference(
         &mut self,
@@ -106,7 +79,7 @@ impl Judge<'_> {
         let relation = self
             .find_relation(&range.schemaname, &range.relname)?
             .clone();
-        let guarded = self.bound.guarded(&relation)?.clone();
+        let guarded = self.guarded(&relation)?.clone();
         let (kind, hidden, guard) = self.entry_kind(&guarded.guard, &relation, write)?;
         if write && relation.runs_code {
             self.findings.calls_users.set(true);
@@ -324,4 +297,33 @@ fn base_column(column: &crate::catalog::Column, keys: &[Key], hidden: &[&str]) -
         hidden: hidden.contains(&column.name.as_str()),
         unstarred: false,
     }
+}
+
+/// What exists `nowhere` that clients are told of is PostgreSQL's own error, which drivers and
+/// migration tools look for. Elsewhere the code does not tell it from what is denied.
+fn unknown(shown: String, nowhere: bool) -> Denial {
+    let hint = "If it was created just now, try again: the catalogue is being read.";
+    let mut denial = Denial::new(
+        DenyReason::UnknownRelation,
+        format!("relation \"{shown}\" is not known"),
+    );
+    if nowhere {
+        denial = Denial {
+            sqlstate: "42P01",
+            ..Denial::new(
+                DenyReason::UnknownRelation,
+                format!("relation \"{shown}\" does not exist"),
+            )
+        };
+    }
+    denial.table(shown).hint(hint)
+}
+
+/// What only the server could tell of, before the next message.
+pub(super) fn made_in_this_message(name: &str) -> Denial {
+    let text = format!("relation \"{name}\" is made or changed in this message, and not known yet");
+    Denial::new(DenyReason::UnknownRelation, text).table(name.to_owned()).hint(
+        "It is known from the next message on: send what uses it in a message of its own. Inside BEGIN … COMMIT both \
+         are one transaction.",
+    )
 }

@@ -90,6 +90,9 @@ impl Judge<'_> {
 
     pub(super) fn find_type(&self, schema: Option<&str>, name: &str) -> Option<&Type> {
         let catalog = &self.bound.catalog;
+        if self.fresh.shadows_type(name) {
+            return None;
+        }
         if let Some(schema) = schema {
             return catalog.types_named(name).find(|ty| ty.schema == schema);
         }

@@ -37,7 +37,7 @@ impl Judge<'_> {
     pub(super) fn write_target(&mut self, range: &mut RangeVar) -> Result<EntryId, Denial> {
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
         let is_view = relation.kind == RelationKind::View
-            && matches!(self.bound.guarded(relation)?.guard, Guard::View(_));
+            && matches!(self.guarded(relation)?.guard, Guard::View(_));
         if !is_view || !range.catalogname.is_empty() {
             return self.relation_reference(range, true);
         }

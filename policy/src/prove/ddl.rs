@@ -1,5 +1,6 @@
 //! Lasting DDL: what is made has a name that nobody has, what is changed or dropped is no tenant's.
 
+use super::fresh::is_plain;
 use super::temporary::names;
 use super::{Gap, Step, Walk, need};
 use crate::tree::Node;
@@ -21,14 +22,24 @@ impl<'a> Walk<'a> {
         match (original.node(field), rewritten.node(field)) {
             (Some(name), Some(there)) => {
                 self.pair(name, there);
-                self.same(name, there)?;
+                self.named_where_it_is_made(name, there)?;
                 need(self.claims.ddl, "lasting DDL is not allowed")?;
                 let made = there.text("relname");
                 need(self.relations_named(made) == 0, "a new name is not new")?;
+                self.makes_lasting(there, is_plain(rewritten));
             }
             _ => return Err(Gap("nothing is made")),
         }
         self.fields(original, rewritten, &[field])
+    }
+
+    /// A new name, in the schema that the client wrote or the first of the path.
+    fn named_where_it_is_made(&mut self, name: &'a Node, there: &'a Node) -> Step {
+        let (written, sent) = (name.text("schemaname"), there.text("schemaname"));
+        let first = self.claims.search_path.first().map(String::as_str);
+        let found = written.is_empty() && Some(sent) == first && !sent.starts_with("pg_");
+        need(sent == written || found, "a new name is in another schema")?;
+        self.fields(name, there, &["schemaname"])
     }
 
     /// ALTER TABLE, RENAME.
@@ -46,6 +57,12 @@ impl<'a> Walk<'a> {
         }
         let renamed = rewritten.text("newname");
         need(self.relations_named(renamed) == 0, "a new name is not new")?;
+        if let Some(there) = there.filter(|_| rewritten.kind == "RenameStmt") {
+            let name = there.text("relname");
+            let schema = self.schema_of(there.text("schemaname"), name);
+            let schema = schema.ok_or(Gap("a renamed table is not known"))?;
+            self.renames_lasting(schema, name, renamed);
+        }
         self.fields(original, rewritten, &["relation"])
     }
 
@@ -62,10 +79,10 @@ impl<'a> Walk<'a> {
         need(truncate.int("behavior") == RESTRICT, "more is emptied")?;
         let catalog = self.claims.catalog;
         let name = table.text("relname");
-        let schema = match table.text("schemaname") {
-            "" => self.means(name),
-            schema => Some(schema),
-        };
+        let schema = self.schema_of(table.text("schemaname"), name);
+        if schema.is_some_and(|schema| self.is_made(schema, name)) {
+            return Ok(());
+        }
         let found = schema.and_then(|schema| catalog.relation(schema, name));
         let known = found.ok_or(Gap("an emptied table is not known"))?;
         let mut all = catalog.parts().relations.iter();
@@ -84,22 +101,26 @@ impl<'a> Walk<'a> {
                 _ => return Err(Gap("not a name")),
             };
             let schema = schema.ok_or(Gap("a dropped table is not known"))?;
+            need(self.is_there(schema, name), "a dropped table is not known")?;
+            let made = self.is_made(schema, name);
             let found = self.claims.catalog.relation(schema, name);
-            let known = found.ok_or(Gap("a dropped table is not known"))?;
+            let single = made || found.is_some_and(|known| known.parents.is_empty());
             let used = format!("{schema}.{name}");
             let uses = &self.claims.findings.relations;
             let claimed = uses
                 .iter()
-                .any(|it| it.name == used && it.guard == "global");
-            let alone = known.parents.is_empty() && self.relations_named(name) == 1;
+                .any(|it| it.name == used && (made || it.guard == "global"));
+            let alone = single && self.relations_named(name) == 1;
             need(claimed && alone, "a dropped table is not one of its own")?;
+            self.drops_lasting(schema, name);
         }
         self.same(original, rewritten)
     }
 
-    fn relations_named(&self, name: &str) -> usize {
-        let relations = &self.claims.catalog.parts().relations;
-        let lasting = relations.iter().filter(|it| it.name == name).count();
-        lasting + usize::from(self.is_own(name))
+    fn schema_of(&self, written: &'a str, name: &str) -> Option<&'a str> {
+        match written {
+            "" => self.means(name),
+            schema => Some(schema),
+        }
     }
 }

@@ -15,6 +15,7 @@ mod cursor;
 mod ddl;
 mod filter;
 mod forms;
+mod fresh;
 mod insert;
 mod insert_select;
 mod lock;
@@ -145,6 +146,7 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
         making: None,
         gone: HashSet::new(),
         going: Vec::new(),
+        fresh: fresh::Fresh::default(),
         paired: Paired::default(),
     };
     walk.node(original, rewritten)?;
@@ -238,6 +240,8 @@ struct Walk<'a> {
     /// Those that the statements before this one drop, and those that this one drops.
     gone: HashSet<&'a str>,
     going: Vec<&'a str>,
+    /// What the statements before this one have done to lasting relations.
+    fresh: fresh::Fresh<'a>,
     paired: Paired,
 }
 
@@ -274,6 +278,7 @@ impl<'a> Walk<'a> {
             "RawStmt" => {
                 self.fields(original, rewritten, &[])?;
                 self.turn_own();
+                self.turn_lasting(rewritten);
                 Ok(())
             }
             "SelectStmt" => self.select(original, rewritten),

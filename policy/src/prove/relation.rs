@@ -74,6 +74,7 @@ impl<'a> Walk<'a> {
                 let sent = rewritten.text("schemaname");
                 let as_sent = !self.claims.findings.changed && sent == schema;
                 self.temporary_is_named(decided, sent)?;
+                self.lasting_is_there(decided, name, !scoped.is_empty())?;
                 need(sent == decided || as_sent, "a relation is not qualified")?;
                 self.fields(original, rewritten, &[&["schemaname"], apart].concat())?;
                 self.scoped += usize::from(!scoped.is_empty());

@@ -47,7 +47,7 @@ impl<'a> Walk<'a> {
         if own.is_some() && !path.iter().any(|schema| numbered(schema)) {
             return own;
         }
-        let known = |schema: &str| self.claims.catalog.relation(schema, name).is_some();
+        let known = |schema: &str| self.is_there(schema, name);
         let system = "pg_catalog";
         if !path.iter().any(|schema| schema == system) && known(system) {
             return Some(system);
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
     fn may_drop(&self, name: &str, kind: i64) -> bool {
         match self.means(name) {
             Some(schema) => schema == SCHEMA,
-            None => kind != INDEX,
+            None => kind != INDEX && !self.is_unsure(name),
         }
     }
 
@@ -91,8 +91,6 @@ impl<'a> Walk<'a> {
     pub(super) fn created(&mut self, original: &'a Node, rewritten: &'a Node, field: &str) -> Step {
         match (original.node(field), rewritten.node(field)) {
             (Some(table), Some(there)) => {
-                self.pair(table, there);
-                self.same(table, there)?;
                 let schema = there.text("schemaname");
                 let temporary = match schema {
                     "" => there.text("relpersistence") == "t",
@@ -102,6 +100,8 @@ impl<'a> Walk<'a> {
                 if !temporary && may_last && (self.claims.ddl || !self.claims.enforce) {
                     return self.lasting_made(original, rewritten, field);
                 }
+                self.pair(table, there);
+                self.same(table, there)?;
                 need(
                     !self.claims.enforce || temporary && there.text("catalogname").is_empty(),
                     "a table is made that is not temporary",
@@ -270,6 +270,11 @@ impl<'a> Walk<'a> {
             };
             let mine = match names(before)?.as_slice() {
                 [SCHEMA, name] => name == sent,
+                [schema, name] if self.claims.ddl => {
+                    let absent = !self.may_be_there(schema, name);
+                    let may = *rewritten.field("missing_ok") == Value::True;
+                    name == sent && may && absent
+                }
                 [name] => name == sent && self.may_drop(name, kind),
                 _ => false,
             };

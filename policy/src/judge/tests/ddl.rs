@@ -8,8 +8,12 @@ use crate::{Engine, Protocol, Request, Scratch, SessionFacts, testing};
 /// The answer where tables that nobody listed may be written; what the policy says of DDL, and what it
 /// says of the session's role.
 fn judge(sql: &str, default: Ddl, ddl: Option<Ddl>) -> String {
+    judge_where(sql, Access::Write, default, ddl)
+}
+
+fn judge_where(sql: &str, unlisted: Access, default: Ddl, ddl: Option<Ddl>) -> String {
     let mut policy = testing::policy();
-    policy.defaults.unlisted = Access::Write;
+    policy.defaults.unlisted = unlisted;
     policy.defaults.ddl = default;
     let catalog = Arc::new(testing::catalog());
     let engine = Engine::new(Arc::new(policy), catalog, crate::engine::Limits::default());
@@ -31,27 +35,177 @@ fn judge(sql: &str, default: Ddl, ddl: Option<Ddl>) -> String {
     }
 }
 
+/// What is sent; a refusal fails.
+#[track_caller]
+fn sent(sql: &str) -> String {
+    let sent = judge(sql, Ddl::Unscoped, None);
+    assert!(!sent.starts_with('!'), "{sql}: {sent}");
+    sent
+}
+
 #[test]
-fn what_a_message_makes_is_used_in_the_next_one() {
-    for used in [
-        "INSERT INTO fresh VALUES (1)",
-        "CREATE INDEX ON public.fresh (id)",
+fn what_a_message_makes_is_used_behind_it() {
+    let made = "CREATE TABLE fresh (id int, note text); ";
+    for (used, as_sent) in [
+        (
+            "INSERT INTO fresh VALUES (1, 'x')",
+            "INSERT INTO public.fresh VALUES (1, 'x')",
+        ),
+        ("SELECT note FROM fresh", "SELECT note FROM public.fresh"),
+        (
+            "CREATE INDEX ON fresh (id)",
+            "CREATE INDEX ON public.fresh USING btree (id)",
+        ),
+        (
+            "ALTER TABLE fresh ADD y int",
+            "ALTER TABLE public.fresh ADD COLUMN y int",
+        ),
+        ("TRUNCATE fresh", "TRUNCATE public.fresh"),
+        ("DROP TABLE fresh", "DROP TABLE fresh"),
     ] {
-        let told = judge(
-            &format!("CREATE TABLE fresh (id int); {used}"),
-            Ddl::Unscoped,
-            None,
+        let after = sent(&format!("{made}{used}"));
+        let wanted = format!("CREATE TABLE public.fresh (id int, note text); {as_sent}");
+        assert_eq!(after, wanted);
+    }
+    for used in [
+        "ALTER TABLE fresh ADD y int; SELECT y FROM fresh",
+        "ALTER TABLE fresh RENAME TO fresher; INSERT INTO fresher (id) VALUES (1)",
+        "DROP TABLE fresh; CREATE TABLE fresh (z date); SELECT z FROM public.fresh",
+        "DROP TABLE IF EXISTS fresh; CREATE TABLE fresh (z date); SELECT z FROM fresh",
+        "BEGIN; SAVEPOINT s; RELEASE s; SELECT note FROM fresh",
+        "INSERT INTO fresh SELECT amount, l.note FROM leads l",
+    ] {
+        sent(&format!("{made}{used}"));
+    }
+    // One that was there, and is nobody's.
+    let again = sent("DROP TABLE secret; CREATE TABLE secret (z date); SELECT z FROM secret");
+    assert!(again.ends_with("SELECT z FROM public.secret"), "{again}");
+    sent(
+        "DROP TABLE IF EXISTS public.fresh; CREATE TABLE public.fresh (id int); TABLE public.fresh",
+    );
+}
+
+/// A tenant's rows keep their predicate beside a table that the message has made.
+#[test]
+fn what_is_read_beside_it_is_guarded() {
+    let after =
+        sent("CREATE TABLE fresh (amount int); SELECT (SELECT amount FROM fresh) FROM leads");
+    assert!(after.contains("org_id OPERATOR(pg_catalog.=)"), "{after}");
+    // The column is the leads', so the condition that can fail must not see another tenant's.
+    for made in ["(id int)", "(id int); ALTER TABLE fresh ADD x int"] {
+        let sql = format!(
+            "CREATE TABLE fresh {made}; SELECT FROM leads WHERE EXISTS (SELECT FROM fresh WHERE 1 / amount > 0)"
         );
+        let after = sent(&sql);
+        assert!(after.contains("CASE WHEN"), "{after}");
+    }
+}
+
+#[test]
+fn what_is_not_known_so_well_is_refused_behind_it() {
+    for (made, used) in [
+        (
+            "CREATE TABLE IF NOT EXISTS fresh (id int)",
+            "INSERT INTO fresh VALUES (1)",
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS fresh (id int)",
+            "DROP TABLE IF EXISTS fresh",
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS fresh (id int)",
+            "DROP TABLE IF EXISTS public.fresh",
+        ),
+        ("CREATE TABLE fresh (LIKE secret)", "SELECT FROM fresh"),
+        ("CREATE TABLE fresh (id int); COMMIT", "SELECT FROM fresh"),
+        (
+            "CREATE TABLE fresh (id int); ROLLBACK",
+            "SELECT FROM public.fresh",
+        ),
+        (
+            "CREATE TABLE fresh (id int); ROLLBACK",
+            "DROP TABLE IF EXISTS fresh",
+        ),
+        (
+            "CREATE TABLE fresh (id int); ROLLBACK TO s",
+            "SELECT FROM fresh",
+        ),
+        (
+            "CREATE TABLE fresh (id int); DROP TABLE fresh; ROLLBACK TO s",
+            "SELECT FROM fresh",
+        ),
+        (
+            "DROP TABLE secret; CREATE TABLE secret (z date); ROLLBACK",
+            "SELECT id FROM secret",
+        ),
+        ("DROP TABLE secret; ROLLBACK", "SELECT id FROM secret"),
+        ("DROP TABLE secret; ROLLBACK", "DROP TABLE IF EXISTS secret"),
+        ("ALTER TABLE secret RENAME TO fresh", "SELECT id FROM fresh"),
+        ("CREATE SEQUENCE fresh", "SELECT FROM fresh"),
+        ("CREATE SEQUENCE fresh", "DROP SEQUENCE IF EXISTS fresh"),
+    ] {
+        let told = judge(&format!("{made}; {used}"), Ddl::Unscoped, None);
         assert!(
-            told.contains("send what uses it in a message of its own"),
-            "{told}"
+            told.contains("in a message of its own"),
+            "{made}; {used}: {told}"
         );
-        let told = judge(
-            &format!("CREATE TABLE other (id int); {used}"),
-            Ddl::Unscoped,
-            None,
+        assert!(told.starts_with('!'), "{told}");
+    }
+    for sql in [
+        // What is gone is not looked for.
+        "DROP TABLE secret; SELECT id FROM secret",
+        "ALTER TABLE secret RENAME TO fresh; SELECT id FROM secret",
+        "CREATE TABLE fresh (id int); DROP TABLE fresh; SELECT id FROM fresh",
+        // A name that is taken, by the message itself.
+        "CREATE TABLE fresh (id int); CREATE TABLE app.fresh (id int)",
+        "CREATE TABLE fresh (id int); CREATE SEQUENCE fresh",
+        "CREATE SEQUENCE fresh; CREATE TABLE fresh (id int)",
+        "CREATE TABLE fresh (id int); ALTER TABLE secret RENAME TO fresh",
+        "DROP TABLE secret; CREATE TABLE leads (id int)",
+        // Its rows' type is not known.
+        "CREATE TABLE fresh (id int); SELECT NULL::fresh",
+        "CREATE TABLE fresh (id int); SELECT NULL::public._fresh",
+        "DROP TABLE secret; CREATE TABLE secret (z int); SELECT NULL::secret",
+        // What would be a tenant's.
+        "CREATE TABLE fresh (id int); ALTER TABLE fresh ADD org_id uuid",
+        "CREATE TABLE fresh (id int); ALTER TABLE fresh ADD note text",
+        "CREATE TABLE fresh (org_id uuid); SELECT FROM fresh",
+        "DROP TABLE secret; CREATE TABLE secret (org_id uuid)",
+        "CREATE TABLE fresh (id int); CREATE INDEX ON fresh ((pg_sleep(id)))",
+        "CREATE TABLE fresh (id int); ALTER TABLE fresh ADD CHECK (pg_sleep(id) IS NULL)",
+        "CREATE TABLE fresh (id int); DROP TABLE fresh CASCADE",
+        "CREATE TABLE fresh (id int); DROP TABLE fresh, leads",
+    ] {
+        let told = judge(sql, Ddl::Unscoped, None);
+        assert!(
+            told.starts_with('!') && !told.contains("proven"),
+            "{sql}: {told}"
         );
-        assert!(!told.contains("in a message of its own"), "{told}");
+    }
+}
+
+/// The table is guarded as the policy guards what it does not list.
+#[test]
+fn what_is_made_is_used_as_far_as_the_policy_lets_unlisted_tables_be() {
+    for (unlisted, read, written) in [
+        (Access::Write, true, true),
+        (Access::Read, true, false),
+        (Access::Deny, false, false),
+    ] {
+        for (sql, wanted) in [
+            ("SELECT id FROM fresh", read),
+            ("INSERT INTO fresh VALUES (1)", written),
+            ("CREATE INDEX ON fresh (id)", written),
+            ("DROP TABLE fresh", written),
+        ] {
+            let told = judge_where(
+                &format!("CREATE TABLE fresh (id int); {sql}"),
+                unlisted,
+                Ddl::Unscoped,
+                None,
+            );
+            assert_eq!(!told.starts_with('!'), wanted, "{sql}: {told}");
+        }
     }
 }
 

@@ -7,11 +7,14 @@ use crate::plan::RelationUse;
 fn outcome(original: &str, rewritten: &str, ddl: bool) -> Result<Paired, Gap> {
     let before = tree(original);
     let mut findings = findings(&before);
-    findings.relations = vec![RelationUse {
-        name: "public.plans".to_owned(),
-        write: true,
-        guard: "global".to_owned(),
-    }];
+    let used = [("public.plans", "global"), ("public.fresh", "new")];
+    findings.relations = used
+        .map(|(name, guard)| RelationUse {
+            name: name.to_owned(),
+            write: true,
+            guard: guard.to_owned(),
+        })
+        .into();
     let claims = Claims {
         findings: &findings,
         own: 4,
@@ -81,6 +84,99 @@ fn what_is_a_tenants_is_not() {
             "ALTER TABLE public.plans RENAME TO fresh",
             "ALTER TABLE public.plans RENAME TO other",
         ),
+    ] {
+        assert!(outcome(client, sent, true).is_err(), "{sent}");
+    }
+}
+
+/// What a message makes is there behind it, where it was sent with its schema.
+#[test]
+fn what_is_made_is_there_for_the_statements_behind() {
+    let made = "CREATE TABLE fresh (a int, PRIMARY KEY (a))";
+    let there = "CREATE TABLE public.fresh (a int, PRIMARY KEY (a))";
+    for (client, sent) in [
+        ("SELECT 1 FROM fresh", "SELECT 1 FROM public.fresh"),
+        (
+            "INSERT INTO fresh VALUES (1)",
+            "INSERT INTO public.fresh VALUES (1)",
+        ),
+        (
+            "SAVEPOINT s; SELECT 1 FROM fresh",
+            "SAVEPOINT s; SELECT 1 FROM public.fresh",
+        ),
+        (
+            "DROP TABLE fresh; CREATE TABLE fresh (b int)",
+            "DROP TABLE fresh; CREATE TABLE public.fresh (b int)",
+        ),
+        ("TRUNCATE fresh", "TRUNCATE public.fresh"),
+        (
+            "ALTER TABLE fresh RENAME TO newer; SELECT 1 FROM newer",
+            "ALTER TABLE public.fresh RENAME TO newer; SELECT 1 FROM public.newer",
+        ),
+    ] {
+        let (client, sent) = (format!("{made}; {client}"), format!("{there}; {sent}"));
+        assert_eq!(outcome(&client, &sent, true).err(), None, "{sent}");
+        assert!(outcome(&client, &sent, false).is_err(), "{sent}");
+        // Somewhere, as the server finds it.
+        let bare = sent.replacen("CREATE TABLE public.", "CREATE TABLE ", 1);
+        assert!(outcome(&client, &bare, true).is_err(), "{bare}");
+        let elsewhere = sent.replacen("CREATE TABLE public.", "CREATE TABLE private.", 1);
+        assert!(outcome(&client, &elsewhere, true).is_err(), "{elsewhere}");
+    }
+    let again = "DROP TABLE plans; CREATE TABLE public.plans (b int); SELECT 1 FROM public.plans";
+    assert_eq!(outcome(again, again, true).err(), None);
+    let absent = "DROP TABLE IF EXISTS pg_temp.fresh; CREATE TABLE public.fresh (b int); SELECT 1 FROM public.fresh";
+    for client in ["public.fresh", "fresh"] {
+        let client = absent.replacen("pg_temp.fresh", client, 1);
+        assert_eq!(outcome(&client, absent, true).err(), None, "{client}");
+    }
+}
+
+#[test]
+fn what_may_not_be_there_is_not_believed() {
+    for made in [
+        "CREATE TABLE IF NOT EXISTS public.fresh (a int)",
+        "CREATE TABLE public.fresh (LIKE public.plans)",
+        "CREATE TABLE public.other (a int)",
+        "CREATE SEQUENCE public.fresh",
+        "CREATE TABLE public.fresh (a int); COMMIT",
+        "CREATE TABLE public.fresh (a int); ROLLBACK",
+        "CREATE TABLE public.fresh (a int); ROLLBACK TO s",
+        "CREATE TABLE public.fresh (a int); PREPARE TRANSACTION 's'",
+        "CREATE TABLE public.fresh (a int); CALL public.p()",
+        "CREATE TABLE public.fresh (a int); DROP TABLE public.fresh",
+        "CREATE TABLE public.fresh (a int); ALTER TABLE public.fresh RENAME TO newer",
+        "ALTER TABLE public.plans RENAME TO fresh",
+        "SELECT 1",
+    ] {
+        for used in [
+            "SELECT 1 FROM public.fresh",
+            "DROP TABLE public.fresh",
+            "TRUNCATE public.fresh",
+        ] {
+            let sql = format!("{made}; {used}");
+            assert!(outcome(&sql, &sql, true).is_err(), "{sql}");
+        }
+    }
+    for sql in [
+        "DROP TABLE public.plans; SELECT 1 FROM public.plans",
+        "DROP TABLE public.plans; ROLLBACK; SELECT 1 FROM public.plans",
+        "ALTER TABLE public.plans RENAME TO fresh; SELECT 1 FROM public.plans",
+        "CREATE TABLE public.fresh (a int); CREATE TABLE private.fresh (a int)",
+        "DROP TABLE public.plans; ROLLBACK; CREATE TABLE public.plans (a int)",
+    ] {
+        assert!(outcome(sql, sql, true).is_err(), "{sql}");
+    }
+    for (client, sent) in [
+        (
+            "CREATE TABLE IF NOT EXISTS fresh (a int); DROP TABLE IF EXISTS fresh",
+            "CREATE TABLE IF NOT EXISTS public.fresh (a int); DROP TABLE IF EXISTS pg_temp.fresh",
+        ),
+        (
+            "DROP TABLE IF EXISTS public.leads",
+            "DROP TABLE IF EXISTS pg_temp.leads",
+        ),
+        ("DROP TABLE public.nowhere", "DROP TABLE pg_temp.nowhere"),
     ] {
         assert!(outcome(client, sent, true).is_err(), "{sent}");
     }
