@@ -16,7 +16,7 @@ use super::expression::{Facts, computed};
 use super::names::{Scope, TEXT, Ty, strings};
 use super::{Env, Judge, unsupported};
 use crate::builtin::operators;
-use crate::catalog::{Oid, Operator};
+use crate::catalog::{Catalog, Oid, Operator};
 use crate::deny::{Denial, DenyReason};
 
 /// The types that an operator is chosen by; a prefix operator has no left one.
@@ -66,11 +66,12 @@ impl Shape {
     }
 }
 
-/// The type that pg_catalog's operator gives for operands of these types.
-fn calculated(kind: AExprKind, expr: &AExpr, types: &[Ty]) -> Option<Ty> {
+/// The type that pg_catalog's operator gives for operands of these types. Of a domain it takes the type under it: none
+/// of pg_catalog's is for a domain.
+fn calculated(catalog: &Catalog, kind: AExprKind, expr: &AExpr, types: &[Ty]) -> Option<Ty> {
     let (_, name) = operator_name(&expr.name).ok()?;
     let oid = |ty: &Ty| match ty {
-        Ty::Known(oid) => Some(Some(*oid)),
+        Ty::Known(oid) => Some(Some(catalog.base_type(*oid))),
         Ty::Adaptable => Some(None),
         Ty::Unknown | Ty::Builtin => None,
     };
@@ -137,7 +138,8 @@ impl Judge<'_> {
         let ty = if own && compares && kind != AExprKind::AexprNullif {
             Ty::Known(16)
         } else if own {
-            calculated(kind, expr, &types).unwrap_or_else(|| self.computed_type(&types))
+            let calculated = calculated(&self.bound.catalog, kind, expr, &types);
+            calculated.unwrap_or_else(|| self.computed_type(&types))
         } else {
             Ty::Unknown
         };

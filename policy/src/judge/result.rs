@@ -85,7 +85,11 @@ impl Judge<'_> {
                 [(_, only)] => Some(*only),
                 _ => None,
             },
-            Results::Overloads(overloads) => chosen(overloads, call.arguments()?),
+            Results::Overloads(overloads) => {
+                let under = |ty: &Ty| self.under_domains(*ty);
+                let arguments: Vec<Ty> = call.arguments()?.iter().map(under).collect();
+                chosen(overloads, &arguments)
+            }
         }
     }
 
@@ -140,7 +144,8 @@ impl Judge<'_> {
 
     /// Whether values of a type are no rows.
     fn is_value(&self, oid: Oid) -> bool {
-        let found = self.bound.catalog.type_by_oid(oid);
+        let catalog = &self.bound.catalog;
+        let found = catalog.type_by_oid(catalog.base_type(oid));
         found.is_some_and(|ty| match ty.kind {
             TypeKind::Base | TypeKind::Enum | TypeKind::Range | TypeKind::Multirange => true,
             TypeKind::Composite | TypeKind::Domain | TypeKind::Pseudo => false,
@@ -169,13 +174,26 @@ impl Judge<'_> {
         common.map_or_else(|| self.computed_type(types), Ty::Known)
     }
 
-    /// The type that values are brought to, where one is all that they have.
+    /// The type that values are brought to, where one is all that they have. It is a domain only where all
+    /// have that type, literals included.
     fn common_type(&self, types: &[Ty]) -> Option<Oid> {
+        let first = types.first()?;
+        let all = types.iter().all(|ty| ty == first);
+        let smashed: Vec<Ty> = types.iter().map(|ty| self.under_domains(*ty)).collect();
+        let types = if all { types } else { &smashed };
         let mut known = types.iter().filter(|ty| **ty != Ty::Adaptable);
         let first = known.next()?;
         match first {
             Ty::Known(oid) if known.all(|ty| ty == first) && self.is_value(*oid) => Some(*oid),
             _ => None,
+        }
+    }
+
+    /// What a value of a domain is to pg_catalog's own functions and operators.
+    fn under_domains(&self, ty: Ty) -> Ty {
+        match ty {
+            Ty::Known(oid) => Ty::Known(self.bound.catalog.base_type(oid)),
+            Ty::Unknown | Ty::Builtin | Ty::Adaptable => ty,
         }
     }
 }
