@@ -218,6 +218,7 @@ fn column(number: i16, name: &str, type_oid: u32) -> Column {
         generated: false,
         identity: false,
         has_default: false,
+        modifier: None,
     }
 }
 
@@ -229,6 +230,7 @@ fn base_type(oid: u32, name: &str) -> Type {
         kind: TypeKind::Base,
         element: 0,
         base: 0,
+        modifier: None,
         extension: None,
         check_calls_function: false,
         compared_by: Vec::new(),

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// How many domains may stand over one another.
 const DOMAINS_MAX: usize = 16;
 
+/// What `atttypmod` of a string counts beside its characters (`VARHDRSZ`).
+const HEADER_BYTES: i32 = 4;
+
 /// A PostgreSQL object identifier.
 pub type Oid = u32;
 
@@ -129,6 +132,9 @@ pub struct Column {
     pub identity: bool,
     /// Whether there is a default.
     pub has_default: bool,
+    /// `atttypmod`, where the type has one: of `varchar(n)` it is n and 4 more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modifier: Option<i32>,
 }
 
 /// What kind of type it is (`pg_type.typtype`).
@@ -166,6 +172,9 @@ pub struct Type {
     pub element: Oid,
     /// For a domain: the type under it.
     pub base: Oid,
+    /// For a domain: `typtypmod`, where the type under it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modifier: Option<i32>,
     /// The extension that owns it.
     pub extension: Option<String>,
     /// Whether converting a value to it may call a function outside pg_catalog: a domain with such
@@ -382,6 +391,23 @@ impl Catalog {
             }
         }
         oid
+    }
+
+    /// How many characters a column of `varchar(n)` keeps, or of a domain over it. Blanks beyond are cut without an
+    /// error.
+    pub fn length(&self, column: &Column) -> Option<i32> {
+        let mut oid = column.type_oid;
+        let mut modifier = column.modifier;
+        for _ in 0..DOMAINS_MAX {
+            match self.type_by_oid(oid) {
+                Some(ty) if ty.kind == TypeKind::Domain => {
+                    modifier = modifier.or(ty.modifier);
+                    oid = ty.base;
+                }
+                _ => break,
+            }
+        }
+        modifier.map(|modifier| modifier.saturating_sub(HEADER_BYTES))
     }
 
     /// All types of that name, in whatever schema.

@@ -277,6 +277,7 @@ fn column(number: i16, (name, type_oid, generated): (String, Oid, bool)) -> Colu
         generated,
         identity: false,
         has_default: false,
+        modifier: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
             generated: false,
             identity: false,
             has_default: false,
+            modifier: None,
         });
     Relation {
         oid,
@@ -72,6 +73,7 @@ pub(crate) fn catalog() -> Catalog {
         kind: TypeKind::Base,
         element: 0,
         base: 0,
+        modifier: None,
         extension: None,
         check_calls_function: false,
         compared_by: Vec::new(),

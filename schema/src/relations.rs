@@ -65,7 +65,7 @@ LEFT JOIN (
   SELECT attrelid, pg_catalog.json_agg(pg_catalog.json_build_object('name', attname,
            'number', attnum, 'type_oid', atttypid::pg_catalog.int8, 'not_null', attnotnull,
            'generated', attgenerated <> '', 'identity', attidentity <> '',
-           'has_default', atthasdef) ORDER BY attnum) AS columns
+           'has_default', atthasdef, 'modifier', NULLIF(atttypmod, -1)) ORDER BY attnum) AS columns
   FROM pg_catalog.pg_attribute
   JOIN pg_catalog.pg_class k ON k.oid = attrelid AND k.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
   WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid

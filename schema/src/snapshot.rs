@@ -110,6 +110,7 @@ mod tests {
             kind: TypeKind::Base,
             element: 0,
             base: 0,
+            modifier: None,
             extension: None,
             check_calls_function: false,
             compared_by: Vec::new(),

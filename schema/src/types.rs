@@ -75,6 +75,7 @@ SELECT t.oid::pg_catalog.int8 AS oid, n.nspname AS schema, t.typname AS name,
             ELSE 'pseudo' END AS kind,
        CASE WHEN t.typlen = -1 THEN t.typelem::pg_catalog.int8 ELSE 0 END AS element,
        t.typbasetype::pg_catalog.int8 AS base,
+       NULLIF(t.typtypmod, -1) AS modifier,
        t.oid IN (SELECT oid FROM checked) AS check_calls_function,
        coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                           'schema', c.schema, 'name', c.name) ORDER BY c.schema, c.name)

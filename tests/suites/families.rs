@@ -300,3 +300,103 @@ fn c4_a_foreign_partition_of_a_scoped_table() {
         "opaque_relation"
     );
 }
+
+/// `'x '` is the session's own parent, and `'x'`, which a `varchar(1)` would make of it, another tenant's. (A proxy that
+/// starts with such a table refuses its policy.)
+#[test]
+fn d2_a_reference_that_would_be_cut() {
+    let listed = listing(
+        "name = \"public.pages\"\nvia = { column = \"code\", table = \"public.docs\", key = \"code\" }",
+    );
+    let more = format!(
+        "CREATE DOMAIN short AS varchar(1);
+         CREATE DOMAIN shorter AS short;
+         CREATE TABLE docs (code text PRIMARY KEY, org_id uuid NOT NULL);
+         INSERT INTO docs VALUES ('x ', '{A}'), ('x', '{B}');
+         CREATE TABLE pages (id int, code text);
+         GRANT ALL ON docs, pages TO PUBLIC"
+    );
+    let mut world = World::prepared(OFTEN, &listed, &more);
+    let mut client = world.session();
+    for (parent, child, fits) in [
+        ("text", "text", true),
+        ("text", "varchar(1)", false),
+        ("text", "varchar", true),
+        ("text", "shorter", false),
+        ("varchar(8)", "varchar(8)", true),
+        ("varchar(8)", "varchar(7)", false),
+        ("varchar(8)", "varchar(9)", true),
+        ("varchar(8)", "short", false),
+        ("varchar(8)", "text", true),
+        ("varchar", "varchar(8)", false),
+    ] {
+        world.ddl(&format!(
+            "DELETE FROM pages; ALTER TABLE pages ALTER code TYPE {child}; ALTER TABLE docs ALTER code TYPE {parent}"
+        ));
+        let (read, written) = match fits {
+            true => ("0", "x ."),
+            false => ("unfit_relation", "unfit_relation"),
+        };
+        until(
+            || ask(&mut client, "SELECT count(*) FROM pages"),
+            |it| it == read,
+        );
+        let answer = ask(
+            &mut client,
+            "INSERT INTO pages VALUES (1, 'x ') RETURNING code || '.'",
+        );
+        assert_eq!(answer, written, "{child} of {parent}");
+    }
+}
+
+/// To citext `'A'` and `'a'` are one tenant, to the claim they are two: a tenant column or a reference of that type is
+/// refused, whatever else the policy leaves open.
+#[test]
+fn a1_a_tenant_column_that_knows_no_case_is_refused() {
+    let policy = POLICY
+        .replace("type = \"uuid\"", "type = \"text\"")
+        .replace("unlisted = \"read\"", "unlisted = \"write\"")
+        .replace("[[table]]\n    name = \"public.calls\"\n", "");
+    let listed = format!(
+        "{policy}\n[[table]]\nname = \"public.marks\"\ncolumn = \"owner\"\n\
+         [[table]]\nname = \"public.labels\"\nvia = {{ column = \"code\", table = \"public.books\", key = \"code\" }}\n\
+         [[table]]\nname = \"public.books\"\n"
+    );
+    let more = format!(
+        "CREATE EXTENSION citext;
+         CREATE DOMAIN loose AS citext;
+         CREATE TABLE memos (id int, org_id citext);
+         CREATE TABLE loose_memos (id int, org_id loose);
+         CREATE TABLE books (code text, org_id text);
+         CREATE TABLE marks (id int, owner text);
+         CREATE TABLE labels (id int, code text);
+         INSERT INTO memos VALUES (1, upper('{A}'));
+         INSERT INTO loose_memos VALUES (1, upper('{A}'));
+         INSERT INTO books VALUES ('x', '{A}'), ('X', '{B}');
+         INSERT INTO marks VALUES (1, '{A}');
+         INSERT INTO labels VALUES (1, 'x');
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC"
+    );
+    let mut world = World::prepared(OFTEN, &listed, &more);
+    let mut client = world.session();
+    for table in ["memos", "loose_memos"] {
+        for sql in [
+            format!("SELECT count(*) FROM {table}"),
+            format!("INSERT INTO {table} VALUES (2, upper('{A}'))"),
+            format!("INSERT INTO {table} (id) VALUES (2)"),
+            format!("UPDATE {table} SET id = 3"),
+            format!("COPY {table} TO STDOUT"),
+            format!("COPY {table} FROM STDIN"),
+        ] {
+            assert_eq!(ask(&mut client, &sql), "unlisted_relation", "{sql}");
+        }
+    }
+    for (table, column) in [("marks", "owner"), ("labels", "code")] {
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(ask(&mut client, &count), "1", "{table}");
+        world.ddl(&format!("ALTER TABLE {table} ALTER {column} TYPE citext"));
+        until(|| ask(&mut client, &count), |it| it == "unfit_relation");
+        let write = format!("INSERT INTO {table} (id) VALUES (2)");
+        assert_eq!(ask(&mut client, &write), "unfit_relation", "{table}");
+    }
+}

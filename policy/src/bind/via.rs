@@ -3,7 +3,8 @@
 //!
 //! The rows of such a table are those that `EXISTS (SELECT FROM parent WHERE key = column AND …)`
 //! admits. The equality must be pg_catalog's own and leakproof, so both columns must be of one
-//! family of types; anything else is a problem of the policy.
+//! family of types, and a `varchar(n)` must hold all that the parent's key may: blanks that are cut without an
+//! error would make a reference one to another row. Anything else is a problem of the policy.
 
 use std::sync::Arc;
 
@@ -109,7 +110,7 @@ impl Binder<'_> {
 
     /// The column that holds the tenant's value in the last parent.
     fn only_key(&mut self, child: &Relation, parent: &Relation) -> Option<Key> {
-        let shown = format!("{}.{}", parent.schema, parent.name);
+        let shown = shown(parent);
         let why = match self.guarded(parent).guard {
             Guard::Keys(keys) => match keys.as_slice() {
                 [only] if only.via.is_none() => return Some(only.clone()),
@@ -130,15 +131,30 @@ impl Binder<'_> {
     ) -> Option<()> {
         let own = self.reference_type(child, from, column)?;
         let its = self.reference_type(child, parent, key)?;
-        if family(own) == family(its) {
+        let cut = self.cut(from, column).filter(|length| {
+            let longest = self.cut(parent, key);
+            longest.is_none_or(|longest| longest > *length)
+        });
+        if family(own) == family(its) && cut.is_none() {
             return Some(());
         }
-        let message = format!(
-            "column \"{column}\" of \"{}.{}\" is {own}, but \"{key}\" of \"{}.{}\" is {its}",
-            from.schema, from.name, parent.schema, parent.name
-        );
+        let (of, its_of) = (shown(from), shown(parent));
+        let message = match cut {
+            Some(length) => format!(
+                "column \"{column}\" of \"{of}\" holds {length} characters, but \"{key}\" of \"{its_of}\" more: what is \
+                 cut could refer to another row; give both the same length"
+            ),
+            None => format!(
+                "column \"{column}\" of \"{of}\" is {own}, but \"{key}\" of \"{its_of}\" is {its}"
+            ),
+        };
         self.problem(child, message, None);
         None
+    }
+
+    /// How many characters a column keeps of what it is given.
+    fn cut(&self, relation: &Relation, column: &str) -> Option<i32> {
+        self.catalog.length(relation.column(column)?)
     }
 
     /// The type of a column that takes part in a reference.
@@ -148,7 +164,7 @@ impl Binder<'_> {
         relation: &Relation,
         column: &str,
     ) -> Option<&'static str> {
-        let shown = format!("{}.{}", relation.schema, relation.name);
+        let shown = shown(relation);
         if !matches!(
             relation.kind,
             RelationKind::Table | RelationKind::PartitionedTable
@@ -175,6 +191,10 @@ impl Binder<'_> {
         }
         known
     }
+}
+
+fn shown(relation: &Relation) -> String {
+    format!("{}.{}", relation.schema, relation.name)
 }
 
 /// The types whose equality is pg_catalog's and leakproof (`pg_type.dat`).

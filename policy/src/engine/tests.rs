@@ -168,6 +168,7 @@ fn relation(oid: u32, name: &str) -> Relation {
         generated: false,
         identity: false,
         has_default: false,
+        modifier: None,
     };
     Relation {
         oid,

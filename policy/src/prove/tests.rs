@@ -35,6 +35,7 @@ fn column(number: i16, name: &str) -> Column {
         generated: false,
         identity: false,
         has_default: false,
+        modifier: None,
     }
 }
 

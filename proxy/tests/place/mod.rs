@@ -104,6 +104,7 @@ fn catalog() -> CatalogParts {
         kind: TypeKind::Base,
         element: 0,
         base: 0,
+        modifier: None,
         extension: None,
         check_calls_function: false,
         compared_by: Vec::new(),
@@ -116,6 +117,7 @@ fn catalog() -> CatalogParts {
         generated: false,
         identity: false,
         has_default: false,
+        modifier: None,
     };
     let table = |oid, name: &str, columns| Relation {
         oid,
