@@ -231,6 +231,29 @@ fn a_not_null_of_new_rows_alone_is_none() {
     assert_eq!(keys(&ask("unvalidated", &options)), [""; 0]);
 }
 
+/// A column that fits the policy is not wrong because a table that looks like the tenants' own has another key.
+#[test]
+fn a_look_alike_of_the_tenants_table_says_nothing_of_columns_that_fit() {
+    copy("look_alike");
+    let mut client = superuser(server().address(), "look_alike");
+    let sql = "ALTER TABLE leads DROP CONSTRAINT leads_org_id_fkey;
+               ALTER TABLE calls DROP CONSTRAINT calls_org_id_fkey;
+               ALTER TABLE organizations RENAME TO accounts;
+               CREATE TABLE orgs (id int PRIMARY KEY)";
+    run(&mut client, sql).unwrap();
+    let found = keys(&ask("look_alike", &options("")));
+    assert!(
+        found
+            .iter()
+            .any(|it| it.starts_with("tenant_column_no_foreign_key")),
+        "{found:?}"
+    );
+    assert!(
+        !found.iter().any(|it| it.starts_with("tenant_column_type")),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn what_is_accepted_does_not_count() {
     copy("accepted");

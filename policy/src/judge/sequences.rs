@@ -49,10 +49,13 @@ impl Judge<'_> {
         let (schema, name) = relation_parts(&name).ok_or_else(|| denied(function))?;
         let relation = self.find_relation(schema.as_deref().unwrap_or_default(), &name)?;
         if self.may_take_from(relation) {
-            Ok(())
-        } else {
-            Err(denied(function))
+            return Ok(());
         }
+        let is_sequence = relation.kind == RelationKind::Sequence;
+        Err(denied(function).hint(match is_sequence {
+            true => "The sequence must stand in a schema that the policy lists under `discover`.",
+            false => "What is named is not a sequence.",
+        }))
     }
 
     /// `pg_get_serial_sequence('table', 'column')`: a sequence stands in the schema of the table that

@@ -208,7 +208,7 @@ impl Judge<'_> {
         };
         let id = self.relation_reference(range, false)?;
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
-        let writable = match self.bound.guarded(relation)?.guard {
+        let writable = match self.guarded(relation)?.guard {
             Guard::Keys(_) | Guard::Global(Access::Write) => true,
             Guard::Global(Access::Read | Access::Deny)
             | Guard::System(_)
@@ -268,8 +268,8 @@ impl Judge<'_> {
                 NOWHERE
             }
             ConstrType::ConstrForeign => {
-                return Err(unsupported("a foreign key of a temporary table")
-                    .hint("Leave it out: no row of another tenant could be referred to."));
+                return Err(unsupported("a foreign key that a client makes")
+                    .hint("Leave it out: its check would find rows of all tenants."));
             }
             ConstrType::ConstrExclusion | ConstrType::Undefined => {
                 return Err(unsupported("this kind of constraint"));

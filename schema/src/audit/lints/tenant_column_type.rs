@@ -19,6 +19,8 @@ pub(super) const LINT: Lint = Lint {
 fn check(facts: &Facts) -> Vec<Draft> {
     let columns = facts.tenant_columns().filter_map(|it| {
         let referred = facts.tenants().map(|(_, id)| id);
+        // A table may look like the tenants' own and be another.
+        let referred = referred.filter(|id| type_of(id.type_oid) == Some(it.key.value_type));
         let claim = sql_type(it.key.value_type);
         let fits = type_of(it.column.type_oid) == Some(it.key.value_type);
         // int4 and varchar compare with bigint and text; only the tenants' own key is stricter.
