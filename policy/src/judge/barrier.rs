@@ -8,7 +8,7 @@
 //!
 //! * over a scoped relation, `CASE WHEN <predicate> THEN <conjunct> ELSE false END`;
 //! * over a derived table or CTE, whose columns the planner would replace by their definitions and
-//!   evaluate inside, the derived table becomes a fence (`OFFSET 0`, MATERIALIZED);
+//!   evaluate inside, the derived table becomes a fence (`OFFSET 0`);
 //! * over an aliased join, which hides the names of its relations, the join becomes a fence (`joined`);
 //! * in ON of a FULL JOIN each side of an equality has a barrier of its own (`full_join`);
 //! * in HAVING, which the planner may move into WHERE, `count(*) >= 0` holds it back.

@@ -11,7 +11,7 @@
 //! | I1 guard join | a scoped relation that WHERE can't guard |
 //! | I2 predicate | before WHERE |
 //! | I3 barrier | around a conjunct of WHERE or ON, or each side of one of a FULL JOIN; with `count(*) >= 0` around one of HAVING |
-//! | I4 fence | `OFFSET 0` on a derived table or around a join with an alias, MATERIALIZED on a CTE |
+//! | I4 fence | `OFFSET 0` on a derived table or a CTE, or around a join with an alias |
 //! | I5 fill | tenant column and value of INSERT |
 //! | I6 conflict | WHERE of ON CONFLICT DO UPDATE |
 //! | I7 name | a relation's schema |

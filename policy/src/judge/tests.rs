@@ -206,7 +206,7 @@ fn what_applications_write_is_proven() {
         ),
         (
             "WITH s AS NOT MATERIALIZED (SELECT id, note FROM leads) SELECT id FROM s WHERE note::int > 3",
-            "MATERIALIZED",
+            "NOT MATERIALIZED (SELECT id, note FROM public.leads WHERE leads.org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid OFFSET 0)",
         ),
         (
             "INSERT INTO leads (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET org_id = excluded.org_id",

@@ -7,7 +7,7 @@ use super::names::{Column, Item, Scope, strings};
 use super::output::{Output, combine};
 use super::{Cte, CteId, Env, Judge, refuse_reserved, unsupported};
 use crate::deny::Denial;
-use crate::tree;
+use crate::{rewrite, tree};
 
 impl Judge<'_> {
     /// WITH: each expression sees those before it; with RECURSIVE all see all.
@@ -176,7 +176,8 @@ impl Judge<'_> {
         self.ctes.len() - 1
     }
 
-    /// Makes the CTEs of a WITH that need it fences.
+    /// Makes the CTEs of a WITH that need it fences. They are not materialised for that: the server leaves out columns
+    /// that nobody reads, where the client lets it.
     pub(super) fn fence_ctes(&mut self, clause: Option<&mut WithClause>, env: &Env<'_>) {
         let Some(clause) = clause else { return };
         for node in &mut clause.ctes {
@@ -191,8 +192,10 @@ impl Judge<'_> {
             let wanted = id.is_some_and(|id| {
                 self.fenced_ctes.contains(&id) && self.cte(id).is_some_and(|cte| !cte.sealed)
             });
-            if wanted {
-                cte.ctematerialized = CteMaterialize::Always as i32;
+            let query = cte.ctequery.as_mut().and_then(|query| query.node.as_mut());
+            if let (true, Some(NodeEnum::SelectStmt(select))) = (wanted, query) {
+                let zero = || Box::new(rewrite::integer(0));
+                select.limit_offset.get_or_insert_with(zero);
                 self.rewritten();
             }
         }

@@ -6,8 +6,6 @@ use crate::spelling::TRUTHS;
 use crate::tenant::ValueType;
 use crate::tree::{Node, Value};
 
-/// `CTEMaterializeDefault` made `CTEMaterializeAlways`.
-pub(super) const MATERIALIZED: &[(i64, i64)] = &[(1, 2), (3, 2)];
 /// `CTEMaterializeAlways`.
 pub(super) const IS_FENCE: i64 = 2;
 /// `LIMIT_OPTION_DEFAULT` made `LIMIT_OPTION_COUNT`, as the grammar does for any OFFSET.

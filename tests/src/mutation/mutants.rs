@@ -259,7 +259,11 @@ pub const MUTANTS: &[Mutant] = &[
         "CASE WHEN @P OR @i . tableoid IS NULL THEN @X END =",
         "CASE WHEN @P OR true THEN @X END =",
     ),
-    weak("CTE not materialised", "AS MATERIALIZED (", "AS ("),
+    weak(
+        "a CTE of the client's not materialised",
+        "AS MATERIALIZED (",
+        "AS (",
+    ),
     // Writes.
     wrong("NULL instead of the fill", ", @v )", ", NULL )"),
     wrong("DEFAULT instead of the fill", ", @v )", ", DEFAULT )"),

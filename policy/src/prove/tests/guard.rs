@@ -274,8 +274,16 @@ fn a_cte_is_one_only_in_scope() {
     );
     proven(
         "WITH cte AS (SELECT * FROM leads) SELECT * FROM cte",
-        "WITH cte AS MATERIALIZED (SELECT * FROM public.leads WHERE @leads@) SELECT * FROM cte",
+        "WITH cte AS (SELECT * FROM public.leads WHERE @leads@ OFFSET 0) SELECT * FROM cte",
     );
+    for how in ["MATERIALIZED", "NOT MATERIALIZED"] {
+        refused(
+            "WITH cte AS (SELECT * FROM leads) SELECT * FROM cte",
+            &format!(
+                "WITH cte AS {how} (SELECT * FROM public.leads WHERE @leads@) SELECT * FROM cte"
+            ),
+        );
+    }
     let same = |sql: &str| outcome(sql, sql).map(drop);
     assert_eq!(
         same("WITH RECURSIVE cte AS (SELECT 1 UNION SELECT 1 FROM cte) SELECT 1"),

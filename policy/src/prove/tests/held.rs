@@ -50,13 +50,13 @@ fn what_the_judge_says_is_a_fence_must_be() {
     assert!(outcome_with(client, &rewritten(""), fenced).is_err());
     let client = "WITH s AS (SELECT name FROM leads) SELECT * FROM s WHERE s.name::int > 3";
     let fenced = |findings: &mut Findings| findings.places.fences.push(18);
-    let rewritten = |how: &str| {
+    let rewritten = |how: &str, fence: &str| {
         format!(
-            "WITH s AS {how} (SELECT name FROM public.leads WHERE @leads@) SELECT * FROM s WHERE s.name::int > 3"
+            "WITH s AS {how} (SELECT name FROM public.leads WHERE @leads@ {fence}) SELECT * FROM s WHERE s.name::int > 3"
         )
     };
-    let cte = |how: &str| {
-        outcome_with(client, &rewritten(how), |findings| {
+    let cte = |how: &str, fence: &str| {
+        outcome_with(client, &rewritten(how, fence), |findings| {
             fenced(findings);
             let s = findings
                 .places
@@ -66,7 +66,9 @@ fn what_the_judge_says_is_a_fence_must_be() {
             s.unwrap().1 = Decision::Cte;
         })
     };
-    assert!(cte("MATERIALIZED").is_ok());
-    assert!(cte("").is_err());
-    assert!(cte("NOT MATERIALIZED").is_err());
+    assert!(cte("", "OFFSET 0").is_ok());
+    assert!(cte("", "").is_err());
+    assert!(cte("", "OFFSET 1").is_err());
+    assert!(cte("MATERIALIZED", "").is_err());
+    assert!(cte("NOT MATERIALIZED", "OFFSET 0").is_err());
 }
