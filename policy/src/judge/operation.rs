@@ -139,7 +139,7 @@ impl Judge<'_> {
             Ty::Known(16)
         } else if own {
             let calculated = calculated(&self.bound.catalog, kind, expr, &types);
-            calculated.unwrap_or_else(|| self.computed_type(&types))
+            calculated.unwrap_or_else(|| self.type_made(kind, &types))
         } else {
             Ty::Unknown
         };
@@ -372,6 +372,16 @@ impl Judge<'_> {
             }
             _ => compare::leakproof(catalog, left.ty(), right.ty()),
         }
+    }
+
+    /// The type of what an operator of pg_catalog's makes of values of these types: of a domain never the domain
+    /// again.
+    fn type_made(&self, kind: AExprKind, types: &[Ty]) -> Ty {
+        if kind != AExprKind::AexprOp {
+            return self.computed_type(types);
+        }
+        let under: Vec<Ty> = types.iter().map(|ty| self.under_domains(*ty)).collect();
+        self.computed_type(&under)
     }
 
     /// The type of what pg_catalog's own functions and operators make of values of these types. Only

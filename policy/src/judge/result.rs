@@ -190,7 +190,7 @@ impl Judge<'_> {
     }
 
     /// What a value of a domain is to pg_catalog's own functions and operators.
-    fn under_domains(&self, ty: Ty) -> Ty {
+    pub(super) fn under_domains(&self, ty: Ty) -> Ty {
         match ty {
             Ty::Known(oid) => Ty::Known(self.bound.catalog.base_type(oid)),
             Ty::Unknown | Ty::Builtin | Ty::Adaptable => ty,
