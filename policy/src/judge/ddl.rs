@@ -46,7 +46,7 @@ impl Judge<'_> {
             return Err(unsupported("CREATE TABLE without a name"));
         };
         let schema = self.new_relation(range)?;
-        if range.schemaname.is_empty() {
+        if range.schemaname.is_empty() && self.fresh.knows_path() {
             range.schemaname.clone_from(&schema);
             self.named = self.named.max(Named::First);
         }

@@ -8,7 +8,7 @@
 //! statements behind look for it, or the message fails.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CreateStmt, TransactionStmtKind};
+use pg_query::protobuf::{CreateStmt, RangeVar, TransactionStmtKind};
 
 use super::names::Ty;
 use super::relation::made_in_this_message;
@@ -26,6 +26,8 @@ pub(super) struct Fresh {
     gone: Vec<(String, String)>,
     /// Names of which only the server could tell what they mean.
     unclear: Vec<String>,
+    /// A transaction has ended or gone back, and a `SET LOCAL search_path` with it.
+    turned: bool,
 }
 
 impl Fresh {
@@ -44,6 +46,15 @@ impl Fresh {
     fn made(&self, schema: &str, name: &str) -> Option<&Relation> {
         let mut made = self.made.iter();
         made.find(|it| it.name == name && it.schema == schema)
+    }
+
+    /// Whether the path is still the one that the session told of.
+    pub(super) fn knows_path(&self) -> bool {
+        !self.turned
+    }
+
+    pub(super) fn is_made(&self, schema: &str, name: &str) -> bool {
+        self.made(schema, name).is_some()
     }
 
     pub(super) fn is_gone(&self, schema: &str, name: &str) -> bool {
@@ -108,6 +119,7 @@ impl Fresh {
 
     /// Nobody knows any more what was done.
     fn doubts(&mut self) {
+        self.turned = true;
         let made = self.made.drain(..).map(|it| it.name);
         let gone = self.gone.drain(..).map(|(_, name)| name);
         self.unclear.extend(made.chain(gone));
@@ -131,7 +143,8 @@ impl Judge<'_> {
 
     /// A table is there for the statements that follow, if its columns are known.
     pub(super) fn makes_lasting(&mut self, create: &CreateStmt, schema: &str, table: EntryId) {
-        let Some(range) = create.relation.as_ref().filter(|_| !create.if_not_exists) else {
+        let plain = |range: &&RangeVar| !create.if_not_exists && !range.schemaname.is_empty();
+        let Some(range) = create.relation.as_ref().filter(plain) else {
             return;
         };
         let entry = self.entry(table);

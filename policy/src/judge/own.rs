@@ -96,9 +96,13 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether nobody knows of such a relation, and nothing in the message can have made it.
+    /// Whether nobody knows of such a relation, nothing in the message can have made it, and no temporary one has
+    /// its name.
     fn is_absent(&self, schema: &str, name: &str) -> bool {
-        self.fresh.refuse_unclear(name).is_ok() && self.find_relation(schema, name).is_err()
+        !schema.starts_with("pg_")
+            && self.temporaries.find(name).is_none()
+            && self.fresh.refuse_unclear(name).is_ok()
+            && self.find_relation(schema, name).is_err()
     }
 
     fn droppable(&self, schema: &str, name: &str, missing_ok: bool) -> Result<String, Denial> {

@@ -39,6 +39,10 @@ impl Judge<'_> {
         };
         if schema != temporary::SCHEMA {
             self.fresh.refuse_unclear(name)?;
+            // A stored query means what was there when it was stored.
+            if self.in_view && self.fresh.is_made(schema, name) {
+                return Err(made_in_this_message(name));
+            }
         }
         if !schema.is_empty() {
             let own = schema == temporary::SCHEMA || !temporary::is_schema(schema);

@@ -132,8 +132,15 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         need(self.is_there(schema, name), "a relation is not there")?;
-        let taken = scoped && self.is_made(schema, name);
-        need(!taken, "a table that is made just now is a tenant's")
+        let made = self.is_made(schema, name);
+        need(
+            !(made && scoped),
+            "a table that is made just now is a tenant's",
+        )?;
+        need(
+            !(made && self.in_view),
+            "a view reads what is made just now",
+        )
     }
 }
 

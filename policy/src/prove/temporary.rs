@@ -271,7 +271,8 @@ impl<'a> Walk<'a> {
             let mine = match names(before)?.as_slice() {
                 [SCHEMA, name] => name == sent,
                 [schema, name] if self.claims.ddl => {
-                    let absent = !self.may_be_there(schema, name);
+                    let free = !schema.starts_with("pg_") && !self.is_own(name);
+                    let absent = free && !self.may_be_there(schema, name);
                     let may = *rewritten.field("missing_ok") == Value::True;
                     name == sent && may && absent
                 }

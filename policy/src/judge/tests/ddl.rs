@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::rules::{Access, Ddl};
+use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::engine::Limits;
+use crate::rules::{Access, Ddl, QualifiedName, Scope, TableRule};
 use crate::{Engine, Protocol, Request, Scratch, SessionFacts, testing};
 
 /// The answer where tables that nobody listed may be written; what the policy says of DDL, and what it
@@ -16,7 +18,7 @@ fn judge_where(sql: &str, unlisted: Access, default: Ddl, ddl: Option<Ddl>) -> S
     policy.defaults.unlisted = unlisted;
     policy.defaults.ddl = default;
     let catalog = Arc::new(testing::catalog());
-    let engine = Engine::new(Arc::new(policy), catalog, crate::engine::Limits::default());
+    let engine = Engine::new(Arc::new(policy), catalog, Limits::default());
     let facts = SessionFacts {
         ddl,
         ..SessionFacts::default()
@@ -77,6 +79,10 @@ fn what_a_message_makes_is_used_behind_it() {
     ] {
         sent(&format!("{made}{used}"));
     }
+    // Wherever the path leads then.
+    let after = sent("COMMIT; CREATE TABLE fresh (id int)");
+    assert_eq!(after, "COMMIT; CREATE TABLE fresh (id int)");
+    sent("COMMIT; CREATE TABLE public.fresh (id int); SELECT id FROM fresh");
     // One that was there, and is nobody's.
     let again = sent("DROP TABLE secret; CREATE TABLE secret (z date); SELECT z FROM secret");
     assert!(again.ends_with("SELECT z FROM public.secret"), "{again}");
@@ -141,6 +147,10 @@ fn what_is_not_known_so_well_is_refused_behind_it() {
         ("DROP TABLE secret; ROLLBACK", "SELECT id FROM secret"),
         ("DROP TABLE secret; ROLLBACK", "DROP TABLE IF EXISTS secret"),
         ("ALTER TABLE secret RENAME TO fresh", "SELECT id FROM fresh"),
+        (
+            "COMMIT; CREATE TABLE fresh (id int)",
+            "SELECT FROM public.fresh",
+        ),
         ("CREATE SEQUENCE fresh", "SELECT FROM fresh"),
         ("CREATE SEQUENCE fresh", "DROP SEQUENCE IF EXISTS fresh"),
     ] {
@@ -156,6 +166,10 @@ fn what_is_not_known_so_well_is_refused_behind_it() {
         "DROP TABLE secret; SELECT id FROM secret",
         "ALTER TABLE secret RENAME TO fresh; SELECT id FROM secret",
         "CREATE TABLE fresh (id int); DROP TABLE fresh; SELECT id FROM fresh",
+        // Not the one that is named.
+        "CREATE TEMP TABLE fresh (id int); DROP TABLE IF EXISTS public.fresh",
+        "CREATE TEMP TABLE fresh (id int); DROP TABLE IF EXISTS pg_temp_3.fresh",
+        "DROP TABLE IF EXISTS pg_temp_3.fresh",
         // A name that is taken, by the message itself.
         "CREATE TABLE fresh (id int); CREATE TABLE app.fresh (id int)",
         "CREATE TABLE fresh (id int); CREATE SEQUENCE fresh",
@@ -181,6 +195,61 @@ fn what_is_not_known_so_well_is_refused_behind_it() {
             told.starts_with('!') && !told.contains("proven"),
             "{sql}: {told}"
         );
+    }
+}
+
+/// A view reads the table that it was made of, whatever has its name now.
+#[test]
+fn a_view_does_not_read_what_is_made() {
+    let mut parts = testing::catalog().parts().clone();
+    let secret = parts.relations.iter().find(|it| it.name == "secret");
+    let view = Relation {
+        oid: 99,
+        name: "shown".to_owned(),
+        kind: RelationKind::View,
+        definition: Some("SELECT secret.id FROM public.secret".to_owned()),
+        depends_on: vec![5],
+        ..secret.expect("a table").clone()
+    };
+    parts.relations.push(view);
+    let mut policy = testing::policy();
+    policy.defaults.unlisted = Access::Write;
+    policy.defaults.ddl = Ddl::Unscoped;
+    let name = QualifiedName {
+        schema: "public".to_owned(),
+        name: "shown".to_owned(),
+    };
+    let listed = TableRule {
+        name,
+        scope: Scope::Discovered,
+        ..policy.tables[0].clone()
+    };
+    policy.tables.push(listed);
+    let engine = Engine::new(
+        Arc::new(policy),
+        Arc::new(Catalog::new(parts)),
+        Limits::default(),
+    );
+    let engine = engine.expect("the policy fits");
+    for (before, passes) in [
+        ("", true),
+        ("CREATE TABLE fresh (id int); ", true),
+        ("ALTER TABLE secret RENAME TO fresh; ", false),
+        (
+            "ALTER TABLE secret RENAME TO fresh; CREATE TABLE secret (id int); ",
+            false,
+        ),
+    ] {
+        let request = Request {
+            text: &format!("{before}SELECT id FROM shown"),
+            protocol: Protocol::Simple,
+            declared: &[],
+            facts: &SessionFacts::default(),
+            values: &testing::values(),
+        };
+        let mut scratch = Scratch::default();
+        let judged = engine.judge(request, &mut scratch);
+        assert_eq!(judged.is_ok(), passes, "{before}: {:?}", judged.err());
     }
 }
 
