@@ -207,7 +207,9 @@ impl Judge<'_> {
             // What a stored query leaves out is what no path needs to name.
             "pg_catalog".clone_into(&mut range.schemaname);
         }
-        let id = self.relation_reference(range, false)?;
+        let id = self
+            .relation_reference(range, false)
+            .map_err(|denial| self.located(denial, range.location))?;
         level.risky |= matches!(
             self.entry(id).map(|entry| &entry.kind),
             Some(EntryKind::Scoped { .. })

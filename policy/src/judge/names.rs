@@ -112,14 +112,18 @@ impl Judge<'_> {
         reference: &ColumnRef,
         scope: &Scope<'_>,
     ) -> Result<Reading, Denial> {
-        self.resolve_path(reference, scope).map_err(|denial| {
-            let at = usize::try_from(reference.location).ok();
-            let at = at.and_then(|at| positions::to_characters(self.request.text, at));
-            Denial {
-                position: denial.position.or(at),
-                ..denial
-            }
-        })
+        self.resolve_path(reference, scope)
+            .map_err(|denial| self.located(denial, reference.location))
+    }
+
+    /// The denial of what stands at this byte of the client's text.
+    pub(super) fn located(&self, denial: Denial, location: i32) -> Denial {
+        let at = usize::try_from(location).ok();
+        let at = at.and_then(|at| positions::to_characters(self.request.text, at));
+        Denial {
+            position: denial.position.or(at),
+            ..denial
+        }
     }
 
     fn resolve_path(&self, reference: &ColumnRef, scope: &Scope<'_>) -> Result<Reading, Denial> {

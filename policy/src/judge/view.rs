@@ -44,7 +44,9 @@ impl Judge<'_> {
         if is_cte || stored || !range.catalogname.is_empty() {
             return Ok(None);
         }
-        let relation = self.find_relation(&range.schemaname, &range.relname)?;
+        let relation = self
+            .find_relation(&range.schemaname, &range.relname)
+            .map_err(|denial| self.located(denial, range.location))?;
         if relation.kind != RelationKind::View {
             return Ok(None);
         }

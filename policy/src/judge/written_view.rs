@@ -35,6 +35,12 @@ struct Behind {
 impl Judge<'_> {
     /// Resolves the target of an INSERT, UPDATE or DELETE.
     pub(super) fn write_target(&mut self, range: &mut RangeVar) -> Result<EntryId, Denial> {
+        let location = range.location;
+        self.written(range)
+            .map_err(|denial| self.located(denial, location))
+    }
+
+    fn written(&mut self, range: &mut RangeVar) -> Result<EntryId, Denial> {
         let relation = self.find_relation(&range.schemaname, &range.relname)?;
         let is_view = relation.kind == RelationKind::View
             && matches!(self.guarded(relation)?.guard, Guard::View(_));

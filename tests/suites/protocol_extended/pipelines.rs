@@ -170,6 +170,25 @@ fn g2_error_positions_are_the_clients() {
     }
 }
 
+/// Drivers show where a relation stands that is not there.
+#[test]
+fn g2_positions_of_what_does_not_exist_are_the_servers() {
+    let mut twins = Twins::new();
+    for sql in [
+        "SELECT 'ä' FROM  nosuch",
+        "SELECT 1 FROM leads l JOIN public.nosuch n ON true",
+        "SELECT (SELECT count(*) FROM ONLY nosuch) FROM leads",
+        "WITH x AS (SELECT 1) SELECT * FROM x, (TABLE nosuch) AS y",
+        "INSERT INTO nosuch VALUES (1)",
+        "UPDATE nosuch SET a = 1",
+        "DELETE FROM notes USING nosuch",
+        "DELETE FROM nosuch",
+    ] {
+        twins.same(&Frames::new().query(sql));
+        twins.same(&Frames::new().run(sql, &[]).sync());
+    }
+}
+
 /// A Parse that the server skips leaves the unnamed statement that was there before: what a Bind behind the Sync
 /// is checked against must be what it meets.
 #[test]
