@@ -96,7 +96,7 @@ impl Judge<'_> {
             return true;
         }
         let item = select.target_list.get(at).and_then(item_value);
-        is_plain(select) && !has_star(select) && item.is_some_and(|item| self.may_be_set(item))
+        is_plain(select) && !is_moved(select, at) && item.is_some_and(|item| self.may_be_set(item))
     }
 
     /// Whether an expression may have several values for one row.
@@ -181,7 +181,7 @@ impl Judge<'_> {
         if !is_plain(select) {
             return Err(given.unproven());
         }
-        if has_star(select) {
+        if is_moved(select, given.at) {
             return self.given_by_star(select, output, given);
         }
         let column = output.columns.get(given.at);
@@ -240,7 +240,7 @@ impl Judge<'_> {
             }
             return Ok(());
         }
-        if !is_plain(select) || has_star(select) {
+        if !is_plain(select) || is_moved(select, given.at) {
             return Err(given.unproven());
         }
         if let Some(target) = item(select, given.at) {
@@ -262,9 +262,11 @@ impl Judge<'_> {
             .iter()
             .all(|target| matches!(item_value(target), Some(NodeEnum::ColumnRef(_))));
         if !are_columns {
-            return Err(unsupported(
-                "INSERT … SELECT with both * and other expressions",
-            ));
+            return Err(
+                unsupported("INSERT … SELECT with both * and other expressions").hint(
+                    "Write the tenant column in front of the *, or name the columns one by one.",
+                ),
+            );
         }
         rewrite::wrap_columns(select, output.columns.len());
         self.check_item(select, given)
@@ -362,14 +364,22 @@ fn keep_name(target: &mut ResTarget) {
 
 /// Whether the select list has an item that stands for several columns.
 fn has_star(select: &SelectStmt) -> bool {
-    select
-        .target_list
-        .iter()
-        .any(|target| match item_value(target) {
-            Some(NodeEnum::ColumnRef(reference)) => reference.fields.iter().any(is_star),
-            Some(NodeEnum::AIndirection(steps)) => steps.indirection.iter().any(is_star),
-            _ => false,
-        })
+    select.target_list.iter().any(is_several)
+}
+
+/// Whether such an item stands in front of this column of the result, or gives it: then the item of
+/// this number is another.
+fn is_moved(select: &SelectStmt, at: usize) -> bool {
+    let stars = select.target_list.iter().position(is_several);
+    stars.is_some_and(|star| star <= at)
+}
+
+fn is_several(target: &Node) -> bool {
+    match item_value(target) {
+        Some(NodeEnum::ColumnRef(reference)) => reference.fields.iter().any(is_star),
+        Some(NodeEnum::AIndirection(steps)) => steps.indirection.iter().any(is_star),
+        _ => false,
+    }
 }
 
 fn is_star(field: &Node) -> bool {

@@ -401,9 +401,13 @@ pub(super) fn output(target: &Value) -> Option<&Value> {
 }
 
 pub(super) fn is_star(value: &Value) -> bool {
-    let Some(node) = value.as_node().filter(|node| node.kind == "ColumnRef") else {
+    let star = |field: &Value| field.as_node().is_some_and(|field| field.kind == "AStar");
+    let Some(node) = value.as_node() else {
         return false;
     };
-    let star = |field: &Value| field.as_node().is_some_and(|field| field.kind == "AStar");
-    node.list("fields").iter().any(star)
+    match node.kind {
+        "ColumnRef" => node.list("fields").iter().any(star),
+        "AIndirection" => node.list("indirection").iter().any(star),
+        _ => false,
+    }
 }

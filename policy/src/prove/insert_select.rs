@@ -150,15 +150,18 @@ impl<'a> Walk<'a> {
         after: &'a [Value],
         write: &Write<'_, 'a>,
     ) -> Step {
+        // Behind one, an output of this number is another column.
         let star = after
             .iter()
-            .any(|target| output(target).is_none_or(is_star));
+            .position(|target| output(target).is_none_or(is_star));
         // A column without a qualifier is the relation's only if there is nothing else.
         let sole = matches!(query.list("from_clause"), [only]
             if only.as_node().is_some_and(|only| only.kind == "RangeVar"));
         let given = |key: &str| !write.fills.iter().any(|fill| fill.column == key);
+        let in_front = |at: usize| star.is_none_or(|star| at < star);
+        let mut given_keys = write.keys.iter().filter(|(_, key)| given(&key.column));
         need(
-            !star || !write.keys.iter().any(|(_, key)| given(&key.column)),
+            given_keys.all(|(at, _)| in_front(*at)),
             "a written key is not known",
         )?;
         for (at, (before, after)) in before.iter().zip(after).enumerate() {
