@@ -209,7 +209,7 @@ impl Judge<'_> {
         }
         let id = self
             .relation_reference(range, false)
-            .map_err(|denial| self.located(denial, range.location))?;
+            .map_err(|denial| self.missing_at(denial, range.location))?;
         level.risky |= matches!(
             self.entry(id).map(|entry| &entry.kind),
             Some(EntryKind::Scoped { .. })

@@ -116,8 +116,16 @@ impl Judge<'_> {
             .map_err(|denial| self.located(denial, reference.location))
     }
 
+    /// What does not exist is told with its place, as the server does; what may not be used is not.
+    pub(super) fn missing_at(&self, denial: Denial, location: i32) -> Denial {
+        if denial.sqlstate == "42P01" {
+            return self.located(denial, location);
+        }
+        denial
+    }
+
     /// The denial of what stands at this byte of the client's text.
-    pub(super) fn located(&self, denial: Denial, location: i32) -> Denial {
+    fn located(&self, denial: Denial, location: i32) -> Denial {
         let at = usize::try_from(location).ok();
         let at = at.and_then(|at| positions::to_characters(self.request.text, at));
         Denial {

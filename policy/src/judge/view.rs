@@ -46,7 +46,7 @@ impl Judge<'_> {
         }
         let relation = self
             .find_relation(&range.schemaname, &range.relname)
-            .map_err(|denial| self.located(denial, range.location))?;
+            .map_err(|denial| self.missing_at(denial, range.location))?;
         if relation.kind != RelationKind::View {
             return Ok(None);
         }

@@ -37,7 +37,7 @@ impl Judge<'_> {
     pub(super) fn write_target(&mut self, range: &mut RangeVar) -> Result<EntryId, Denial> {
         let location = range.location;
         self.written(range)
-            .map_err(|denial| self.located(denial, location))
+            .map_err(|denial| self.missing_at(denial, location))
     }
 
     fn written(&mut self, range: &mut RangeVar) -> Result<EntryId, Denial> {
