@@ -10,7 +10,7 @@ use bytes::BytesMut;
 /// How much is read at once, at least.
 pub(crate) const READ_BYTES: usize = 8 << 10;
 
-/// Each thread keeps so many; half a MiB.
+/// Each thread keeps so many, of 16 KiB at most: 1 MiB.
 const KEPT_MAX: usize = 64;
 
 thread_local! {
