@@ -204,6 +204,7 @@ fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
         security_barrier: false,
         redirects_writes: false,
         keys: Vec::new(),
+        references: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

@@ -6,6 +6,7 @@
 mod children;
 pub(crate) mod columns;
 mod findings;
+mod open;
 mod refit;
 mod via;
 mod views;

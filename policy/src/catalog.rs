@@ -108,6 +108,9 @@ pub struct Relation {
     /// The columns of each unique index that holds for all rows at once (`pg_index`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Vec<i16>>,
+    /// The tables that its foreign keys refer to (`pg_constraint`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Oid>,
 }
 
 /// Of a relation in a snapshot that does not say so.

@@ -261,6 +261,13 @@ impl Engine {
         self.bound.findings()
     }
 
+    /// Whether an error about a table's rows may show their values: the session may read all of them, and those of each
+    /// table that it refers to. The schema is the server's name for it.
+    pub fn tells_of_no_tenant(&self, schema: &str, table: &str) -> bool {
+        let enforced = self.observing.enforced().unwrap_or(&self.bound);
+        enforced.tells_of_no_tenant(schema, table)
+    }
+
     /// What the plan cache did so far.
     pub fn cache_stats(&self) -> CacheStats {
         self.cache.stats()

@@ -75,12 +75,12 @@ pub enum Ddl {
     Unscoped,
 }
 
-/// Whether DETAIL of constraint errors reaches the client.
+/// How much of the DETAIL of constraint errors reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorDetail {
-    /// It is removed.
+    /// What row level security leaves of it: all for what holds nothing of a tenant, no values of what does.
     Redact,
-    /// It is relayed.
+    /// All of it.
     Forward,
 }
 

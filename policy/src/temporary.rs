@@ -262,6 +262,7 @@ pub(crate) fn relation(told: Temporary) -> Relation {
         security_barrier: false,
         redirects_writes: false,
         keys: Vec::new(),
+        references: Vec::new(),
         // Its defaults and checks may call what was judged when it was made.
         runs_code: true,
         unlogged: false,

@@ -48,6 +48,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         security_barrier: false,
         redirects_writes: false,
         keys: Vec::new(),
+        references: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

@@ -20,6 +20,7 @@ mod bind;
 mod claims;
 mod current_of;
 mod cursors;
+mod detail;
 mod era;
 mod execute;
 mod from_client;

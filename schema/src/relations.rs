@@ -58,7 +58,9 @@ SELECT c.oid::pg_catalog.int8 AS oid, n.nspname AS schema, c.relname AS name,
            ) e ON e.target = reaches.relid
          ) SELECT relid FROM reaches) AS runs_code,
        c.relpersistence = 'u' AS unlogged,
-       coalesce(u.keys, '[]'::pg_catalog.json) AS keys
+       coalesce(u.keys, '[]'::pg_catalog.json) AS keys,
+       coalesce((SELECT pg_catalog.json_agg(DISTINCT k.confrelid::pg_catalog.int8) FROM pg_catalog.pg_constraint k
+                 WHERE k.conrelid = c.oid AND k.contype = 'f'), '[]'::pg_catalog.json) AS references
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN (

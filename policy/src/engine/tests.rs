@@ -188,6 +188,7 @@ fn relation(oid: u32, name: &str) -> Relation {
         security_barrier: false,
         redirects_writes: false,
         keys: Vec::new(),
+        references: Vec::new(),
         runs_code: false,
         unlogged: false,
     }

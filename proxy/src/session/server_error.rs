@@ -6,6 +6,7 @@ use pgwarden_policy::rules::ErrorDetail;
 use pgwarden_policy::{Denial, DenyReason, Protocol, Verdict};
 
 use super::ahead::Ahead;
+use super::detail::Shown;
 use super::names::Names;
 use super::parse::uses_temporary;
 use super::queue::Expect;
@@ -95,7 +96,7 @@ impl Session {
         }
         self.known.lose();
         self.skip = Skip::Server;
-        self.relay_fields(b'E', body, false);
+        self.relay_fields(b'E', body, Shown::All);
         Ok(Passed::Done)
     }
 
@@ -131,10 +132,14 @@ impl Session {
             return;
         }
         let judging = &self.judging;
+        let engine = judging.engine();
         let redacts = judging.access().enforce
-            && judging.engine().policy().defaults.error_detail == ErrorDetail::Redact
-            && sqlstate.starts_with(b"23");
-        self.relay_fields(b'E', body, redacts);
+            && engine.policy().defaults.error_detail == ErrorDetail::Redact;
+        let shown = match redacts {
+            true => Shown::of(engine, sqlstate, body),
+            false => Shown::All,
+        };
+        self.relay_fields(b'E', body, shown);
     }
 
     /// NoticeResponse.
@@ -144,15 +149,15 @@ impl Session {
         if front.is_some_and(|front| front.expect.is_own() || front.refused.is_some()) {
             return Ok(Passed::Done);
         }
-        self.relay_fields(b'N', body, false);
+        self.relay_fields(b'N', body, Shown::All);
         Ok(Passed::Done)
     }
 
-    fn relay_fields(&mut self, tag: u8, body: &[u8], redacts: bool) {
+    fn relay_fields(&mut self, tag: u8, body: &[u8], shown: Shown) {
         let position = self.client_position(body);
         let names = &self.names;
         report::rewrite(&mut self.to_client, tag, body, |code, value| match code {
-            b'D' if redacts => None,
+            b'D' if shown != Shown::All => shown.detail(value),
             b'P' => position.map(|position| position.to_string().into_bytes().into()),
             b'M' | b'D' | b'H' if contains(value, OUR_PREFIX) => Some(in_their_names(value, names)),
             _ => Some(value.into()),

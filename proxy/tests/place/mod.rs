@@ -137,6 +137,7 @@ fn catalog() -> CatalogParts {
         security_barrier: false,
         redirects_writes: false,
         keys: Vec::new(),
+        references: Vec::new(),
         runs_code: false,
         unlogged: false,
     };
