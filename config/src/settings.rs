@@ -394,6 +394,9 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Threads that sessions run on.
     pub worker_threads: usize,
+    /// How long a session that is alone on its thread looks for what will come before it sleeps;
+    /// zero for never.
+    pub busy_poll: Duration,
 }
 
 /// `[audit]`.

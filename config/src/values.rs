@@ -175,6 +175,8 @@ pub(crate) fn timeout(node: &Node) -> Result<Duration, Complaint> {
     }
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// A duration between two bounds.
 pub(crate) fn duration_between(
     low: Duration,
@@ -182,6 +184,9 @@ pub(crate) fn duration_between(
 ) -> impl FnOnce(&Node) -> Result<Duration, Complaint> {
     move |node| match duration(node)? {
         short if short < low => Err(Complaint::new(format!("must be at least {low:?}"))),
+        long if long > high && high < MINUTE => {
+            Err(Complaint::new(format!("must be at most {high:?}")))
+        }
         long if long > high => Err(Complaint::new(format!(
             "must be at most {}m",
             high.as_secs() / 60

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::diagnostic::{File, Problems};
 use crate::document::{self, Node, Origin, Value};
@@ -13,7 +14,8 @@ use crate::settings::{
 };
 use crate::unsupported;
 use crate::values::{
-    address, boolean, choice, count, count_or_any, duration, size, size_between, timeout, word,
+    address, boolean, choice, count, count_or_any, duration, duration_between, size, size_between,
+    timeout, word,
 };
 
 mod auth;
@@ -25,6 +27,9 @@ pub use databases::read_database;
 
 /// A client could not fit its token into a larger message, and PostgreSQL allows no larger one.
 const MESSAGE_BYTES_MAX: usize = 0x3fff_ffff;
+
+/// Beyond that sleeping costs nothing that anybody would notice.
+const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
 
 const LISTENER_AUTHS: &[(&str, ListenerAuth)] = &[
     ("password", ListenerAuth::Password),
@@ -246,6 +251,12 @@ impl Reader<'_> {
             ),
             drain_timeout: section.or(report, "drain_timeout", duration, drain),
             worker_threads: section.or(report, "worker_threads", count, default.worker_threads),
+            busy_poll: section.or(
+                report,
+                "busy_poll",
+                duration_between(Duration::ZERO, BUSY_POLL_MAX),
+                default.busy_poll,
+            ),
         };
         section.finish(report);
         limits

@@ -6,6 +6,7 @@
 //! anything is waited for.
 
 mod buffers;
+mod busy_poll;
 mod catch_up;
 mod checkout;
 mod ending;
@@ -33,6 +34,7 @@ use crate::session::{Session, Stop, Taken};
 use crate::wire::Report;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
+use busy_poll::{Awaited, BusyPoll};
 use catch_up::CatchUp;
 pub(crate) use checkout::Way;
 use checkout::{Checkout, arrival};
@@ -83,6 +85,7 @@ pub(crate) struct Relay {
     message_bytes: usize,
     /// What its messages hold, among all clients'.
     holding: Holding,
+    busy_poll: BusyPoll,
     /// The cancel key; void when the session ends.
     cancel: CancelRegistration,
 }
@@ -135,6 +138,7 @@ impl Relay {
             held: false,
             message_bytes: session.message_bytes(),
             holding: session.holding(),
+            busy_poll: BusyPoll::new(session.busy_poll()),
             session,
             cancel,
         };
@@ -440,10 +444,19 @@ impl Relay {
                 Poll::Pending => {}
             }
         }
+        if moved {
+            self.busy_poll.moved();
+        }
         if moved || (written && self.has_stopped()) {
             return Poll::Ready(Event::Moved);
         }
         self.release_buffers();
+        let awaited = if self.session.is_settled() {
+            Awaited::Client
+        } else {
+            Awaited::Server
+        };
+        self.busy_poll.wait(awaited, cx);
         Poll::Pending
     }
 

@@ -52,7 +52,7 @@ mod unread;
 mod views;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use pgwarden_config::settings::PoolMode;
@@ -331,6 +331,11 @@ impl Session {
     /// The longest message that is taken from the client.
     pub(crate) fn message_bytes(&self) -> usize {
         self.proxy.settings().limits.message_bytes
+    }
+
+    /// How long a lone session looks for what will come before it sleeps.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        self.proxy.settings().limits.busy_poll
     }
 
     /// What the client's messages hold.

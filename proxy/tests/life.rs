@@ -367,3 +367,23 @@ fn write_until_the_end(address: SocketAddr, writer: usize, load: &Load) -> Vec<u
         load.step();
     }
 }
+
+/// A lone session looks for the next bytes before it sleeps (`limits.busy_poll`): for a while, not for ever.
+#[test]
+fn a_process_with_a_lone_session_comes_to_rest() {
+    for mode in ["session", "transaction"] {
+        let world = World::start(mode, |_| {});
+        let looks = |settings| format!("{settings}\n[limits]\nbusy_poll = \"10ms\"\n");
+        let files = Files::new(&world, mode, looks);
+        let process = files.serve().ready();
+        let mut client = session(files.address, 1, &[]).unwrap();
+        for n in 0..100 {
+            assert!(read_word(&mut client, 1, n, n % 2 == 0).is_some());
+        }
+        let mut asleep = 0;
+        until("rest", || {
+            asleep = if process.sleeps() { asleep + 1 } else { 0 };
+            asleep == 20
+        });
+    }
+}

@@ -32,6 +32,7 @@ impl Default for Limits {
             statement_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),
             worker_threads: Limits::half_the_cores(),
+            busy_poll: Limits::awake_beside_others(),
         }
     }
 }
@@ -42,6 +43,15 @@ impl Limits {
     fn half_the_cores() -> usize {
         let cores = std::thread::available_parallelism();
         cores.map_or(1, |cores| cores.get().div_ceil(2))
+    }
+
+    /// Not where there is one core: whoever is waited for would need it.
+    fn awake_beside_others() -> Duration {
+        let cores = std::thread::available_parallelism();
+        match cores.map_or(1, std::num::NonZeroUsize::get) {
+            1 => Duration::ZERO,
+            _ => Duration::from_micros(100),
+        }
     }
 }
 

@@ -102,6 +102,15 @@ fn all_messages_may_hold_what_one_needs() {
 }
 
 #[test]
+fn sessions_look_for_bytes_for_a_short_while_only() {
+    let limits = |lines: &str| read(&format!("{MINIMAL}\n[limits]\n{lines}\n"), &[]);
+    let off = limits("busy_poll = \"0s\"").unwrap();
+    assert_eq!(off.limits.busy_poll, Duration::ZERO);
+    let problem = limits("busy_poll = \"1s\"").unwrap_err();
+    assert!(problem.contains("must be at most 10ms"), "{problem}");
+}
+
+#[test]
 fn the_sample_is_loadable_and_shows_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/warden.toml");
     let sample = load_settings(&path, &environment(&[])).unwrap();

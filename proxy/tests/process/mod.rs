@@ -130,6 +130,20 @@ impl Process {
         self.memory()
     }
 
+    /// Whether none of its threads runs, or waits for a processor.
+    pub fn sleeps(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        tasks.unwrap().all(|task| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // A thread may have ended meanwhile. The state is behind the name, in brackets (proc(5)).
+            stat.is_ok_and(|stat| {
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|it| it.starts_with('S'))
+            })
+        })
+    }
+
     fn status(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap();
