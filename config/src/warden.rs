@@ -215,6 +215,7 @@ impl Reader<'_> {
         let statement = size_between(1 << 10, MESSAGE_BYTES_MAX);
         let token = size_between(256, 1 << 20);
         let message_bytes = section.or(report, "message_bytes", message, default.message_bytes);
+        let threads = section.or(report, "worker_threads", count, default.worker_threads);
         // As it comes, its buffer may be twice as large; and it is on its way to the server.
         let longest = message_bytes.saturating_mul(3);
         let total = size_between(longest, usize::MAX);
@@ -250,12 +251,12 @@ impl Reader<'_> {
                 default.statement_bytes,
             ),
             drain_timeout: section.or(report, "drain_timeout", duration, drain),
-            worker_threads: section.or(report, "worker_threads", count, default.worker_threads),
+            worker_threads: threads,
             busy_poll: section.or(
                 report,
                 "busy_poll",
                 duration_between(Duration::ZERO, BUSY_POLL_MAX),
-                default.busy_poll,
+                Limits::busy_poll_of(threads),
             ),
         };
         section.finish(report);

@@ -1,6 +1,7 @@
 //! Defaults. Each is the value that the shipped sample shows, so that a file which leaves a key out
 //! means the same as the sample.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::{Audit, AuditStatements, AuditTarget, Limits, Log, LogFormat, Pool, PoolMode};
@@ -32,7 +33,7 @@ impl Default for Limits {
             statement_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),
             worker_threads: Limits::half_the_cores(),
-            busy_poll: Limits::awake_beside_others(),
+            busy_poll: Limits::busy_poll_of(Limits::half_the_cores()),
         }
     }
 }
@@ -45,12 +46,13 @@ impl Limits {
         cores.map_or(1, |cores| cores.get().div_ceil(2))
     }
 
-    /// Not where there is one core: whoever is waited for would need it.
-    fn awake_beside_others() -> Duration {
+    /// With one thread, which then has every socket to itself. Not where there is one core: whoever is waited for
+    /// would need it.
+    pub(crate) fn busy_poll_of(worker_threads: usize) -> Duration {
         let cores = std::thread::available_parallelism();
-        match cores.map_or(1, std::num::NonZeroUsize::get) {
-            1 => Duration::ZERO,
-            _ => Duration::from_micros(100),
+        match (worker_threads, cores.map_or(1, NonZeroUsize::get)) {
+            (1, 2..) => Duration::from_micros(100),
+            _ => Duration::ZERO,
         }
     }
 }

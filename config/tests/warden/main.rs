@@ -104,8 +104,16 @@ fn all_messages_may_hold_what_one_needs() {
 #[test]
 fn sessions_look_for_bytes_for_a_short_while_only() {
     let limits = |lines: &str| read(&format!("{MINIMAL}\n[limits]\n{lines}\n"), &[]);
-    let off = limits("busy_poll = \"0s\"").unwrap();
-    assert_eq!(off.limits.busy_poll, Duration::ZERO);
+    for (lines, expected) in [
+        ("busy_poll = \"0s\"", Duration::ZERO),
+        ("worker_threads = 2", Duration::ZERO),
+        (
+            "worker_threads = 2\nbusy_poll = \"50us\"",
+            Duration::from_micros(50),
+        ),
+    ] {
+        assert_eq!(limits(lines).unwrap().limits.busy_poll, expected, "{lines}");
+    }
     let problem = limits("busy_poll = \"1s\"").unwrap_err();
     assert!(problem.contains("must be at most 10ms"), "{problem}");
 }
