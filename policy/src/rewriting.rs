@@ -1,8 +1,13 @@
 //! A statement as the rewriter wrote it, before anything is proven of it.
 //!
 //! The proof is worth what it refuses. This lets the mutation suite break a rewritten text on
-//! purpose, and ask whether the proof would take the broken one in its place. Nothing that is made
+//! purpose, and ask whether the proof would take the broken one in its place, or the whole one with what the judge
+//! claims beside it made wrong (`misclaim`). Nothing that is made
 //! here can be sent: only [`Engine::judge`](crate::Engine::judge) makes a `Cleared`.
+
+mod misclaim;
+
+pub use misclaim::Misclaim;
 
 use crate::deny::{Denial, DenyReason};
 use crate::judge::{Findings, Views};
@@ -83,7 +88,6 @@ impl Rewriting<'_> {
     /// # Errors
     /// A syntax error, or `proof_failed`.
     pub fn proves(&self, text: &str) -> Result<(), Denial> {
-        let unreadable = || Denial::new(DenyReason::ProofFailed, "the tree can't be read");
         let mut scan = Scan::default();
         scan.read(text)?;
         limits::with_stack(&scan, self.lookups.views.tokens(), || {
@@ -93,4 +97,8 @@ impl Rewriting<'_> {
             prove(&self.original, &tree, claims).map(drop)
         })
     }
+}
+
+fn unreadable() -> Denial {
+    Denial::new(DenyReason::ProofFailed, "the tree can't be read")
 }

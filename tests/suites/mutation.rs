@@ -1,4 +1,5 @@
-//! The rewriter is broken in every way that we could think of, and the proof must refuse each.
+//! The rewriter is broken in every way that we could think of, and the proof must refuse each; so it must what the
+//! judge claims beside the text (checks at Bind, rows of COPY, cursors), made wrong.
 //!
 //! The statements are those of the case files. For every mutant some of them must really change,
 //! the proof must refuse all that do, and (unless a mutant only harms by chance) one of them must
@@ -11,11 +12,12 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use pgwarden_policy::DenyReason;
+use pgwarden_policy::rewriting::{Misclaim, Rewriting};
 use pgwarden_tests::cases::{Case, Expectation, Step, read_all};
 use pgwarden_tests::engine::{Judged, engine_with};
 use pgwarden_tests::fixture::{Arena, Tenant, server_version};
@@ -38,6 +40,15 @@ const MORE: &[&str] = &[
     "DELETE FROM notes WHERE id = 1 RETURNING (SELECT count(*) FROM leads)",
     "INSERT INTO notes (id, txt) VALUES (901, 'x') RETURNING (SELECT count(*) FROM leads)",
     "INSERT INTO notes (id, org_id) SELECT 903, org_id FROM leads UNION ALL SELECT 904, 'b0000000-0000-0000-0000-000000000002'",
+    "COPY notes (id, txt) FROM STDIN",
+    "COPY shifts FROM STDIN (FORMAT csv, HEADER)",
+    "COPY campaigns (id, name) FROM STDIN",
+    "COPY leads (id, full_name) FROM STDIN (FORMAT binary)",
+    "DECLARE c CURSOR FOR SELECT id FROM notes ORDER BY id",
+    "DECLARE c CURSOR FOR SELECT n.id FROM notes n JOIN leads l ON l.org_id = n.org_id FOR UPDATE OF n",
+    "SELECT pg_notify($1, full_name) FROM leads",
+    "DELETE FROM notes WHERE CURRENT OF c",
+    "UPDATE notes SET txt = 'x' WHERE CURRENT OF c RETURNING id",
 ];
 
 fn case_of(sql: &str) -> Case {
@@ -63,6 +74,9 @@ fn case_of(sql: &str) -> Case {
     }
 }
 
+/// What the proof said of wrong claims: how many there were, and the statements whose proofs held.
+type Claimed = BTreeMap<String, (usize, Vec<String>)>;
+
 /// What became of one mutant.
 #[derive(Default)]
 struct Outcomes<'c> {
@@ -87,6 +101,7 @@ fn the_proof_refuses_what_a_broken_rewriter_would_write() {
     cases.retain(|case| case.suits(&version));
     cases.extend(MORE.iter().map(|sql| case_of(sql)));
     let mut all: Vec<Outcomes<'_>> = MUTANTS.iter().map(|_| Outcomes::default()).collect();
+    let mut claimed = Claimed::new();
     let mut subjects = 0;
     let mut seen = HashSet::new();
     for case in &cases {
@@ -97,17 +112,15 @@ fn the_proof_refuses_what_a_broken_rewriter_would_write() {
         }
         for step in &case.steps {
             if seen.insert((case.second, &case.policy, &step.sql)) {
-                subjects += usize::from(try_all(case, &step.sql, &mut session, &mut all));
+                let tried = try_all(case, &step.sql, &mut session, &mut all, &mut claimed);
+                subjects += usize::from(tried);
             }
         }
     }
     println!("{subjects} rewritten statements");
     assert!(subjects > 500, "{subjects} statements are rewritten");
-    let problems: Vec<String> = MUTANTS
-        .iter()
-        .zip(&all)
-        .flat_map(|(m, o)| verdict(m, o))
-        .collect();
+    let texts = MUTANTS.iter().zip(&all).flat_map(|(m, o)| verdict(m, o));
+    let problems: Vec<String> = texts.chain(believed(&claimed)).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
@@ -117,12 +130,21 @@ fn try_all<'c>(
     sql: &'c str,
     session: &mut Judged,
     all: &mut [Outcomes<'c>],
+    claimed: &mut Claimed,
 ) -> bool {
     let Ok(Some(rewriting)) = session.rewriting(sql) else {
         return false;
     };
     if rewriting.proves(&rewriting.text).is_err() {
         return false;
+    }
+    // A filter that the client has to write stands beside ours: what is claimed of it keeps nobody apart.
+    if !case
+        .policy
+        .iter()
+        .any(|line| line.starts_with("missing_filter"))
+    {
+        misclaim(&rewriting, sql, claimed);
     }
     let plain = canonical(&rewriting.text);
     let subject: &Subject<'_> = Box::leak(Box::new(Subject {
@@ -145,6 +167,38 @@ fn try_all<'c>(
         }
     }
     true
+}
+
+/// Makes each of the judge's claims wrong.
+fn misclaim(rewriting: &Rewriting<'_>, sql: &str, claimed: &mut Claimed) {
+    for wrong in Misclaim::ALL {
+        let proven = rewriting.misclaimed(*wrong);
+        let (tried, believed) = claimed.entry(format!("{wrong:?}")).or_default();
+        for proof in proven.expect("the text can be read") {
+            *tried += 1;
+            if proof.is_ok() {
+                believed.push(sql.to_owned());
+            }
+        }
+    }
+}
+
+/// The wrong claims that the proof took for true, and those that nothing showed.
+fn believed(claimed: &Claimed) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (wrong, (tried, believed)) in claimed {
+        println!("{wrong}: {tried} claims, {} believed", believed.len());
+        if *tried < CHANGED_MIN {
+            problems.push(format!("{wrong}: {tried} claims only"));
+        }
+        if let Some(first) = believed.first() {
+            let count = believed.len();
+            problems.push(format!(
+                "{wrong}: {count} of {tried} believed, such as\n    {first}"
+            ));
+        }
+    }
+    problems
 }
 
 /// A text without what means nothing: brackets, spaces. `None` if it can't be read.

@@ -102,7 +102,7 @@ use parameters::Standing;
 pub(crate) use places::{Decision, Held, Places};
 
 /// Everything that the walk found out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Findings {
     pub(crate) verdict: Verdict,
     pub(crate) kind: StatementKind,

@@ -30,8 +30,9 @@ impl<'a> Walk<'a> {
             }
             (None, Some(Written::Parameter(number))) => {
                 let bound = |check: &TextCheck| {
+                    let channels = self.claims.channels;
                     i64::from(check.parameter) == number
-                        && matches!(check.says, TextPart::Channel(_))
+                        && matches!(&check.says, TextPart::Channel(listed) if **listed == *channels)
                 };
                 let checked = self.claims.findings.texts.iter().any(bound);
                 need(checked, "a channel is not checked at Bind")?;

@@ -328,6 +328,31 @@ pub const MUTANTS: &[Mutant] = &[
         "pgwarden_row LEFT JOIN",
         "pgwarden_row JOIN",
     ),
+    wrong(
+        "NULL instead of the fill of a query",
+        "SELECT @X , @v FROM",
+        "SELECT @X , NULL FROM",
+    ),
+    wrong(
+        "fill in front of a query's columns",
+        "SELECT @X , @v FROM",
+        "SELECT @v , @X FROM",
+    ),
+    wrong(
+        "fill of a query lost",
+        ", org_id ) SELECT @X , @v FROM",
+        ") SELECT @X FROM",
+    ),
+    wrong(
+        "column of a query's fill in front",
+        "( @i , @X , org_id ) SELECT",
+        "( org_id , @X , @i ) SELECT",
+    ),
+    wrong(
+        "another column of a wrapped query",
+        "pgwarden_source . pgwarden_2",
+        "pgwarden_source . pgwarden_1",
+    ),
     // Parents.
     wrong(
         "parent found by another column",
@@ -369,6 +394,82 @@ pub const MUTANTS: &[Mutant] = &[
         "SELECT CASE WHEN @P THEN @X ELSE @Y END FROM",
         "SELECT CASE WHEN @P THEN @X ELSE @X END FROM",
     ),
+    weak(
+        "reference of another type",
+        ":: pg_catalog . @i OFFSET 0",
+        ":: pg_catalog . bpchar OFFSET 0",
+    ),
+    weak(
+        "reference of no type",
+        ":: pg_catalog . @i OFFSET 0",
+        "OFFSET 0",
+    ),
+    weak(
+        "reference that is nothing in place of an error",
+        "ELSE @X END FROM ( SELECT @Y OFFSET 0 ) pgwarden_value",
+        "END FROM ( SELECT @Y OFFSET 0 ) pgwarden_value",
+    ),
+    // Views.
+    wrong(
+        "view read by its name",
+        "( SELECT @X ) @i",
+        "public . @i @i",
+    ),
+    weak("a temporary view that is no fence", "OFFSET 0 @$", "@$"),
+    weak(
+        "a temporary view that lasts",
+        "CREATE TEMPORARY VIEW",
+        "CREATE VIEW",
+    ),
+    // Tables that the session or the message makes.
+    weak("a temporary name by the path", "pg_temp . @i", "@i"),
+    weak(
+        "a temporary name in another schema",
+        "pg_temp . @i",
+        "public . @i",
+    ),
+    weak(
+        "a made table where the path says",
+        "CREATE TABLE @i1 . @i2 (",
+        "CREATE TABLE @i2 (",
+    ),
+    weak(
+        "a made table in another schema",
+        "CREATE TABLE @i1 . @i2 (",
+        "CREATE TABLE app . @i2 (",
+    ),
+    weak(
+        "a table that may be another's",
+        "CREATE TABLE @i1 . @i2 (",
+        "CREATE TABLE IF NOT EXISTS @i1 . @i2 (",
+    ),
+    weak(
+        "a made table that is temporary",
+        "CREATE TABLE @i1 . @i2 (",
+        "CREATE TEMPORARY TABLE @i2 (",
+    ),
+    weak(
+        "a table used before it is made",
+        "CREATE TABLE @X ; @Y ;",
+        "@Y ; CREATE TABLE @X ;",
+    ),
+    weak(
+        "another table dropped",
+        "DROP TABLE @i1 . @i2",
+        "DROP TABLE public . holidays",
+    ),
+    weak(
+        "the table dropped with all that needs it",
+        "DROP TABLE @i1 . @i2",
+        "DROP TABLE @i1 . @i2 CASCADE",
+    ),
+    // Channels.
+    weak("channel not looked up", "COALESCE ( @X , @Y )", "( @X )"),
+    weak(
+        "channel of another list",
+        "ARRAY [ @s",
+        "ARRAY [ 'anything'",
+    ),
     // COPY.
     wrong("copied rows not filtered", "WHERE @P ) TO", ") TO"),
     weak(
@@ -385,6 +486,21 @@ pub const MUTANTS: &[Mutant] = &[
         "rows copied into other columns",
         "COPY @X ( @i1 , @i2",
         "COPY @X ( @i2 , @i1",
+    ),
+    weak(
+        "rows copied into another table",
+        "COPY public . @i (",
+        "COPY public . holidays (",
+    ),
+    weak(
+        "the tenant column of copied rows lost",
+        ", org_id ) FROM STDIN",
+        ") FROM STDIN",
+    ),
+    wrong(
+        "another table copied out",
+        "FROM ONLY public . @i",
+        "FROM ONLY public . holidays",
     ),
     // Names.
     weak("relation by the search path", "FROM public . @i", "FROM @i"),
