@@ -5,7 +5,9 @@
 //! may move into WHERE, such a condition is held back like any that leaks.
 //!
 //! A subquery that the query is grouped by stands in the select list for what GROUP BY has computed. PostgreSQL
-//! takes it for that only if both are equal, so it is judged, and rewritten, as it is there.
+//! takes it for that only if both are equal, so it is judged, and rewritten, as it is there. But up to 17 the server takes only
+//! the first column of the select list for that, and computes all others anew. Of a grouping set that has not grouped by the
+//! tenant column they would see NULL there, and the barrier would keep them from a row of the session's own: such a query is refused.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, SubLink};
@@ -13,7 +15,7 @@ use pg_query::protobuf::{Node, SubLink};
 use super::expression::Facts;
 use super::names::Scope;
 use super::output::Output;
-use super::{EntryId, Env, Judge};
+use super::{EntryId, Env, Judge, unsupported};
 use crate::deny::Denial;
 use crate::tree;
 
@@ -24,6 +26,8 @@ pub(super) struct Queries {
     written: Vec<tree::Node>,
     /// How many relations of the queries around are grouped where they stand.
     around: usize,
+    /// Whether there are grouping sets, in which what is not grouped by is NULL.
+    sets: bool,
 }
 
 impl Judge<'_> {
@@ -32,6 +36,9 @@ impl Judge<'_> {
         Queries {
             written: tree::all_of("SubLink", &group_clause),
             around: self.grouped.len(),
+            sets: group_clause
+                .iter()
+                .any(|item| matches!(item.node, Some(NodeEnum::GroupingSet(_)))),
         }
     }
 
@@ -50,10 +57,26 @@ impl Judge<'_> {
         } else {
             Vec::new()
         };
+        let mark = self.findings.places.held.len();
         let judged = self.subquery(link, scope, env);
+        let barred = queries.sets && self.is_held_by(mark, &groups);
         self.grouped.extend(groups);
         self.group_queries = queries;
+        if barred {
+            return Err(unsupported(
+                "a grouping set of a subquery whose condition may fail on a row of the query around",
+            )
+            .hint("Compute the subquery in a subselect in FROM, and group by its column."));
+        }
         judged
+    }
+
+    /// Whether one of these relations admits its rows to a condition that was held back since the mark.
+    fn is_held_by(&self, mark: usize, relations: &[EntryId]) -> bool {
+        let places = relations.iter().filter_map(|id| self.places.get(id));
+        let places: Vec<i32> = places.copied().collect();
+        let mut held = self.findings.places.held.iter().skip(mark);
+        held.any(|held| held.by.iter().any(|place| places.contains(place)))
     }
 
     pub(super) fn grouping(
