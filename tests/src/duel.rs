@@ -8,12 +8,14 @@ pub use report::Report;
 pub use scripts::scripts;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use crate::engine::engine_with;
 use crate::fixture::{Arena, Tenant};
 use crate::generator::{Generator, Statement};
 use crate::oracle::{Direct, Outcome, Subject as _, compare};
 use crate::pair::{Pair, rows};
-use crate::proxy::session;
+use crate::proxy::{policy_with, session};
 use crate::shrink;
 use crate::wire::Reply;
 
@@ -36,7 +38,8 @@ fn place(seed: u64, index: u64) -> String {
 /// Runs statements through the engine, `indexes` of a seed.
 pub fn through_the_engine(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
     let arena = Arena::take();
-    over(&arena, seed, indexes, tenant_of, Generator::statement)
+    let open = |tenant| Pair::new(&arena, tenant);
+    over(seed, indexes, tenant_of, Generator::statement, open)
 }
 
 /// The same over the second world, whose third tenant has rows that look foreign.
@@ -46,15 +49,25 @@ pub fn through_the_engine_of_the_second(seed: u64, indexes: impl Iterator<Item =
         Tenant::C => Tenant::B,
         tenant => tenant,
     };
-    over(&arena, seed, indexes, who, Generator::second)
+    let open = |tenant| Pair::new(&arena, tenant);
+    over(seed, indexes, who, Generator::second, open)
+}
+
+/// Runs messages of several statements through an engine whose policy lets tables be made.
+pub fn messages(seed: u64, indexes: impl Iterator<Item = u64>) -> Report {
+    let arena = Arena::take();
+    let lines = ["ddl = \"unscoped\"", "unlisted = \"write\""].map(str::to_owned);
+    let engine = engine_with(policy_with(&lines));
+    let open = |tenant| Pair::new(&arena, tenant).under(Arc::clone(&engine));
+    over(seed, indexes, tenant_of, Generator::message, open)
 }
 
 fn over(
-    arena: &Arena,
     seed: u64,
     indexes: impl Iterator<Item = u64>,
     who: impl Fn(u64) -> Tenant,
     write: impl Fn(u64, u64, Tenant) -> Statement,
+    open: impl Fn(Tenant) -> Pair,
 ) -> Report {
     let mut pairs: Vec<(Tenant, Pair)> = Vec::new();
     let mut report = Report::default();
@@ -65,7 +78,7 @@ fn over(
         let at = match pairs.iter().position(|(known, _)| *known == tenant) {
             Some(at) => at,
             None => {
-                pairs.push((tenant, Pair::new(arena, tenant)));
+                pairs.push((tenant, open(tenant)));
                 pairs.len() - 1
             }
         };
@@ -77,7 +90,7 @@ fn over(
             && shrunk < SHRUNK_MAX
         {
             shrunk += 1;
-            let smallest = smallest(arena, tenant, &statement);
+            let smallest = smallest(|| open(tenant), &statement);
             *why = format!("{why}\n  shrunk to {smallest}");
         }
         report.note(&statement, &place(seed, index), outcome, rows);
@@ -94,8 +107,8 @@ fn try_pair(pair: &mut Pair, statement: &Statement) -> (Outcome, usize, bool) {
 }
 
 /// A smaller statement that differs, too.
-fn smallest(arena: &Arena, tenant: Tenant, statement: &Statement) -> String {
-    let mut pair = Pair::new(arena, tenant);
+fn smallest(open: impl Fn() -> Pair, statement: &Statement) -> String {
+    let mut pair = open();
     shrink::statement(&statement.sql, |sql| {
         let smaller = Statement {
             sql: sql.to_owned(),
@@ -103,7 +116,7 @@ fn smallest(arena: &Arena, tenant: Tenant, statement: &Statement) -> String {
         };
         let (outcome, _, alive) = try_pair(&mut pair, &smaller);
         if !alive {
-            pair = Pair::new(arena, tenant);
+            pair = open();
         }
         matches!(outcome, Outcome::Different(_))
     })

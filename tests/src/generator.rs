@@ -18,6 +18,7 @@ mod inserted_child;
 mod json;
 mod leaky;
 mod merge;
+mod message;
 mod prepared;
 mod query;
 mod recursive;

@@ -1,6 +1,8 @@
 //! One text without row level security, one with it: what both give, and what both leave behind.
 
-use pgwarden_policy::DenyReason;
+use std::sync::Arc;
+
+use pgwarden_policy::{DenyReason, Engine};
 
 use crate::engine::{Judged, engine, refused};
 use crate::fixture::{Arena, ROLE, Tenant, contents_of, script, server, set_claims, superuser};
@@ -46,6 +48,14 @@ impl Pair {
             subject: Judged::over(open(&arena.plain()), engine(arena.is_second()), tenant),
             oracle: open(&arena.oracle()),
             tenant,
+        }
+    }
+
+    /// The same under another policy.
+    pub fn under(self, engine: Arc<Engine>) -> Self {
+        Self {
+            subject: self.subject.under(engine),
+            ..self
         }
     }
 

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pgwarden_tests::duel::{
-    Report, scripts, through_the_engine, through_the_engine_of_the_second, through_the_proxy,
+    Report, messages, scripts, through_the_engine, through_the_engine_of_the_second,
+    through_the_proxy,
 };
 use pgwarden_tests::engine::Judged;
 use pgwarden_tests::fixture::{Arena, Tenant, server_major};
@@ -99,6 +100,23 @@ fn of_the_second_world_goes_through_what_row_security_gives() {
     // Somebody's functions, operators and casts could be meant in many of them, also by what is computed of
     // a domain, whose type is not known.
     check(&report, 18.0, 10.0);
+}
+
+#[test]
+fn of_messages_that_make_tables_goes_through_what_row_security_gives() {
+    let count = number("PGWARDEN_STATEMENTS").unwrap_or(1500);
+    let report = messages(seed() + 5, indexes(count));
+    println!("seed {}: {report}", seed() + 5);
+    assert!(
+        report.different.is_empty(),
+        "{} messages differ from the oracle",
+        report.different.len()
+    );
+    assert!(report.statements < 100 || report.rows > report.same);
+    assert!(
+        report.denied_writes_percent() < 40.0,
+        "too many messages are refused"
+    );
 }
 
 #[test]

@@ -7,6 +7,9 @@ pub fn class_of(sql: &str) -> &'static str {
     let sql = sql.trim_start_matches('(');
     let first = sql.split([' ', '(']).next().unwrap_or_default();
     match first {
+        "CREATE" | "DROP" if sql.contains(" TABLE made.") || sql.contains("EXISTS made.") => {
+            "message"
+        }
         "EXPLAIN" => "EXPLAIN",
         "WITH" if sql.starts_with("WITH RECURSIVE") => "WITH RECURSIVE",
         "WITH" if sql.contains(" MERGE INTO ") => "MERGE",
@@ -70,6 +73,9 @@ pub fn features_of(sql: &str) -> Vec<&'static str> {
     }
     if names(&["shifts"]) {
         found.push("over a table with two keys");
+    }
+    if sql.contains("advisory") {
+        found.push("advisory locks");
     }
     if sql.contains("$1") && !sql.starts_with("PREPARE") {
         found.push("with parameters");

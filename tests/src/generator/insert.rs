@@ -1,5 +1,6 @@
 //! INSERT: rows and queries, with a list of columns and without, into tables and through views.
 
+use super::from::columns;
 use super::tables::{TABLES, Table};
 use super::views::WRITTEN;
 use super::{Generator, Kind, Relation};
@@ -203,6 +204,9 @@ impl Generator {
         if self.random.chance(50) {
             return self.insert_child(id);
         }
+        if self.random.chance(25) {
+            return self.insert_behind(id);
+        }
         let name = *self.random.pick(&[
             "events",
             "event_kinds",
@@ -219,6 +223,29 @@ impl Generator {
         format!(
             "INSERT INTO {name} (id, org_id, at, kind) VALUES ({id}, {org}, '{year}-03-0{}', {kind}) RETURNING *",
             1 + self.random.below(9)
+        )
+    }
+
+    /// Rows of a `*` behind the tenant column, as libraries send them.
+    fn insert_behind(&mut self, id: usize) -> String {
+        let org = self.tenant_value("org_id");
+        let [one, two] = [Kind::Text, Kind::Text].map(|kind| self.literal(kind));
+        let next = id + 1;
+        let filter = self.condition(
+            &[Relation {
+                alias: "v".to_owned(),
+                columns: columns(&["id".into(), "txt".into()], &[Kind::Int, Kind::Text]),
+            }],
+            1,
+        );
+        let rows = match self.random.below(3) {
+            0 => format!("unnest(ARRAY[{id}, {next}], ARRAY[{one}, {two}]::text[]) AS v (id, txt)"),
+            1 => format!("(VALUES ({id}, {one}::text), ({next}, {two})) AS v (id, txt)"),
+            _ => format!("(SELECT n.id + {id}, n.txt FROM notes n) AS v (id, txt)"),
+        };
+        let star = *self.random.pick(&["*", "v.*"]);
+        format!(
+            "INSERT INTO notes (org_id, id, txt) SELECT {org}, {star} FROM {rows} WHERE {filter} ON CONFLICT (id) DO NOTHING RETURNING id, txt"
         )
     }
 }

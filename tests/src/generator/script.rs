@@ -44,18 +44,7 @@ pub(super) struct Script {
 impl Generator {
     /// Script number `index` of a seed's sequence, for one of the two protocols.
     pub fn script(seed: u64, index: u64, tenant: Tenant, extended: bool) -> Vec<Step> {
-        let mut script = Script {
-            generator: Self::new(seed, index, tenant),
-            steps: Vec::new(),
-            open: false,
-            extended,
-            cursors: Vec::new(),
-            prepared: Vec::new(),
-            savepoints: Vec::new(),
-            sequences: Vec::new(),
-            before: Vec::new(),
-            numbers: 0,
-        };
+        let mut script = Script::new(Self::new(seed, index, tenant), extended);
         if script.generator.random.chance(70) {
             script.begin();
         }
@@ -71,8 +60,23 @@ impl Generator {
 }
 
 impl Script {
+    pub(super) fn new(generator: Generator, extended: bool) -> Self {
+        Self {
+            generator,
+            steps: Vec::new(),
+            open: false,
+            extended,
+            cursors: Vec::new(),
+            prepared: Vec::new(),
+            savepoints: Vec::new(),
+            sequences: Vec::new(),
+            before: Vec::new(),
+            numbers: 0,
+        }
+    }
+
     fn next(&mut self) {
-        match self.generator.random.below(34) {
+        match self.generator.random.below(35) {
             0..2 => self.declare(),
             2..6 => self.fetch(),
             6..8 => self.copy_to(),
@@ -88,6 +92,7 @@ impl Script {
             28 => self.lock(),
             29 => self.at_cursor(),
             30 => self.count(),
+            31 => self.advisory(),
             _ => {
                 let sql = self.generator.top_select();
                 self.plain(sql);
@@ -141,6 +146,25 @@ impl Script {
         self.plain(format!("SET {local}search_path = {path}"));
     }
 
+    /// An advisory lock of the session's or the transaction's, taken or left.
+    fn advisory(&mut self) {
+        let random = &mut self.generator.random;
+        let key = random.below(3);
+        let call = *random.pick(&[
+            "pg_advisory_lock",
+            "pg_advisory_lock",
+            "pg_catalog.pg_try_advisory_lock_shared",
+            "pg_advisory_unlock",
+            "pg_advisory_unlock_shared",
+        ]);
+        let sql = match random.below(8) {
+            0 => "SELECT pg_advisory_unlock_all()".to_owned(),
+            1 => format!("SELECT {call}({key}, 1)"),
+            _ => format!("SELECT {call}({key})"),
+        };
+        self.plain(sql);
+    }
+
     /// Tables are locked, in the modes that reading and writing take.
     fn lock(&mut self) {
         if !self.open {
@@ -165,7 +189,7 @@ impl Script {
         ));
     }
 
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         self.generator.hostile = false;
         let sql = self.generator.write();
         self.step(sql, true);

@@ -3,6 +3,7 @@
 //! is asked of them; temporary sequences count.
 
 use super::from::columns;
+use super::message::is_lasting;
 use super::script::Script;
 use super::tables::TABLES;
 use super::{Column, Generator, Kind, Relation};
@@ -154,6 +155,9 @@ impl Script {
         if self.generator.temporaries[at].alias.starts_with(VIEW) {
             return self.change_view(at);
         }
+        if is_lasting(&self.generator.temporaries[at]) {
+            return self.change_lasting(at);
+        }
         // Whether a cursor's plan uses a table that its query names is the server's choice.
         if self.cursors.is_empty() && self.generator.random.chance(12) {
             let name = self.generator.temporaries.remove(at).alias;
@@ -161,7 +165,7 @@ impl Script {
         }
         let table = self.generator.temporaries[at].clone();
         if self.generator.random.chance(20) {
-            let sql = self.generator.write_from(&table);
+            let sql = self.generator.write_from(&table.alias, &table);
             return self.step(sql, true);
         }
         let sql = self.generator.temporary_write(&table);
@@ -175,7 +179,7 @@ impl Script {
             return self.plain(format!("DROP VIEW {name}"));
         }
         let view = self.generator.temporaries[at].clone();
-        let sql = self.generator.write_from(&view);
+        let sql = self.generator.write_from(&view.alias, &view);
         self.step(sql, true);
     }
 }
@@ -184,13 +188,13 @@ impl Script {
 const VIEW: &str = "temp_view_";
 
 impl Generator {
-    /// A scoped table is changed after what a temporary one holds.
-    fn write_from(&mut self, table: &Relation) -> String {
+    /// A scoped table is changed after what a made one holds, which stands in FROM so.
+    pub(super) fn write_from(&mut self, source: &str, table: &Relation) -> String {
         let name = &table.alias;
         let number = |it: &&Column| it.kind == Kind::Int;
         let key = table.columns.iter().find(number).map(|it| it.name.clone());
         let Some(key) = key else {
-            return format!("DELETE FROM notes USING {name} WHERE notes.txt = {name}::text");
+            return format!("DELETE FROM notes USING {source} WHERE notes.txt = {name}::text");
         };
         let scope = [
             Relation {
@@ -203,21 +207,21 @@ impl Generator {
         let ways = if self.major >= 15 { 4 } else { 3 };
         match self.random.below(ways) {
             0 => format!(
-                "INSERT INTO notes (id, txt) SELECT DISTINCT 6000 + {key}, 'from' FROM {name} WHERE {key} IS NOT NULL ON CONFLICT DO NOTHING RETURNING *"
+                "INSERT INTO notes (id, txt) SELECT DISTINCT 6000 + {key}, 'from' FROM {source} WHERE {key} IS NOT NULL ON CONFLICT DO NOTHING RETURNING *"
             ),
             1 => format!(
-                "UPDATE notes AS n SET txt = 'from' FROM {name} WHERE n.id = {name}.{key} AND {filter} RETURNING n.*"
+                "UPDATE notes AS n SET txt = 'from' FROM {source} WHERE n.id = {name}.{key} AND {filter} RETURNING n.*"
             ),
             2 => format!(
-                "DELETE FROM notes AS n USING {name} WHERE n.id = {name}.{key} AND {filter} RETURNING n.id"
+                "DELETE FROM notes AS n USING {source} WHERE n.id = {name}.{key} AND {filter} RETURNING n.id"
             ),
             _ => format!(
-                "MERGE INTO notes AS n USING (SELECT DISTINCT {key} AS id FROM {name} WHERE {key} IS NOT NULL) AS s ON n.id = s.id WHEN MATCHED THEN UPDATE SET txt = 'from' WHEN NOT MATCHED THEN INSERT (id, txt) VALUES (s.id + 6000, 'new')"
+                "MERGE INTO notes AS n USING (SELECT DISTINCT {key} AS id FROM {source} WHERE {key} IS NOT NULL) AS s ON n.id = s.id WHEN MATCHED THEN UPDATE SET txt = 'from' WHEN NOT MATCHED THEN INSERT (id, txt) VALUES (s.id + 6000, 'new')"
             ),
         }
     }
 
-    fn temporary_write(&mut self, table: &Relation) -> String {
+    pub(super) fn temporary_write(&mut self, table: &Relation) -> String {
         let name = &table.alias;
         let scope = std::slice::from_ref(table);
         let names: Vec<_> = table.columns.iter().map(|it| it.name.clone()).collect();
