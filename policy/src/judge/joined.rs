@@ -65,8 +65,17 @@ impl Judge<'_> {
         select: &SelectStmt,
         level: &Level,
     ) -> Result<(), Denial> {
-        if level.joins.iter().all(|id| !self.fenced.contains(id)) {
+        let fenced = || level.joins.iter().filter(|id| self.fenced.contains(id));
+        if fenced().next().is_none() {
             return Ok(());
+        }
+        // Joins are told apart by where they begin and by their alias.
+        let is_double = |id: &EntryId| {
+            let mut others = level.joins.iter().filter(|it| *it != id);
+            others.any(|other| self.joins.get(other) == self.joins.get(id))
+        };
+        if fenced().any(is_double) {
+            return Err(refused("holds another join of that alias"));
         }
         if !select.locking_clause.is_empty() {
             return Err(refused("is locked"));
