@@ -1,6 +1,8 @@
 //! What the fuzz targets judge over: the suites' policy and schema, whose snapshot `scripts/fuzz.sh`
-//! has written to the file that `PGWARDEN_FUZZ_CATALOG` names. And how they come by statements:
-//! `splice` mutates along their grammar, bytes at random come in one of ten.
+//! has written to the file that `PGWARDEN_FUZZ_CATALOG` names. Messages that make, change or drop something are
+//! judged under the same policy with lasting DDL and unlisted tables allowed: under the other they would be
+//! refused at their first word. And how they come by statements: `splice` mutates along their grammar, bytes at
+//! random come in one of ten.
 
 mod random;
 mod splice;
@@ -17,9 +19,11 @@ use pgwarden_policy::{
 use random::Random;
 use splice::Pieces;
 
-/// An engine, and a session of each of two tenants.
+/// Two engines, and a session of each of two tenants.
 pub struct World {
     engine: Engine,
+    /// Of the policy that lets clients make tables.
+    making: Engine,
     facts: SessionFacts,
     tenants: [ScopeValues; 2],
     scratch: Scratch,
@@ -28,18 +32,22 @@ pub struct World {
 impl World {
     /// With a plan cache of so many bytes.
     pub fn new(plan_cache_bytes: usize) -> Self {
-        let limits = Limits { plan_cache_bytes, ..Limits::default() };
-        let engine = Engine::new(policy(), Arc::new(catalog()), limits);
-        let engine = engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}"));
+        let catalog = Arc::new(catalog());
+        let [engine, making] = [POLICY.to_owned(), making_policy()].map(|policy| {
+            let limits = Limits { plan_cache_bytes, ..Limits::default() };
+            let engine = Engine::new(read(&policy), Arc::clone(&catalog), limits);
+            engine.unwrap_or_else(|problems| panic!("the policy does not fit: {problems:?}"))
+        });
         let tenants = [0xa0_u128, 0xb0].map(|tenant| values(&engine, tenant));
-        Self { engine, facts: SessionFacts::default(), tenants, scratch: Scratch::default() }
+        Self { engine, making, facts: SessionFacts::default(), tenants, scratch: Scratch::default() }
     }
 
     /// Judges a text of a tenant (0 or 1); gives what would be sent, and its plan.
     pub fn judge(&mut self, tenant: usize, text: &str, protocol: Protocol) -> Result<(String, Arc<Plan>), Denial> {
         let request =
             Request { text, protocol, declared: &[], facts: &self.facts, values: &self.tenants[tenant] };
-        let cleared = self.engine.judge(request, &mut self.scratch)?;
+        let engine = if makes(text) { &self.making } else { &self.engine };
+        let cleared = engine.judge(request, &mut self.scratch)?;
         Ok((cleared.text().to_owned(), Arc::clone(cleared.plan())))
     }
 }
@@ -71,8 +79,26 @@ fn write(text: &str, size_max: usize, out: &mut [u8]) -> Option<usize> {
     Some(text.len())
 }
 
-fn policy() -> Arc<Policy> {
-    let file = File::new("policy.toml", include_str!("../../tests/fixtures/policy.toml"));
+const POLICY: &str = include_str!("../../tests/fixtures/policy.toml");
+
+/// The policy with what it denies by default allowed.
+fn making_policy() -> String {
+    let allowed = "unlisted = \"write\"\nddl = \"unscoped\"\nexplain = \"allow\"";
+    let policy = POLICY.replacen("unlisted = \"deny\"", allowed, 1);
+    assert_ne!(policy, POLICY, "the suites' policy says what is unlisted");
+    policy
+}
+
+/// Whether a text has a word that makes or changes something. What is judged again (a rewritten text, one with
+/// other constants) has it as well.
+fn makes(text: &str) -> bool {
+    let mut words = text.split(|it: char| !it.is_ascii_alphabetic());
+    let making = ["create", "alter", "drop", "truncate", "explain"];
+    words.any(|word| making.iter().any(|it| word.eq_ignore_ascii_case(it)))
+}
+
+fn read(policy: &str) -> Arc<Policy> {
+    let file = File::new("policy.toml", policy);
     match read_policy(&file) {
         Ok(loaded) => loaded.policy,
         Err(problems) => panic!("{problems}"),

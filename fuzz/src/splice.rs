@@ -25,6 +25,13 @@ const AROUND_STATEMENTS: &[&str] = &[
     "EXPLAIN {}",
     "({}) UNION ALL SELECT id FROM calls",
     "BEGIN; {}; COMMIT",
+    "CREATE TEMP VIEW made AS {}; SELECT * FROM made AS l",
+    "CREATE OR REPLACE TEMP VIEW made AS SELECT 1 AS id; {}",
+    "CREATE TABLE made.made (id int PRIMARY KEY, n public.small, txt varchar(20)); {}",
+    "CREATE TABLE made.made (id int, txt text); INSERT INTO made.made {}; SELECT * FROM made.made",
+    "CREATE TYPE made.mood AS ENUM ('a', 'b'); {}",
+    "CREATE TEMP SEQUENCE made; {}",
+    "DROP TABLE IF EXISTS made.made; {}",
 ];
 
 /// Expressions around one, `{}`.
@@ -132,7 +139,10 @@ fn change(text: &str, pieces: &Pieces, random: &mut Random) -> Option<String> {
         13..16 => place.other_token(pieces, random),
         16 => place.wrapped(random),
         17 => place.without(random.pick(&elements(&tokens))?),
-        18 => random.pick(&pieces.statements).cloned(),
+        18 => match random.below(3) {
+            0 => random.pick(&pieces.statements).cloned(),
+            _ => place.one_more_statement(pieces, random),
+        },
         _ => place.noise(pieces, random),
     }
 }
@@ -179,6 +189,16 @@ impl Place<'_> {
         }
         let piece = random.pick(pieces.clauses.get(word)?)?;
         self.with((after.1, after.1), &self.at_home(piece, random))
+    }
+
+    /// Makes a message of several statements: one of the suites' behind it, or before it.
+    fn one_more_statement(&self, pieces: &Pieces, random: &mut Random) -> Option<String> {
+        let own = self.text.trim_end_matches([';', ' ', '\n']);
+        let other = random.pick(&pieces.statements)?.trim_end_matches([';', ' ', '\n']);
+        Some(match random.below(2) {
+            0 => format!("{other}; {own}"),
+            _ => format!("{own}; {other}"),
+        })
     }
 
     fn other_group(&self, pieces: &Pieces, random: &mut Random) -> Option<String> {
