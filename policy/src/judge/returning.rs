@@ -1,7 +1,9 @@
 //! RETURNING, and the row before and after that PostgreSQL 18 has there.
 //!
 //! What it names is there only for rows that were written, which the tenant's predicate admitted and
-//! WITH CHECK let through: `old` and `new` have nothing to guard.
+//! WITH CHECK let through: `old` and `new` have nothing to guard, and subqueries need no predicate over the
+//! rows around, as little as those over groups (`groups.rs`). It would be wrong, too: where MERGE changes what no row of its source
+//! matches, the tenant column of the source is NULL.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ReturningClause, ReturningOption, ReturningOptionKind};
@@ -45,7 +47,8 @@ impl Judge<'_> {
             items: &items,
             outer: scope.outer,
         };
-        self.targets(&mut clause.exprs, &scope, env)
+        let written: Vec<EntryId> = items.iter().map(|item| item.entry).collect();
+        self.targets_over(&mut clause.exprs, &written, &scope, env)
     }
 
     /// The row before or after: its columns are named by its name only, and `*` has none of them.
