@@ -183,6 +183,22 @@ pub fn server_major() -> u32 {
     *MAJOR.get_or_init(|| major_version(&superuser(server().address(), "postgres")))
 }
 
+/// The last versions that look at the condition of ON CONFLICT DO UPDATE … WHERE before the policy, so that row
+/// level security itself answers otherwise for a foreign row that the condition leaves alone.
+const CONFLICTS_FIRST: &[(u32, u32)] = &[(13, 23), (14, 23), (15, 18), (16, 14), (17, 10), (18, 4)];
+
+/// Whether the suites' server is one of them, or older.
+pub fn looks_at_conflicts_first() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let version = server_version();
+        let mut numbers = version.split('.').map(|it| it.parse().unwrap_or(0));
+        let (major, minor) = (numbers.next(), numbers.next().unwrap_or(0));
+        let last = CONFLICTS_FIRST.iter().find(|(of, _)| Some(*of) == major);
+        last.is_some_and(|(_, last)| minor <= *last)
+    })
+}
+
 /// The server's major version.
 pub fn major_version(client: &Client) -> u32 {
     let version = client.parameter("server_version").unwrap_or_default();

@@ -4,6 +4,7 @@ use super::from::columns;
 use super::tables::{TABLES, Table};
 use super::views::WRITTEN;
 use super::{Generator, Kind, Relation};
+use crate::fixture::looks_at_conflicts_first;
 
 impl Generator {
     pub(super) fn insert(&mut self) -> (String, &'static Table) {
@@ -97,10 +98,10 @@ impl Generator {
             let depth = 1 + usize::from(self.random.chance(20));
             self.expression(table.kind(column), &scope, depth)
         };
-        let filter = if self.random.chance(40) {
-            format!(" WHERE {}", self.condition(&scope, 1))
-        } else {
-            String::new()
+        let filtered = self.random.chance(40).then(|| self.condition(&scope, 1));
+        let filter = match filtered {
+            Some(condition) if !looks_at_conflicts_first() => format!(" WHERE {condition}"),
+            _ => String::new(),
         };
         let mut set = format!("{column} = {value}");
         if let Some(tenant) = table.tenant
