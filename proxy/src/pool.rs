@@ -99,6 +99,13 @@ struct Held {
     line: Option<Arc<Line>>,
 }
 
+impl Held {
+    /// Whether it was opened with these start-up parameters.
+    fn asked_for(&self, parameters: &Arc<StartupParameters>) -> bool {
+        Arc::ptr_eq(&self.parameters, parameters) || self.parameters == *parameters
+    }
+}
+
 #[derive(Debug)]
 struct Idle {
     held: Box<Held>,
@@ -319,9 +326,8 @@ impl Pool {
             let mut held = {
                 let mut idle = self.idle();
                 let fits = |idle: &Idle| {
-                    let same = Arc::ptr_eq(&idle.held.parameters, parameters)
-                        || idle.held.parameters == *parameters;
-                    same && idle.held.backend.mark().is_current(since)
+                    let held = &idle.held;
+                    held.asked_for(parameters) && held.backend.mark().is_current(since)
                 };
                 let at = match setup {
                     None => idle.iter().rposition(fits)?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Carried, Held, Pool};
-use crate::backend::{Backend, CancelSlot};
+use crate::backend::{Backend, CancelSlot, StartupParameters};
 
 /// A server connection in the hands of one session. Dropping it closes the connection.
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl Lease {
     /// What the connection carries.
     pub(crate) fn carried(&mut self) -> &mut Carried {
         &mut self.held.carried
+    }
+
+    /// Whether the connection was opened with these start-up parameters.
+    pub(crate) fn asked_for(&self, parameters: &Arc<StartupParameters>) -> bool {
+        self.held.asked_for(parameters)
     }
 
     /// The connection is free: no transaction is open on it, and no answer is owed. What it carries

@@ -3,9 +3,9 @@
 //! A session in transaction mode holds its server connection for a transaction. Where that is one
 //! read whose messages are all there, nothing but the answer is missing once it is sent: the
 //! connection becomes a line, on which the session rides to its answer. Others *with the same
-//! setup* (claims, role, settings) may send theirs right behind it, without waiting for it, and read
-//! their answers in the same order. So the server finds its next statement already there, and what
-//! several sessions send and get at once costs one call of the system.
+//! setup* (claims, role, settings) and start-up parameters may send theirs right behind it, without
+//! waiting for it, and read their answers in the same order. So the server finds its next statement
+//! already there, and what several sessions send and get at once costs one call of the system.
 //!
 //! What keeps a session from noticing, and others from being held up:
 //!

@@ -74,9 +74,13 @@ impl Relay {
         } = self;
         let batch = from_client.rest().get(..read.bytes).unwrap_or_default();
         let generation = session.generation();
+        let parameters = Arc::clone(&self.way.parameters);
         let fits = |lease: &mut crate::pool::Lease| {
+            let same = lease.asked_for(&parameters);
             let carried = lease.carried();
-            carried.carries(&setup) && carried.generation == generation && read.is_ready(carried)
+            same && carried.carries(&setup)
+                && carried.generation == generation
+                && read.is_ready(carried)
         };
         let pool = Arc::clone(&self.way.pool);
         let ride = pool.board(at_any_rate, read.shape, fits, |lease| {
