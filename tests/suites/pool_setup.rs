@@ -56,6 +56,20 @@ fn long_path(local: &str, names: usize) -> String {
     format!("SET {local} search_path = public, {}", names.join(", "))
 }
 
+/// Another server connection looks the names up again. (Every proxy of this program has connections of its
+/// own to this database, for the catalogue.)
+fn end_connections(pooled: &Pooled) {
+    let mut admin = superuser(server().address(), "postgres");
+    let own = format!(
+        "usename = '{ROLE}' AND datname = '{}' AND application_name <> 'pgwarden'",
+        pooled.arena().plain()
+    );
+    let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}");
+    admin.query(&all).ok();
+    let left = format!("SELECT count(*) FROM pg_stat_activity WHERE {own}");
+    until("their end", || value(&mut admin, &left) == "0");
+}
+
 /// What is told for messages that are sent at once.
 fn told(client: &mut Client, frames: &Frames) -> Vec<String> {
     shown(&frames.exchange(client))
@@ -79,17 +93,7 @@ fn h_a_token_that_ends_while_its_claims_are_set_is_in_force_for_nobody() {
     until("an unused connection", || {
         pooled.metric("pgwarden_server_connections{state=\"active\"}") == 0.0
     });
-    // Another server connection looks the names up again. (Every proxy of this program has connections of its
-    // own to this database, for the catalogue.)
-    let mut admin = superuser(server().address(), "postgres");
-    let own = format!(
-        "usename = '{ROLE}' AND datname = '{}' AND application_name <> 'pgwarden'",
-        pooled.arena().plain()
-    );
-    let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}");
-    admin.query(&all).ok();
-    let left = format!("SELECT count(*) FROM pg_stat_activity WHERE {own}");
-    until("their end", || value(&mut admin, &left) == "0");
+    end_connections(&pooled);
     // The question is on its way when the token ends, and what follows waits for its answer.
     let shortly_before = UNIX_EPOCH + Duration::from_secs(ends) - Duration::from_millis(150);
     let left = shortly_before.duration_since(SystemTime::now());
@@ -140,6 +144,32 @@ fn a_time_out_that_meets_our_question_between_transactions_is_not_told() {
         });
         assert_eq!(value(&mut client, WHO), Tenant::A.user());
         assert_eq!(value(&mut client, "SELECT a FROM kept"), "7");
+    }
+}
+
+/// The time-out is in force as soon as the settings are, and then the names are looked up: it takes the settings
+/// back, itself among them.
+#[test]
+fn h_settings_that_a_time_out_takes_back_are_put_in_force_again() {
+    const ZONE: &str = "SELECT current_setting('TimeZone')";
+    for names in [20_000, 60_000, 110_000] {
+        let pooled = pooled(PoolMode::Transaction, "", 1);
+        let mut client = pooled.session(Tenant::A);
+        client.query("SET TimeZone = 'Asia/Tokyo'").ok();
+        client.query(&long_path("", names)).ok();
+        client.query("SET statement_timeout = 60").ok();
+        until("an unused connection", || {
+            pooled.metric("pgwarden_server_connections{state=\"active\"}") == 0.0
+        });
+        end_connections(&pooled);
+        let reply = client.query(ZONE);
+        match reply.code() {
+            "" => assert_eq!(reply.value().as_deref(), Some("Asia/Tokyo"), "{names}"),
+            // The time-out is too short for what the session wants.
+            code => assert!(["57014", "08006"].contains(&code), "{reply:?}"),
+        }
+        let mut other = pooled.session(Tenant::B);
+        assert_ne!(value(&mut other, ZONE), "Asia/Tokyo");
     }
 }
 

@@ -5,6 +5,7 @@ use pgwarden_policy::{Effect, Plan};
 
 use super::ahead::Ahead;
 use super::queue::{Expect, Pending};
+use super::sharing::Replay;
 use super::unread::makes_lasting;
 use super::{Copy, Passed, Session, Skip, Stop};
 use crate::wire::{Report, answer};
@@ -165,7 +166,7 @@ impl Session {
             (b'Z', Expect::OwnSync) => {
                 self.status = status(body)?;
                 if let Some(sharing) = &mut self.sharing {
-                    sharing.muted = false;
+                    (sharing.muted, sharing.replay) = (false, Replay::No);
                 }
             }
             _ => return Err(Stop::desynchronised()),

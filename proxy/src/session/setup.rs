@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::ahead::Ahead;
 use super::queue::{Expect, Pending};
-use super::sharing::Told;
+use super::sharing::{Replay, Told};
 use super::{Passed, Session, Stop, claims};
 use crate::backend::{Outbox, RESEED};
 use crate::wire::{Reader, report};
@@ -93,6 +93,11 @@ impl Session {
                 claims::own_statement(server, REPLAY, &[&settings]);
                 sharing.in_place = Some(Arc::clone(&sharing.setup));
                 sharing.muted |= !restores;
+                sharing.replay = if restores {
+                    Replay::Restores
+                } else {
+                    Replay::Places
+                };
                 self.owe(Expect::OwnReplay);
             }
         }
@@ -142,19 +147,16 @@ impl Session {
 
     /// The server skips the rest of the batch, and takes back what it has done of it.
     fn forget_batch(&mut self) {
-        for skipped in self.skip_own() {
-            if skipped == Expect::OwnReplay
-                && let Some(sharing) = &mut self.sharing
-            {
-                (sharing.placed, sharing.in_place) = (false, None);
-            }
+        self.skip_own();
+        if let Some(sharing) = &mut self.sharing {
+            sharing.forget_replay();
         }
         self.leftover = true;
         self.known.lose();
     }
 
-    /// The server skips what is ours up to the next Sync. Gives what it was.
-    pub(super) fn skip_own(&mut self) -> Vec<Expect> {
+    /// The server skips what is ours up to the next Sync.
+    pub(super) fn skip_own(&mut self) {
         let mut skipped = Vec::new();
         while let Some(front) = self.queue.front()
             && front.expect.is_own()
@@ -162,7 +164,6 @@ impl Session {
         {
             skipped.extend(self.queue.pop());
         }
-        let expects = skipped.iter().map(|it| it.expect).collect();
         // The last first: a name that was to be closed and prepared again is there still.
         for pending in skipped.into_iter().rev() {
             if let Some(name) = pending.shared {
@@ -172,7 +173,6 @@ impl Session {
                 }
             }
         }
-        expects
     }
 
     /// The replies to a statement of our own and its two Closes are owed.

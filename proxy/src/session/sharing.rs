@@ -63,6 +63,8 @@ pub(super) struct Sharing {
     pub(super) startup: Settings,
     /// The setup is put in force again, since a RESET went further back than it does here.
     pub(super) restores: bool,
+    /// Whether the batch that is on its way puts the settings in force.
+    pub(super) replay: Replay,
     /// What the server says of its settings is no news to the client.
     pub(super) muted: bool,
     /// Prepared statements turned out to be of before some DDL, when the connection had gone.
@@ -72,6 +74,19 @@ pub(super) struct Sharing {
     pub(super) halted: bool,
     /// What the gauge counts this session as.
     pub(super) pin: Option<Pin>,
+}
+
+/// What a batch of ours does to the settings, until it is answered: it is one transaction, so its failure takes that
+/// back, however much of it was answered before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Replay {
+    /// Nothing.
+    #[default]
+    No,
+    /// It puts them in force.
+    Places,
+    /// It puts them in force again, where only a RESET was followed: nothing was swept.
+    Restores,
 }
 
 /// What the server has told of a session.
@@ -111,6 +126,7 @@ impl Sharing {
             holds: false,
             listens: false,
             locks: false,
+            replay: Replay::No,
             muted: false,
             distrusts: false,
             halted: false,
@@ -170,6 +186,15 @@ impl Sharing {
             self.may_bring_settings_back();
         }
         self.strayed |= plan.calls_users;
+    }
+
+    /// The batch has failed.
+    pub(super) fn forget_replay(&mut self) {
+        let replay = std::mem::take(&mut self.replay);
+        if replay != Replay::No {
+            (self.placed, self.in_place) = (false, None);
+            self.restores |= replay == Replay::Restores;
+        }
     }
 
     /// The end of a savepoint or transaction brings back what was in force before it.
@@ -336,6 +361,7 @@ impl Session {
         if let Some(sharing) = &mut self.sharing {
             sharing.attached = false;
             sharing.muted = false;
+            sharing.replay = Replay::No;
         }
         self.leftover = false;
     }
