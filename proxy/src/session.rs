@@ -56,6 +56,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use pgwarden_config::settings::PoolMode;
+use pgwarden_policy::Denial;
 use pgwarden_policy::copy::Guard;
 
 use crate::audit;
@@ -252,8 +253,8 @@ pub(crate) struct Session {
     makes_lasting: bool,
     uncommitted: Uncommitted,
     unread: Unread,
-    /// Checks the data of the COPY that the server takes data for.
-    rows: Guard,
+    /// Checks the data of the COPY that the server takes data for, or refuses it whatever it is.
+    rows: Result<Guard, Box<Denial>>,
     /// Sync and Query messages sent.
     transaction: u64,
     expires: Instant,
@@ -312,7 +313,7 @@ impl Session {
             makes_lasting: false,
             uncommitted: Uncommitted::default(),
             unread: Unread::default(),
-            rows: Guard::default(),
+            rows: Ok(Guard::default()),
             transaction: 0,
             expires,
             to_client: BytesMut::new(),

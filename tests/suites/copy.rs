@@ -360,3 +360,21 @@ fn d7_copy_from_fills_no_row_of_another_width() {
         assert!(matches!(error.error().code(), "22P02" | "22P04"));
     }
 }
+
+/// NULL is written as the value that each row would be given.
+#[test]
+fn d7_copy_from_that_can_fill_no_row_is_an_error_and_not_the_end() {
+    let arena = Arena::take();
+    let mut client = session(&arena.plain(), Tenant::A);
+    let null = Tenant::A.org();
+    let sql = format!("COPY payments (amount) FROM STDIN (NULL '{null}')");
+    let count = "SELECT count(*) FROM payments";
+    let before = client.query(count).ok().value();
+    for data in [&b"1\n"[..], b""] {
+        let reply = client.query_with(&sql, data);
+        assert_eq!(reply.denied(), Some("unproven_tenant_value"), "{reply:?}");
+        let reply = client.extended_with(&sql, data);
+        assert_eq!(reply.denied(), Some("unproven_tenant_value"), "{reply:?}");
+        assert_eq!(client.query(count).ok().value(), before);
+    }
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use pgwarden_policy::copy::Guard;
 use pgwarden_policy::{Denial, DenyReason, Effect, Plan, StatementKind};
 
 use super::ahead::Ahead;
@@ -129,11 +130,11 @@ impl Session {
             return Ok(Taken::Later);
         }
         match tag {
-            b'd' => match self.rows.take(body) {
+            b'd' => match guard(&mut self.rows).and_then(|rows| rows.take(body)) {
                 Ok(data) => server.copy_data(&data),
                 Err(denial) => self.fail_copy(denial, server),
             },
-            b'c' => match self.rows.finish() {
+            b'c' => match guard(&mut self.rows).and_then(Guard::finish) {
                 Ok(rest) => {
                     if !rest.bytes().is_empty() {
                         server.copy_data(&rest);
@@ -293,6 +294,11 @@ impl Session {
         self.deny(denial, Expect::Query, None, server);
         Ok(Taken::Yes)
     }
+}
+
+/// What checks a COPY's data, if any may be sent.
+fn guard(rows: &mut Result<Guard, Box<Denial>>) -> Result<&mut Guard, Denial> {
+    rows.as_mut().map_err(|denial| (**denial).clone())
 }
 
 fn unknown(tag: u8) -> Stop {

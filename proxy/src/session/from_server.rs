@@ -184,10 +184,8 @@ impl Session {
             return Err(Stop::desynchronised());
         };
         let added = plan.rows.as_ref().map_or(0, |rows| rows.fills.len());
-        self.rows = match Guard::new(plan, &self.judging.access().values) {
-            Ok(guard) => guard,
-            Err(denial) => return Err(Stop::Fatal(Report::from(denial))),
-        };
+        // A refusal comes with the first data: to the server nothing can be said from here.
+        self.rows = Guard::new(plan, &self.judging.access().values).map_err(Box::new);
         self.copy = Copy::In;
         if added == 0 {
             return Ok(Passed::AsIs);
