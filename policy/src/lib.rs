@@ -19,6 +19,7 @@ mod bind;
 pub mod builtin;
 mod cache;
 pub mod catalog;
+mod clock;
 pub mod copy;
 pub mod deny;
 pub mod engine;
@@ -54,6 +55,7 @@ mod verdict;
 
 pub use cache::CacheStats;
 pub use catalog::Catalog;
+pub use clock::reads_clock;
 pub use deny::{Denial, DenyReason};
 pub use engine::{Cleared, Engine, Request, Scratch};
 pub use lookup::Lookup;

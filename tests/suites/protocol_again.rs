@@ -8,9 +8,13 @@
     clippy::indexing_slicing
 )]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use pgwarden_config::settings::PoolMode;
+use pgwarden_tests::fixture::Tenant;
 use pgwarden_tests::frames::{Frames, Twins};
+use pgwarden_tests::pooled::Pooled;
 use pgwarden_tests::proxy::keeps_its_server;
 use pgwarden_tests::watched::{NEVER, POLICY, World, ask};
 use pgwarden_tests::wire::{Client, Message, bind_body, execute_body, parse_body, tags_and_codes};
@@ -110,6 +114,33 @@ fn g2_parsed_again_it_answers_the_same() {
             .sync()],
     ] {
         again(&mut twins, scripts);
+    }
+}
+
+#[test]
+fn g2_what_is_read_by_the_clock_is_read_at_its_own_parse() {
+    for mode in [PoolMode::Session, PoolMode::Transaction] {
+        let pooled = Pooled::with(2, |settings| settings.pool.mode = mode);
+        let mut clients = [pooled.session(Tenant::A), pooled.session(Tenant::A)];
+        for text in [
+            "SELECT 'now'::timestamptz, count(*) FROM leads",
+            "SELECT timestamptz E'n\\x6fw', id FROM campaigns",
+            "SELECT max('now()'::timestamptz) FROM leads",
+        ] {
+            let mut seen = HashSet::new();
+            for n in 0..4 * TIMES {
+                let reply = clients[n % 2].extended(text, &[]).ok();
+                assert!(seen.insert(reply.value()), "{mode:?}: {text}");
+            }
+        }
+        // What has a name keeps what it has read.
+        let client = &mut clients[0];
+        let prepare = new().query("BEGIN").parse("s", "SELECT 'now'::timestamptz");
+        let run = || new().bind("", "s", &[]).execute("", 0).sync();
+        prepare.sync().exchange(client);
+        let first = run().exchange(client);
+        assert_eq!(tags_and_codes(&first), "2DCZ");
+        assert_eq!(run().exchange(client)[1], first[1]);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pgwarden_policy::plan::RelationUse;
-use pgwarden_policy::{Cleared, Denial, DenyReason, Plan, Protocol, StatementKind};
+use pgwarden_policy::{Cleared, Denial, DenyReason, Plan, Protocol, StatementKind, reads_clock};
 
 use super::ahead::{Ahead, may_follow};
 use super::gate::{Gate, permit};
@@ -172,7 +172,7 @@ impl Session {
             (Some(sharing), Some(under)) => {
                 circumstances.among_others(under, &cleared, parse.types, sharing, side)
             }
-            (None, Some(under)) if may_follow(plan) && !uses_temporary(plan) => {
+            (None, Some(under)) if is_for_long(&cleared) => {
                 circumstances.by_what_it_is(under, &cleared, parse.types, side)
             }
             _ => circumstances.of_its_own(&cleared, parse.types, side),
@@ -290,12 +290,13 @@ impl Circumstances {
     ) -> Place {
         let plan = cleared.plan();
         let (path, catalog) = (&sharing.search_path, self.catalog);
-        let whose = (self.passing || uses_temporary(plan)).then_some(self.whose);
+        let timed = reads_clock(cleared.text());
+        let whose = (self.passing || timed || uses_temporary(plan)).then_some(self.whose);
         let name = pool::name_of(cleared.text(), types, path, catalog, under, whose);
         // In a failed transaction it is refused as it is due, unless it ends it, and nothing may say that
-        // it went well; and what ran unread may have changed any setting.
+        // it went well; and what ran unread may have changed any setting. What it reads by the clock it reads anew.
         let may_end = self.doubtful && plan.kind == StatementKind::Transaction;
-        if self.failed || may_end || sharing.unread {
+        if self.failed || may_end || timed || sharing.unread {
             side.prepared.distrust_one(&name);
         }
         let (queue, server) = (side.queue, side.server);
@@ -374,6 +375,12 @@ pub(super) fn keep_text(
             last.push_str(text);
         }
     }
+}
+
+/// Whether an unnamed statement that comes again may be what it was the last time.
+fn is_for_long(cleared: &Cleared<'_>) -> bool {
+    let plan = cleared.plan();
+    may_follow(plan) && !uses_temporary(plan) && !reads_clock(cleared.text())
 }
 
 /// A statement over temporary tables is prepared for one session, and for the tables of now: those
