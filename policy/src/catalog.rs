@@ -18,6 +18,9 @@ const HEADER_BYTES: i32 = 4;
 /// A PostgreSQL object identifier.
 pub type Oid = u32;
 
+/// Of a type that is made just now, and has no number yet (`InvalidOid`).
+pub(crate) const NO_NUMBER: Oid = 0;
+
 /// Everything that was read, as plain lists (the file format of offline commands).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogParts {

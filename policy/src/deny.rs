@@ -118,7 +118,11 @@ pub enum DenyReason {
     ///
     /// Why: Statistics hold values of all tenants, and pg_stat_activity holds their statements.
     ///
-    /// Instead: Ask information_schema or the descriptive columns of pg_catalog.
+    /// Instead: Ask information_schema or the descriptive columns of pg_catalog, by name. Tools that read whole
+    /// system relations (DBeaver's `c.*` of pg_class, PostGraphile's `pg_roles.*`) are better given a connection of their own
+    /// to the database. Where clients may know what these columns tell (numbers of all tenants' rows, settings of
+    /// roles), the policy can list the relation: `[[table]]` with `name = "pg_catalog.pg_roles"`, `scope = "global"` and
+    /// `access = "read"`.
     ///
     /// ```sql
     /// SELECT * FROM pg_stats -- refused

@@ -4,8 +4,8 @@
 //! transaction, are judged by the catalogue of before until it is read again. A new name is nobody's yet,
 //! in whatever schema, so it shadows nothing; a name that goes stood for one object only, so nothing
 //! comes to light behind it. A table that is changed is one that the session may write and no tenant's,
-//! gets no column that a scoped table has, and reaches no other object: no foreign key, no inheritance, no
-//! CASCADE. Columns are not dropped or renamed: an outer query's column of the name would be read in
+//! gets no column that a scoped table has, and reaches no other object but by a foreign key to one like it
+//! (`foreign_key.rs`): no inheritance, no CASCADE. Columns are not dropped or renamed: an outer query's column of the name would be read in
 //! their place. Everything else is refused.
 
 use pg_query::NodeEnum;
@@ -14,7 +14,7 @@ use pg_query::protobuf::{
     DropBehavior, DropStmt, ObjectType, RangeVar, RenameStmt, TruncateStmt,
 };
 
-use super::made::is_generated;
+use super::foreign_key::Home;
 use super::names::{Scope, strings};
 use super::statement::{ddl, refused};
 use super::temporary::{is_temporary, numbers_only};
@@ -52,7 +52,8 @@ impl Judge<'_> {
         }
         let name = range.relname.clone();
         let mark = self.entries.len();
-        let table = self.table_elements(create, name)?;
+        let home = Home::Lasting(&schema, &name);
+        let table = self.table_elements(create, name.clone(), home)?;
         for column in self.entry(table).map_or(&[][..], |it| &it.columns) {
             self.refuse_scoped_column(&column.name, false)?;
         }
@@ -84,8 +85,11 @@ impl Judge<'_> {
             }
             return Ok(StatementKind::Utility);
         }
-        self.new_relation(range)?;
+        let schema = self.new_relation(range)?;
         numbers_only(&create.options)?;
+        if !create.if_not_exists && (self.fresh.knows_path() || !range.schemaname.is_empty()) {
+            self.fresh.makes_sequence(&schema, &range.relname);
+        }
         Ok(StatementKind::Utility)
     }
 
@@ -94,11 +98,17 @@ impl Judge<'_> {
         if !self.may_change() {
             return Err(ddl());
         }
-        match strings(&create.type_name)?.as_slice() {
-            [name] => self.new_name("", name)?,
-            [schema, name] => self.new_name(schema, name)?,
+        let (schema, name) = match strings(&create.type_name)?.as_slice() {
+            [name] => ("", *name),
+            [schema, name] => (*schema, *name),
             _ => return Err(unsupported("a type name with a database")),
         };
+        let place = self.new_name(schema, name)?;
+        if self.fresh.knows_path() || !schema.is_empty() {
+            self.fresh.makes_enum(&place, name);
+        } else {
+            self.fresh.takes(name);
+        }
         Ok(StatementKind::Utility)
     }
 
@@ -148,16 +158,17 @@ impl Judge<'_> {
             items: &[],
             outer: None,
         };
+        let home = Home::Lasting(of.0, of.1);
         let definition = command.def.as_mut().and_then(|it| it.node.as_mut());
         match (kind, definition) {
             (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
                 self.refuse_scoped_column(&column.colname, true)?;
                 let new = self.new_column(column)?;
-                self.adds_column(of, &new.name, new.ty, is_generated(column));
-                self.constraints(&mut column.constraints, table)
+                self.adds_column(of, column, new.ty);
+                self.constraints(&mut column.constraints, table, home)
             }
             (AlterTableType::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
-                self.constraint(constraint, table)
+                self.constraint(constraint, table, home)
             }
             (AlterTableType::AtColumnDefault, _) => self
                 .optional(command.def.as_mut(), &nowhere, &Env::default())
@@ -318,6 +329,7 @@ impl Judge<'_> {
         let listed = &self.bound.policy.tables;
         let taken = self.fresh.named(catalog, name) > 0
             || listed.iter().any(|it| it.name.name == name)
+            || self.fresh.is_enum(None, name)
             || self.temporaries.find(name).is_some()
             || catalog
                 .types_named(name)

@@ -4,17 +4,18 @@
 //! text; behind a DROP nothing has the name, since nothing else had it. It is guarded as a table that the policy
 //! has never heard of. What is not known so well (IF NOT EXISTS may have found another's table, LIKE copies what the
 //! snapshot says, the end of a transaction may have undone it) is *unclear*: its name is refused up to the
-//! end of the message, in whatever schema it is looked up. What is made is sent with its schema, so it stands where the
+//! end of the message, in whatever schema it is looked up. Of an enum only the name is known, of a sequence that it gives
+//! numbers: neither is found as a relation. What is made is sent with its schema, so it stands where the
 //! statements behind look for it, or the message fails.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CreateStmt, RangeVar, TransactionStmtKind};
+use pg_query::protobuf::{ColumnDef, CreateStmt, RangeVar, TransactionStmtKind};
 
-use super::names::Ty;
+use super::names::{Ty, strings};
 use super::relation::made_in_this_message;
 use super::{EntryId, Judge, made};
 use crate::bind::Guarded;
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, NO_NUMBER, Oid, Relation};
 use crate::deny::Denial;
 use crate::temporary::{self, Kind, Temporary};
 
@@ -24,6 +25,10 @@ pub(super) struct Fresh {
     made: Vec<Relation>,
     /// Schema and name of what was there and is no more.
     gone: Vec<(String, String)>,
+    /// Enums that were made: schema and name. They have no number yet, and nobody's code knows them.
+    enums: Vec<(String, String)>,
+    /// Sequences that were made, of which nothing but numbers is taken.
+    sequences: Vec<(String, String)>,
     /// Names of which only the server could tell what they mean.
     unclear: Vec<String>,
     /// A transaction has ended or gone back, and a `SET LOCAL search_path` with it.
@@ -68,6 +73,29 @@ impl Fresh {
         let gone = self.gone.iter().map(|(_, name)| name);
         let mut names = made.chain(gone).chain(&self.unclear);
         names.any(|of| temporary::may_name_rows(name, of))
+    }
+
+    /// An enum is there, under a name that was nobody's in whatever schema.
+    pub(super) fn makes_enum(&mut self, schema: &str, name: &str) {
+        self.enums.push((schema.to_owned(), name.to_owned()));
+    }
+
+    /// A sequence is there, under a name that was nobody's in whatever schema.
+    pub(super) fn makes_sequence(&mut self, schema: &str, name: &str) {
+        self.sequences.push((schema.to_owned(), name.to_owned()));
+    }
+
+    /// The schema of the sequence that a name means, if the message has made it.
+    pub(super) fn sequence(&self, schema: Option<&str>, name: &str) -> Option<&str> {
+        let mut made = self.sequences.iter();
+        let found = made.find(|(of, it)| it == name && schema.is_none_or(|schema| schema == of));
+        found.map(|(schema, _)| schema.as_str())
+    }
+
+    /// Whether a name means an enum that the message has made. Without a schema it can mean nothing else.
+    pub(super) fn is_enum(&self, schema: Option<&str>, name: &str) -> bool {
+        let mut enums = self.enums.iter();
+        enums.any(|(of, it)| it == name && schema.is_none_or(|schema| schema == of))
     }
 
     /// Refuses what only the server could tell.
@@ -121,8 +149,10 @@ impl Fresh {
     fn doubts(&mut self) {
         self.turned = true;
         let made = self.made.drain(..).map(|it| it.name);
-        let gone = self.gone.drain(..).map(|(_, name)| name);
-        self.unclear.extend(made.chain(gone));
+        // Their names are unclear already.
+        self.sequences.clear();
+        let gone = self.gone.drain(..).chain(self.enums.drain(..));
+        self.unclear.extend(made.chain(gone.map(|(_, name)| name)));
     }
 
     /// A made relation, to be changed.
@@ -148,7 +178,8 @@ impl Judge<'_> {
             return;
         };
         let entry = self.entry(table);
-        let columns = entry.and_then(|entry| made::told(&entry.columns, &create.table_elts));
+        let number = |definition: &ColumnDef, ty| self.lasting_number(definition, ty);
+        let columns = entry.and_then(|it| made::told(&it.columns, &create.table_elts, number));
         let Some(columns) = columns else {
             return;
         };
@@ -165,20 +196,46 @@ impl Judge<'_> {
     }
 
     /// A lasting table of the message's own has one more column; any other's are as the catalogue has them.
-    pub(super) fn adds_column(&mut self, of: (&str, &str), column: &str, ty: Ty, generated: bool) {
+    pub(super) fn adds_column(&mut self, of: (&str, &str), definition: &ColumnDef, ty: Ty) {
         let (schema, name) = of;
+        let column = &definition.colname;
+        let number = self.lasting_number(definition, ty);
         let Some(relation) = self.fresh.change(schema, name) else {
             return;
         };
         if relation.column(column).is_some() {
             return;
         }
-        match made::known(ty) {
-            Some(oid) => temporary::add_column(relation, (column.to_owned(), oid, generated)),
+        match number {
+            Some(oid) => {
+                let generated = made::is_generated(definition);
+                temporary::add_column(relation, (column.clone(), oid, generated));
+            }
             None => {
                 self.fresh.drops(schema, name);
                 self.fresh.takes(name);
             }
+        }
+    }
+
+    /// A column's type, where it is known: an enum of the message's own has no number yet.
+    fn lasting_number(&self, definition: &ColumnDef, ty: Ty) -> Option<Oid> {
+        let name = definition.type_name.as_ref()?;
+        match self.is_made_enum(&strings(&name.names).ok()?) {
+            true => Some(NO_NUMBER),
+            false => made::known(ty),
+        }
+    }
+
+    /// Whether a type's name means an enum that the message has made.
+    pub(super) fn is_made_enum(&self, parts: &[&str]) -> bool {
+        match parts {
+            [name] => {
+                let shadowed = self.temporaries.shadows_type(name) || self.fresh.shadows_type(name);
+                !shadowed && self.fresh.is_enum(None, name)
+            }
+            [schema, name] => self.fresh.is_enum(Some(schema), name),
+            _ => false,
         }
     }
 

@@ -40,7 +40,7 @@ impl Judge<'_> {
     /// The table has the columns that CREATE TABLE lists.
     pub(super) fn makes_from(&mut self, name: &str, table: EntryId, elements: &[Node]) {
         let entry = self.entry(table);
-        let columns = entry.and_then(|entry| told(&entry.columns, elements));
+        let columns = entry.and_then(|it| told(&it.columns, elements, |_, ty| known(ty)));
         self.makes(Some(name), Kind::Table, columns);
     }
 
@@ -140,14 +140,18 @@ pub(super) fn known(ty: Ty) -> Option<Oid> {
     }
 }
 
-/// The columns as the server will tell them; none where LIKE copies what is not known here.
-pub(super) fn told(columns: &[Column], elements: &[Node]) -> Option<Vec<Told>> {
+/// The columns as the server will tell them, by the numbers of their types; none where LIKE copies what is not known here.
+pub(super) fn told(
+    columns: &[Column],
+    elements: &[Node],
+    number: impl Fn(&ColumnDef, Ty) -> Option<Oid>,
+) -> Option<Vec<Told>> {
     let mut columns = columns.iter();
     let mut told = Vec::with_capacity(elements.len());
     for element in elements {
         match element.node.as_ref()? {
             NodeEnum::ColumnDef(definition) => {
-                let ty = known(columns.next()?.ty)?;
+                let ty = number(definition, columns.next()?.ty)?;
                 told.push((definition.colname.clone(), ty, is_generated(definition)));
             }
             NodeEnum::Constraint(_) => {}

@@ -34,6 +34,7 @@ mod cursor;
 mod ddl;
 mod expression;
 mod filter;
+mod foreign_key;
 mod fresh;
 mod from;
 mod full_join;

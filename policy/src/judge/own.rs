@@ -10,6 +10,7 @@ use pg_query::protobuf::{
     IndexElem, IndexStmt, ObjectType, RangeVar, RenameStmt, VacuumStmt,
 };
 
+use super::foreign_key::Home;
 use super::names::{Item, Scope, strings};
 use super::statement::{ddl, maintenance, refused};
 use super::temporary::{NOWHERE, plain_storage, shown};
@@ -260,7 +261,7 @@ impl Judge<'_> {
                 Ok(())
             }
             (AlterTableType::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
-                self.constraint(constraint, table)
+                self.constraint(constraint, table, Home::Session)
             }
             (AlterTableType::AtColumnDefault, _) => self
                 .optional(command.def.as_mut(), &NOWHERE, &Env::default())
@@ -289,7 +290,7 @@ impl Judge<'_> {
         if !(there && unless_there) {
             self.own_columns(table, name, |columns| columns.push(new));
         }
-        self.constraints(&mut column.constraints, table)
+        self.constraints(&mut column.constraints, table, Home::Session)
     }
 
     /// `ALTER COLUMN … TYPE … USING …`: the expression sees the session's own rows.

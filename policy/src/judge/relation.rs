@@ -6,7 +6,7 @@ use super::from::{alias_name, rename};
 use super::names::{Column, Ty};
 use super::{Decision, Entry, EntryId, EntryKind, Judge, Named, unsupported};
 use crate::bind::{Guard, Key};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{NO_NUMBER, Relation, RelationKind};
 use crate::deny::{Denial, DenyReason};
 use crate::rules::{Access, MissingFilter, MissingValue};
 use crate::temporary;
@@ -293,7 +293,10 @@ fn base_column(column: &crate::catalog::Column, keys: &[Key], hidden: &[&str]) -
     let key = keys.iter().find(|key| key.column == column.name);
     Column {
         name: column.name.clone(),
-        ty: Ty::Known(column.type_oid),
+        ty: match column.type_oid {
+            NO_NUMBER => Ty::Unknown,
+            oid => Ty::Known(oid),
+        },
         // A virtual generated column computes when it is read.
         plain: !column.generated,
         sealed: false,

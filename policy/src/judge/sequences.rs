@@ -47,6 +47,17 @@ impl Judge<'_> {
             return Err(denied(function).hint(hint));
         };
         let (schema, name) = relation_parts(&name).ok_or_else(|| denied(function))?;
+        if let Some(schema) = self.fresh.sequence(schema.as_deref(), &name)
+            && self
+                .bound
+                .policy
+                .defaults
+                .discover
+                .iter()
+                .any(|it| it == schema)
+        {
+            return Ok(());
+        }
         let relation = self.find_relation(schema.as_deref().unwrap_or_default(), &name)?;
         if self.may_take_from(relation) {
             return Ok(());

@@ -4,8 +4,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node};
 
-use super::Judge;
 use super::names::{Env, strings};
+use super::{Judge, unsupported};
 use crate::builtin::settings;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
@@ -48,6 +48,8 @@ impl Judge<'_> {
                     ));
                 }
                 match explain.query.as_mut().and_then(|query| query.node.as_mut()) {
+                    Some(NodeEnum::ExecuteStmt(_)) => Err(unsupported("EXPLAIN of EXECUTE")
+                        .hint("Explain the statement itself.")),
                     Some(inner) => self.optimizable(inner).map(|()| StatementKind::Utility),
                     None => Err(refused("EXPLAIN")),
                 }

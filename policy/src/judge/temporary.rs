@@ -11,6 +11,7 @@ use pg_query::protobuf::{
     RangeVar, SelectStmt, TableLikeClause, TypeName,
 };
 
+use super::foreign_key::Home;
 use super::names::{Column, Item, Scope, Ty, strings};
 use super::statement::refused;
 use super::{Entry, EntryId, EntryKind, Env, Judge, refuse_reserved, unsupported};
@@ -96,7 +97,7 @@ impl Judge<'_> {
         self.new_own(range, "CREATE TABLE")?;
         let name = range.relname.clone();
         let exists = create.if_not_exists && self.knows(Some(range));
-        let table = self.table_elements(create, name.clone())?;
+        let table = self.table_elements(create, name.clone(), Home::Session)?;
         if exists {
             self.changes();
         } else {
@@ -110,6 +111,7 @@ impl Judge<'_> {
         &mut self,
         create: &mut CreateStmt,
         name: String,
+        home: Home<'_>,
     ) -> Result<EntryId, Denial> {
         let part = !create.inh_relations.is_empty()
             || create.partbound.is_some()
@@ -138,9 +140,11 @@ impl Judge<'_> {
         for element in &mut create.table_elts {
             match element.node.as_mut() {
                 Some(NodeEnum::ColumnDef(column)) => {
-                    self.constraints(&mut column.constraints, table)?;
+                    self.constraints(&mut column.constraints, table, home)?;
                 }
-                Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint, table)?,
+                Some(NodeEnum::Constraint(constraint)) => {
+                    self.constraint(constraint, table, home)?
+                }
                 _ => {}
             }
         }
@@ -224,10 +228,17 @@ impl Judge<'_> {
         Ok(entry.map(|entry| entry.columns.clone()).unwrap_or_default())
     }
 
-    pub(super) fn constraints(&mut self, nodes: &mut [Node], table: EntryId) -> Result<(), Denial> {
+    pub(super) fn constraints(
+        &mut self,
+        nodes: &mut [Node],
+        table: EntryId,
+        home: Home<'_>,
+    ) -> Result<(), Denial> {
         for node in nodes {
             match node.node.as_mut() {
-                Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint, table)?,
+                Some(NodeEnum::Constraint(constraint)) => {
+                    self.constraint(constraint, table, home)?
+                }
                 _ => return Err(unsupported("this constraint")),
             }
         }
@@ -238,6 +249,7 @@ impl Judge<'_> {
         &mut self,
         constraint: &mut Constraint,
         table: EntryId,
+        home: Home<'_>,
     ) -> Result<(), Denial> {
         let items = [Item::new(table)];
         let row = Scope {
@@ -256,10 +268,7 @@ impl Judge<'_> {
             | ConstrType::ConstrAttrNotEnforced
             | ConstrType::ConstrDefault => NOWHERE,
             ConstrType::ConstrGenerated | ConstrType::ConstrCheck => row,
-            ConstrType::ConstrIdentity => {
-                numbers_only(&constraint.options)?;
-                return Ok(());
-            }
+            ConstrType::ConstrIdentity => return self.identity(&constraint.options, home),
             ConstrType::ConstrPrimary | ConstrType::ConstrUnique => {
                 let plain = constraint.without_overlaps || !constraint.indexspace.is_empty();
                 if plain || !constraint.options.is_empty() {
@@ -267,10 +276,7 @@ impl Judge<'_> {
                 }
                 NOWHERE
             }
-            ConstrType::ConstrForeign => {
-                return Err(unsupported("a foreign key that a client makes")
-                    .hint("Leave it out: its check would find rows of all tenants."));
-            }
+            ConstrType::ConstrForeign => return self.foreign_key(constraint, table, home),
             ConstrType::ConstrExclusion | ConstrType::Undefined => {
                 return Err(unsupported("this kind of constraint"));
             }
@@ -280,6 +286,42 @@ impl Judge<'_> {
         }
         self.optional(constraint.raw_expr.as_mut(), &scope, &Env::default())?;
         Ok(())
+    }
+}
+
+impl Judge<'_> {
+    /// The sequence of an identity column: numbers, and for a lasting table a name that is nobody's.
+    fn identity(&mut self, options: &[Node], home: Home<'_>) -> Result<(), Denial> {
+        let mut others = Vec::with_capacity(options.len());
+        for option in options {
+            let named = sequence_name(option);
+            match (named.as_deref(), home) {
+                (Some([name]), Home::Lasting(schema, _)) => self.new_sequence(schema, name)?,
+                (Some([of, name]), Home::Lasting(schema, _)) if *of == schema => {
+                    self.new_sequence(schema, name)?;
+                }
+                _ => others.push(option.clone()),
+            }
+        }
+        numbers_only(&others)
+    }
+
+    fn new_sequence(&mut self, schema: &str, name: &str) -> Result<(), Denial> {
+        self.new_name(schema, name)?;
+        self.fresh.takes(name);
+        Ok(())
+    }
+}
+
+/// The name that an option gives to the sequence of an identity column.
+fn sequence_name(option: &Node) -> Option<Vec<&str>> {
+    let Some(NodeEnum::DefElem(element)) = option.node.as_ref() else {
+        return None;
+    };
+    let named = element.arg.as_deref().and_then(|arg| arg.node.as_ref());
+    match (element.defname.as_str(), named) {
+        ("sequence_name", Some(NodeEnum::List(list))) => strings(&list.items).ok(),
+        _ => None,
     }
 }
 

@@ -61,6 +61,9 @@ impl Judge<'_> {
             }
         }
         let parts = strings(&name.names)?;
+        if self.is_made_enum(&parts) {
+            return Ok(Ty::Unknown);
+        }
         let ty = match parts.as_slice() {
             [name] => self.find_type(None, name),
             [schema, name] => self.find_type(Some(schema), name),

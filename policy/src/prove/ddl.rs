@@ -33,6 +33,17 @@ impl<'a> Walk<'a> {
         self.fields(original, rewritten, &[field])
     }
 
+    /// A constraint: a foreign key refers to no tenant's table, or to the one that is being made.
+    pub(super) fn constraint(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        let tables = original.node("pktable").zip(rewritten.node("pktable"));
+        let Some((name, there)) = tables.filter(|(_, there)| self.is_being_made(there)) else {
+            return self.fields(original, rewritten, &[]);
+        };
+        self.pair(name, there);
+        self.named_where_it_is_made(name, there)?;
+        self.fields(original, rewritten, &["pktable"])
+    }
+
     /// A new name, in the schema that the client wrote or the first of the path.
     fn named_where_it_is_made(&mut self, name: &'a Node, there: &'a Node) -> Step {
         let (written, sent) = (name.text("schemaname"), there.text("schemaname"));

@@ -28,6 +28,8 @@ pub(super) struct Fresh<'a> {
     made: HashSet<Named<'a>>,
     gone: HashSet<Named<'a>>,
     unsure: HashSet<&'a str>,
+    /// The table that the statement makes that is walked.
+    making: Option<Named<'a>>,
     /// What the statement that is walked does.
     turning: Vec<Turn<'a>>,
 }
@@ -79,12 +81,21 @@ impl<'a> Walk<'a> {
     /// The statement makes a relation; `plainly` a table of which everything is written.
     pub(super) fn makes_lasting(&mut self, there: &'a Node, plainly: bool) {
         let (schema, name) = (there.text("schemaname"), there.text("relname"));
+        self.fresh.making = Some((schema, name));
         self.fresh
             .turning
             .push(match plainly && !schema.is_empty() {
                 true => Turn::Make((schema, name)),
                 false => Turn::Doubt(name),
             });
+    }
+
+    /// Whether a name means the table that the statement makes. Nothing else has it, in whatever schema.
+    pub(super) fn is_being_made(&self, there: &Node) -> bool {
+        let (schema, name) = (there.text("schemaname"), there.text("relname"));
+        self.fresh
+            .making
+            .is_some_and(|making| making.1 == name && (schema.is_empty() || making.0 == schema))
     }
 
     /// The statement drops a relation.
@@ -105,6 +116,7 @@ impl<'a> Walk<'a> {
     /// Behind a statement.
     pub(super) fn turn_lasting(&mut self, statement: &'a Node) {
         let fresh = &mut self.fresh;
+        fresh.making = None;
         for turn in fresh.turning.drain(..) {
             match turn {
                 Turn::Make(named) => {

@@ -299,6 +299,7 @@ impl<'a> Walk<'a> {
             "RangeVar" => self.bare_relation(original, rewritten),
             "CreateStmt" => self.created(original, rewritten, "relation"),
             "IntoClause" => self.created(original, rewritten, "rel"),
+            "Constraint" => self.constraint(original, rewritten),
             "TableLikeClause" => self.structure(original, rewritten),
             "IndexStmt" => self.own_relation(original, rewritten),
             "VacuumRelation" => self.own_relation(original, rewritten),

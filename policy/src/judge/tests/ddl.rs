@@ -339,6 +339,10 @@ fn what_could_touch_or_shadow_a_tenants_is_refused() {
         "ALTER TABLE secret ADD COLUMN note text",
         // What reaches other objects, or runs what nobody has read.
         "CREATE TABLE fresh (id uuid REFERENCES leads)",
+        "CREATE TABLE fresh (id uuid, FOREIGN KEY (id) REFERENCES public.leads)",
+        "CREATE TEMP TABLE fresh (id int PRIMARY KEY, same int REFERENCES fresh)",
+        "ALTER TABLE secret ADD COLUMN lead uuid REFERENCES leads",
+        "CREATE TABLE fresh (id int GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME leads))",
         "CREATE TABLE fresh () INHERITS (leads)",
         "CREATE TABLE fresh PARTITION OF leads DEFAULT",
         "CREATE TABLE fresh (id int) INHERITS (secret)",

@@ -181,3 +181,31 @@ fn what_may_not_be_there_is_not_believed() {
         assert!(outcome(client, sent, true).is_err(), "{sent}");
     }
 }
+
+/// A foreign key may name the table that is being made, and no tenant's.
+#[test]
+fn what_is_made_refers_to_itself() {
+    let bare = "CREATE TABLE fresh (a int PRIMARY KEY, b int REFERENCES fresh)";
+    let sent = "CREATE TABLE public.fresh (a int PRIMARY KEY, b int REFERENCES public.fresh)";
+    for (original, rewritten) in [(bare, bare), (bare, sent), (sent, sent)] {
+        assert_eq!(
+            outcome(original, rewritten, true).err(),
+            None,
+            "{rewritten}"
+        );
+    }
+    for referred in ["app.fresh", "public.leads", "leads", "public.plans"] {
+        let other = sent.replace("REFERENCES public.fresh", &format!("REFERENCES {referred}"));
+        for original in [bare, sent] {
+            assert!(outcome(original, &other, true).is_err(), "{other}");
+        }
+    }
+    for referred in ["public.leads", "leads"] {
+        for sql in [
+            format!("CREATE TABLE fresh (a uuid REFERENCES {referred})"),
+            format!("ALTER TABLE public.plans ADD FOREIGN KEY (id) REFERENCES {referred}"),
+        ] {
+            assert!(outcome(&sql, &sql, true).is_err(), "{sql}");
+        }
+    }
+}
