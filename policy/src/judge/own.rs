@@ -14,11 +14,25 @@ use super::foreign_key::Home;
 use super::names::{Item, Scope, strings};
 use super::statement::{ddl, maintenance, refused};
 use super::temporary::{NOWHERE, plain_storage, shown};
-use super::{EntryId, Env, Judge, refuse_reserved, unsupported};
+use super::{EntryId, Env, Judge, Named, refuse_reserved, unsupported};
 use crate::deny::Denial;
 use crate::plan::StatementKind;
-use crate::rewrite;
+use crate::rewrite::{self, string};
 use crate::temporary::SCHEMA;
+
+/// Operator classes of pg_catalog that applications ask for.
+const OPERATOR_CLASSES: &[&str] = &[
+    "array_ops",
+    "bpchar_pattern_ops",
+    "inet_ops",
+    "jsonb_ops",
+    "jsonb_path_ops",
+    "text_ops",
+    "text_pattern_ops",
+    "tsvector_ops",
+    "varchar_ops",
+    "varchar_pattern_ops",
+];
 
 impl Judge<'_> {
     /// DROP TABLE, VIEW or SEQUENCE of temporary ones. What does not exist is asked for where temporary tables are,
@@ -159,12 +173,30 @@ impl Judge<'_> {
     }
 
     fn index_element(&mut self, element: &mut IndexElem, scope: &Scope<'_>) -> Result<(), Denial> {
-        // An operator class names functions.
-        if !element.opclass.is_empty() || !element.opclassopts.is_empty() {
-            return Err(unsupported("an operator class"));
-        }
+        self.operator_class(element)?;
         strings(&element.collation)?;
         self.optional(element.expr.as_mut(), scope, &Env::default())?;
+        Ok(())
+    }
+
+    /// An operator class names functions: PostgreSQL's own is sent with its schema, so no other can be meant.
+    fn operator_class(&mut self, element: &mut IndexElem) -> Result<(), Denial> {
+        if !element.opclassopts.is_empty() {
+            return Err(unsupported("an operator class with options"));
+        }
+        let qualified = match strings(&element.opclass)?.as_slice() {
+            [] => return Ok(()),
+            [name] if OPERATOR_CLASSES.contains(name) => false,
+            ["pg_catalog", name] if OPERATOR_CLASSES.contains(name) => true,
+            _ => {
+                return Err(unsupported("this operator class")
+                    .hint("Those of PostgreSQL itself for text, jsonb and arrays can be used."));
+            }
+        };
+        if !qualified {
+            element.opclass.insert(0, string("pg_catalog"));
+            self.named = Named::Later;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::fresh::is_plain;
 use super::temporary::names;
 use super::{Gap, Step, Walk, need};
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 
 /// `DROP_RESTRICT` of the grammar.
 const RESTRICT: i64 = pg_query::protobuf::DropBehavior::DropRestrict as i64;
@@ -42,6 +42,42 @@ impl<'a> Walk<'a> {
         self.pair(name, there);
         self.named_where_it_is_made(name, there)?;
         self.fields(original, rewritten, &["pktable"])
+    }
+
+    /// CREATE INDEX: the table may be changed, and each operator class is one of pg_catalog.
+    pub(super) fn index(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        match (original.node("relation"), rewritten.node("relation")) {
+            (Some(table), Some(there)) => self.own_table(table, there)?,
+            _ => return Err(Gap("an index lacks its table")),
+        }
+        let (before, after) = (
+            original.list("index_params"),
+            rewritten.list("index_params"),
+        );
+        need(before.len() == after.len(), "an index has other parts")?;
+        for (before, after) in before.iter().zip(after) {
+            match (before.as_node(), after.as_node()) {
+                (Some(before), Some(after)) => self.indexed(before, after)?,
+                _ => return Err(Gap("not a part of an index")),
+            }
+        }
+        self.fields(original, rewritten, &["relation", "index_params"])
+    }
+
+    fn indexed(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(original.kind == rewritten.kind, "nodes differ")?;
+        self.pair(original, rewritten);
+        let class = |part: &'a Node| -> Option<Vec<&'a str>> {
+            part.list("opclass").iter().map(Value::as_name).collect()
+        };
+        let proven = match (class(original).as_deref(), class(rewritten).as_deref()) {
+            (Some([]), Some([])) => true,
+            (Some([written]), Some(["pg_catalog", sent])) => written == sent,
+            (Some(["pg_catalog", written]), Some(["pg_catalog", sent])) => written == sent,
+            _ => !self.claims.enforce && original.field("opclass") == rewritten.field("opclass"),
+        };
+        need(proven, "an operator class is not pg_catalog's")?;
+        self.fields(original, rewritten, &["opclass"])
     }
 
     /// A new name, in the schema that the client wrote or the first of the path.

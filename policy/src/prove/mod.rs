@@ -301,7 +301,7 @@ impl<'a> Walk<'a> {
             "IntoClause" => self.created(original, rewritten, "rel"),
             "Constraint" => self.constraint(original, rewritten),
             "TableLikeClause" => self.structure(original, rewritten),
-            "IndexStmt" => self.own_relation(original, rewritten),
+            "IndexStmt" => self.index(original, rewritten),
             "VacuumRelation" => self.own_relation(original, rewritten),
             "TruncateStmt" => self.own_relations(original, rewritten),
             "DropStmt" => self.dropped(original, rewritten),

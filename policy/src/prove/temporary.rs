@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
         self.fields(original, rewritten, &["relations"])
     }
 
-    fn own_table(&mut self, table: &'a Node, there: &'a Node) -> Step {
+    pub(super) fn own_table(&mut self, table: &'a Node, there: &'a Node) -> Step {
         if self.claims.ddl && there.text("schemaname") != SCHEMA {
             return self.lasting(table, there);
         }

@@ -209,3 +209,26 @@ fn what_is_made_refers_to_itself() {
         }
     }
 }
+
+/// An operator class names functions: it must be one of pg_catalog.
+#[test]
+fn an_operator_class_is_sent_with_its_schema() {
+    let index = |class: &str| format!("CREATE INDEX fresh ON public.plans (id {class})");
+    let (bare, sent) = (
+        index("text_pattern_ops"),
+        index("pg_catalog.text_pattern_ops"),
+    );
+    for original in [&bare, &sent] {
+        assert_eq!(outcome(original, &sent, true).err(), None, "{original}");
+    }
+    for other in [
+        bare.clone(),
+        index(""),
+        index("app.text_pattern_ops"),
+        index("pg_catalog.text_ops"),
+    ] {
+        assert!(outcome(&bare, &other, true).is_err(), "{other}");
+    }
+    let own = index("app.text_pattern_ops");
+    assert!(outcome(&own, &own, true).is_err());
+}
