@@ -28,6 +28,9 @@ const POPULATING: &[&str] = &[
     "jsonb_populate_recordset",
 ];
 
+/// `oid` of varchar.
+const VARCHAR: Oid = 1043;
+
 /// A call, as far as its result depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Given {
@@ -65,8 +68,20 @@ impl Judge<'_> {
         match self.oid_given(call) {
             _ if !call.own => Ty::Unknown,
             Some(oid) => Ty::Known(oid),
-            None => self.computed_type(&call.types),
+            None => self.computed_type(&self.taken(call)),
         }
+    }
+
+    /// The types that a function takes its arguments for. One that has overloads for types of pg_catalog gives nothing of
+    /// the caller's own: a domain is the type under it there.
+    fn taken(&self, call: &Given) -> Vec<Ty> {
+        let plain = matches!(results::of(&call.name), Some(Results::Overloads(_)));
+        let types = call.types.iter();
+        let taken = |ty: &Ty| match plain {
+            true => self.under_domains(*ty),
+            false => *ty,
+        };
+        types.map(taken).collect()
     }
 
     fn oid_given(&self, call: &Given) -> Option<Oid> {
@@ -88,7 +103,7 @@ impl Judge<'_> {
             Results::Overloads(overloads) => {
                 let under = |ty: &Ty| self.under_domains(*ty);
                 let arguments: Vec<Ty> = call.arguments()?.iter().map(under).collect();
-                chosen(overloads, &arguments)
+                chosen(overloads, &arguments).or_else(|| chosen(overloads, &texts(arguments)))
             }
         }
     }
@@ -225,6 +240,16 @@ fn given(name: &str, oid: Oid) -> Column {
         plain: true,
         ..Column::opaque(name)
     }
+}
+
+/// The arguments where no function is for just varchar: the server takes one for text, the preferred type of its kind.
+fn texts(mut arguments: Vec<Ty>) -> Vec<Ty> {
+    for argument in &mut arguments {
+        if *argument == Ty::Known(VARCHAR) {
+            *argument = Ty::Known(TEXT);
+        }
+    }
+    arguments
 }
 
 /// The result of the overload that the server chooses: one for just these types. An untyped literal fits any,
