@@ -207,6 +207,14 @@ fn same_columns(ours: Option<&[Column]>, theirs: Option<&[Column]>) -> bool {
         let known = |second| engine(second).catalog().relation_by_oid(oid).is_some();
         oid != 0 && !known(false) && !known(true)
     };
+    // So has a type that a message makes.
+    let same_type = |ours: u32, theirs: u32| {
+        let made = |oid: u32| {
+            let known = |second| engine(second).catalog().type_by_oid(oid).is_some();
+            !known(false) && !known(true)
+        };
+        ours == theirs || made(ours) && made(theirs)
+    };
     // A row of a table that the session has made is of a type that it has made.
     let made_row = |ours: &Column, theirs: &Column| {
         ours.name == theirs.name
@@ -228,7 +236,8 @@ fn same_columns(ours: Option<&[Column]>, theirs: Option<&[Column]>) -> bool {
             || alike && viewed(theirs.origin.0)
             || made_row(ours, theirs)
             || ours.name == theirs.name
-                && (ours.kind.0, ours.kind.1) == (theirs.kind.0, theirs.kind.1)
+                && same_type(ours.kind.0, theirs.kind.0)
+                && ours.kind.1 == theirs.kind.1
                 && (ours.kind.2 == theirs.kind.2 || ours.kind.2 == -1 || theirs.kind.2 == -1)
                 && (ours.origin == theirs.origin
                     || ours.origin.1 == theirs.origin.1

@@ -71,12 +71,13 @@ impl Script {
             .map(|_| generator.common_kind())
             .collect();
         let names: Vec<_> = (0..kinds.len()).map(|at| format!("c{at}")).collect();
-        let elements: Vec<_> = names
-            .iter()
-            .zip(&kinds)
-            .map(|(name, kind)| format!("{name} {}", generator.column_definition(*kind)))
-            .collect();
-        let unlogged = ["", "", "", "UNLOGGED "][generator.random.below(4)];
+        let mut elements = Vec::with_capacity(names.len());
+        for (name, kind) in names.iter().zip(&kinds) {
+            let definition = self.generator.column_definition(*kind);
+            let definition = self.own_type(*kind, definition);
+            elements.push(format!("{name} {definition}"));
+        }
+        let unlogged = ["", "", "", "UNLOGGED "][self.generator.random.below(4)];
         self.plain(format!(
             "CREATE {unlogged}TABLE {name} ({})",
             elements.join(", ")
@@ -91,7 +92,7 @@ impl Script {
     pub(super) fn change_lasting(&mut self, at: usize) {
         let table = self.generator.temporaries[at].clone();
         let name = &table.alias;
-        match self.generator.random.below(16) {
+        match self.generator.random.below(18) {
             0..5 => {
                 let sql = self.generator.filled(&table);
                 self.plain(sql);
@@ -118,6 +119,7 @@ impl Script {
                 }
             }
             12 => self.plain(format!("TRUNCATE {name}")),
+            13..15 => self.refer(&table),
             _ => {
                 let alias = self.generator.alias();
                 let source = format!("{name} AS {alias}");
@@ -127,6 +129,35 @@ impl Script {
                 self.step(sql, true);
             }
         }
+    }
+
+    /// A foreign key, mostly to the table itself; a tenant's is refused.
+    fn refer(&mut self, table: &Relation) {
+        let name = &table.alias;
+        let column = self.generator.random.pick(&table.columns).name.clone();
+        if self.generator.random.chance(10) {
+            return self.plain(format!(
+                "ALTER TABLE {name} ADD FOREIGN KEY ({column}) REFERENCES public.leads"
+            ));
+        }
+        let ends = ["", " ON DELETE CASCADE", " DEFERRABLE INITIALLY DEFERRED"];
+        let end = ends[self.generator.random.below(3)];
+        self.plain(format!("ALTER TABLE {name} ADD UNIQUE ({column})"));
+        self.plain(format!(
+            "ALTER TABLE {name} ADD FOREIGN KEY ({column}) REFERENCES {name} ({column}){end}"
+        ));
+    }
+
+    /// The type of a column: now and then an enum of the message's own, with the labels of the schema's.
+    fn own_type(&mut self, kind: Kind, definition: String) -> String {
+        if kind != Kind::Status || self.generator.random.chance(50) {
+            return definition;
+        }
+        let name = format!("{SCHEMA}state_{}", self.number());
+        self.plain(format!(
+            "CREATE TYPE {name} AS ENUM ('queued', 'ringing', 'answered', 'failed')"
+        ));
+        definition.replace("public.call_status", &name)
     }
 
     fn add_column(&mut self, at: usize) {
