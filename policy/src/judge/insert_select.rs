@@ -56,6 +56,12 @@ impl Judge<'_> {
         else {
             return Err(unsupported("this kind of INSERT"));
         };
+        if !select.values_lists.is_empty() {
+            return Err(
+                unsupported("INSERT of VALUES with ORDER BY, LIMIT or OFFSET")
+                    .hint("Leave them out, or write SELECT … FROM (VALUES …)."),
+            );
+        }
         let places = given.into_iter().map(|key| {
             let at = columns.iter().position(|column| *column == key.column);
             let at = at.ok_or_else(|| value::unproven(key, table))?;
