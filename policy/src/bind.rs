@@ -447,7 +447,7 @@ impl Binder<'_> {
     fn is_discovered(&self, relation: &Relation) -> bool {
         let tenant = &self.policy.tenant;
         let column = relation.column(&tenant.column);
-        self.policy.defaults.discover.contains(&relation.schema)
+        self.policy.defaults.discovers(&relation.schema)
             && column.is_some_and(|column| {
                 columns::fits(self.catalog, tenant.value_type, column.type_oid)
             })

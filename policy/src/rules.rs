@@ -131,6 +131,13 @@ pub struct Defaults {
     pub second_reader: SecondReader,
 }
 
+impl Defaults {
+    /// Whether the tables of a schema are scoped by their tenant column alone.
+    pub fn discovers(&self, schema: &str) -> bool {
+        self.discover.iter().any(|it| it == schema)
+    }
+}
+
 /// A column that scopes a table, and the claim that it must equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeKey {

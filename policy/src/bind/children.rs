@@ -59,7 +59,7 @@ impl Binder<'_> {
     /// The guard of a table in a discovered schema that has the tenant column.
     fn discovered(&self, relation: &Relation) -> Option<Guard> {
         let tenant = &self.policy.tenant;
-        if !self.policy.defaults.discover.contains(&relation.schema) {
+        if !self.policy.defaults.discovers(&relation.schema) {
             return None;
         }
         let column = relation.column(&tenant.column)?;

@@ -61,13 +61,7 @@ impl Judge<'_> {
     fn is_told_of(&self, schema: &str) -> bool {
         temporary::is_schema(schema)
             || matches!(schema, "pg_catalog" | "information_schema")
-            || self
-                .bound
-                .policy
-                .defaults
-                .discover
-                .iter()
-                .any(|it| it == schema)
+            || self.bound.policy.defaults.discovers(schema)
     }
 
     /// Resolves a relation's name, writes its schema into the tree, and makes its entry.

@@ -48,13 +48,7 @@ impl Judge<'_> {
         };
         let (schema, name) = relation_parts(&name).ok_or_else(|| denied(function))?;
         if let Some(schema) = self.fresh.sequence(schema.as_deref(), &name)
-            && self
-                .bound
-                .policy
-                .defaults
-                .discover
-                .iter()
-                .any(|it| it == schema)
+            && self.bound.policy.defaults.discovers(schema)
         {
             return Ok(());
         }
@@ -100,12 +94,12 @@ impl Judge<'_> {
             return false;
         };
         let table = self.find_relation(schema.as_deref().unwrap_or_default(), &name);
-        table.is_ok_and(|table| self.bound.policy.defaults.discover.contains(&table.schema))
+        table.is_ok_and(|table| self.bound.policy.defaults.discovers(&table.schema))
     }
 
     fn may_take_from(&self, relation: &Relation) -> bool {
-        let discovered = &self.bound.policy.defaults.discover;
-        let listed = discovered.contains(&relation.schema) || relation.schema == SCHEMA;
+        let discovered = self.bound.policy.defaults.discovers(&relation.schema);
+        let listed = discovered || relation.schema == SCHEMA;
         relation.kind == RelationKind::Sequence && listed
     }
 
