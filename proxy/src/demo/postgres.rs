@@ -39,7 +39,7 @@ read -r prepared || { rm -rf "$2"; exit; }
 "$1/postgres" -D "$2/data" >"$2/log" 2>&1 &
 server=$!
 exec 3<&0
-(cat <&3 >/dev/null; kill -INT "$server" 2>/dev/null) &
+(cat <&3 >/dev/null; [ -e "$2/stopped" ] || kill -INT "$server" 2>/dev/null) &
 wait "$server"
 : >"$2/stopped"
 wait
@@ -52,8 +52,14 @@ rm -rf "$2"
 #[derive(Debug)]
 pub struct Postgres {
     address: SocketAddr,
+    keeper: Keeper,
+}
+
+/// Starts the server, stops it when it is dropped, and removes the directory.
+#[derive(Debug)]
+struct Keeper {
     directory: PathBuf,
-    keeper: Child,
+    shell: Child,
 }
 
 /// Why a server can't be had.
@@ -125,23 +131,16 @@ impl Postgres {
         let directory = Unfinished::new()?;
         let account = Account::choose(&directory.path)?;
         account.give(&directory.path)?;
-        let keeper = keep(&binaries, &directory.path, account)?;
-        // From here on the keeper removes the directory.
-        let mut server = Self {
-            address: free_address()?,
-            directory: directory.finished(),
-            keeper,
-        };
-        let data = server.directory.join("data");
+        let mut keeper = Keeper::engage(&binaries, directory, account)?;
+        let data = keeper.directory.join("data");
         fill(&binaries, &data, account)?;
-        configure(&server.directory, server.address)?;
+        // Filling takes a while, in which somebody else could take the port.
+        let address = free_address()?;
+        configure(&keeper.directory, address)?;
         prepare(&data)?;
         account.give_files(&data)?;
-        if let Some(pipe) = &mut server.keeper.stdin {
-            pipe.write_all(b"prepared\n")?;
-        }
-        server.wait()?;
-        Ok(server)
+        keeper.start()?;
+        Ok(Self { address, keeper })
     }
 
     /// Where it listens.
@@ -152,7 +151,7 @@ impl Postgres {
     /// Its directory: the socket is there, and there is room for files of the caller's. Nobody
     /// else may enter.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.keeper.directory
     }
 
     /// Writes a file into the directory that only this process's user can read.
@@ -160,11 +159,34 @@ impl Postgres {
     /// # Errors
     /// When it can't be written.
     pub fn write_file(&self, name: &str, text: &str) -> io::Result<PathBuf> {
-        let path = self.directory.join(name);
+        let path = self.keeper.directory.join(name);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600);
         file.open(&path)?.write_all(text.as_bytes())?;
         Ok(path)
+    }
+}
+
+impl Keeper {
+    /// From here on the directory is the keeper's to remove.
+    fn engage(binaries: &Path, directory: Unfinished, account: Account) -> io::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", KEEPER, "keeper"]);
+        shell.arg(binaries).arg(&directory.path);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null());
+        // Ctrl-C is for us; the server goes when we have gone.
+        shell.process_group(0);
+        let shell = account.applied(&mut shell).spawn()?;
+        let directory = directory.finished();
+        Ok(Self { directory, shell })
+    }
+
+    /// Starts the server, whose data is there.
+    fn start(&mut self) -> Result<(), LaunchError> {
+        if let Some(pipe) = &mut self.shell.stdin {
+            pipe.write_all(b"prepared\n")?;
+        }
+        self.wait()
     }
 
     /// Waits until the server says in its lock file that it is ready, as `pg_ctl` does.
@@ -186,11 +208,11 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
+impl Drop for Keeper {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
+        drop(self.shell.stdin.take());
         // It has nothing to report: what it could not remove stays.
-        let _ = self.keeper.wait();
+        let _ = self.shell.wait();
     }
 }
 
@@ -256,16 +278,6 @@ fn configure(directory: &Path, address: SocketAddr) -> io::Result<()> {
     file.write_all(settings.as_bytes())?;
     // The file is initdb's: writing to it keeps its owner and mode.
     fs::write(data.join("pg_hba.conf"), "local all postgres trust\n")
-}
-
-fn keep(binaries: &Path, directory: &Path, account: Account) -> io::Result<Child> {
-    let mut keeper = Command::new("sh");
-    keeper.args(["-c", KEEPER, "keeper"]);
-    keeper.arg(binaries).arg(directory);
-    keeper.stdin(Stdio::piped()).stdout(Stdio::null());
-    // Ctrl-C is for us; the server goes when we have gone.
-    keeper.process_group(0);
-    account.applied(&mut keeper).spawn()
 }
 
 #[cfg(test)]
