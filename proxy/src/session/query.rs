@@ -83,45 +83,9 @@ impl Session {
         let started = Instant::now();
         // Every Query drops the unnamed statement, also one that fails.
         let change = self.names.set_statement(b"", None);
-        let (known, basis) = (self.known, self.judging.basis());
-        let passing = self.judging.is_passing();
-        let has_unread = self.has_unread();
-        let origin = if given.is_none() { self.origin() } else { None };
-        let judged = self.judging.judge(text, Protocol::Simple, &[]);
-        let judged = judged.and_then(|cleared| {
-            let plan = cleared.plan();
-            permit(known, plan)?;
-            permit_last_value(known, plan)?;
-            permit_turn(passing, plan, text)?;
-            permit_absent(has_unread, plan)?;
-            cursors::check_fetches(&self.names, basis, plan)?;
-            self.cursors.check(plan, basis)?;
-            // A parameter is an error in a Query, and none in a Parse.
-            let follows =
-                known.ahead == Ahead::Alone && may_follow(plan) && !cleared.text().contains('$');
-            let lookup = cleared.lookup().filter(|_| may_follow(plan));
-            let looks_up = |(origin, lookup): (&Origin, _)| {
-                origin.send(lookup, &mut self.prepared, &mut self.queue, server)
-            };
-            let way = if origin.as_ref().zip(lookup).is_some_and(looks_up) {
-                Way::Lookup
-            } else if follows {
-                Way::Spread
-            } else {
-                Way::Plain
-            };
-            if way == Way::Spread {
-                Self::spread(&cleared, server);
-            } else if way == Way::Plain && known.ahead == Ahead::No && !names_a_statement(plan) {
-                server.query(&cleared);
-            }
-            keep_text(&mut self.last_query, self.transaction, text, &cleared);
-            Ok((Arc::clone(plan), way))
-        });
-        self.proxy
-            .metrics()
-            .judge_seconds
-            .observe(started.elapsed());
+        let judged = self.clear_query(text, given.is_some(), server);
+        let judge_seconds = &self.proxy.metrics().judge_seconds;
+        judge_seconds.observe(started.elapsed());
         match judged {
             Ok((plan, Way::Spread)) => {
                 self.followed();
@@ -132,7 +96,7 @@ impl Session {
                 self.trial = Trial::Looking;
                 self.queried(Expect::Looked, plan, given, change, started);
             }
-            Ok((_, Way::Plain)) if known.ahead == Ahead::Followed => {
+            Ok((_, Way::Plain)) if self.known.ahead == Ahead::Followed => {
                 self.names.undo(change);
                 if self.must_wait(server) {
                     return Ok(Taken::Later);
@@ -141,7 +105,7 @@ impl Session {
                 self.known.ahead = Ahead::No;
                 return self.send_query(text, given, server);
             }
-            Ok((plan, Way::Plain)) if known.ahead != Ahead::No => {
+            Ok((plan, Way::Plain)) if self.known.ahead != Ahead::No => {
                 self.names.undo(change);
                 self.end_ahead(server);
                 // To begin a transaction takes no claims; all else waits for them.
@@ -174,6 +138,46 @@ impl Session {
             }
         }
         Ok(Taken::Yes)
+    }
+
+    /// Judges the Query, and sends it where nothing else has to be sent before it.
+    fn clear_query(
+        &mut self,
+        text: &str,
+        has_given: bool,
+        server: &mut Outbox,
+    ) -> Result<(Arc<Plan>, Way), Denial> {
+        let (known, basis) = (self.known, self.judging.basis());
+        let passing = self.judging.is_passing();
+        let has_unread = self.has_unread();
+        let origin = if has_given { None } else { self.origin() };
+        let cleared = self.judging.judge(text, Protocol::Simple, &[])?;
+        let plan = cleared.plan();
+        permit(known, plan)?;
+        permit_last_value(known, plan)?;
+        permit_turn(passing, plan, text)?;
+        permit_absent(has_unread, plan)?;
+        cursors::check_fetches(&self.names, basis, plan)?;
+        self.cursors.check(plan, basis)?;
+        let lookup = cleared.lookup().filter(|_| may_follow(plan));
+        let looks_up = |(origin, lookup): (&Origin, _)| {
+            origin.send(lookup, &mut self.prepared, &mut self.queue, server)
+        };
+        // A parameter is an error in a Query, and none in a Parse.
+        let follows = || may_follow(plan) && !cleared.text().contains('$');
+        let way = if origin.as_ref().zip(lookup).is_some_and(looks_up) {
+            Way::Lookup
+        } else if known.ahead == Ahead::Alone && follows() {
+            Self::spread(&cleared, server);
+            Way::Spread
+        } else {
+            if known.ahead == Ahead::No && !names_a_statement(plan) {
+                server.query(&cleared);
+            }
+            Way::Plain
+        };
+        keep_text(&mut self.last_query, self.transaction, text, &cleared);
+        Ok((Arc::clone(plan), way))
     }
 
     /// The Query is on its way.
