@@ -304,6 +304,7 @@ impl Relay {
             let from_client = self.work_off_client()?;
             if let Some(lease) = &mut self.server {
                 self.session.end_ahead(lease.outbox());
+                self.session.clear_leftover(lease.outbox());
             }
             if !from_server && !from_client {
                 return Ok(());

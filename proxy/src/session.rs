@@ -247,6 +247,8 @@ pub(crate) struct Session {
     nudged: bool,
     skip: Skip,
     copy: Copy,
+    /// What is sent is on its way to a place behind others, and may have to be sent again.
+    boards: bool,
     /// DDL went through since the last transaction has ended.
     changes_catalog: bool,
     /// Such DDL made what does not end with the session.
@@ -309,6 +311,7 @@ impl Session {
             nudged: false,
             skip: Skip::Nothing,
             copy: Copy::No,
+            boards: false,
             changes_catalog: false,
             makes_lasting: false,
             uncommitted: Uncommitted::default(),

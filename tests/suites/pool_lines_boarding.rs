@@ -81,8 +81,12 @@ fn a_read_that_is_refused_is_refused_where_others_share_a_connection_too() {
     let (good, bad) = (run(&["3"]), run(&["3", "4"]));
     let wanted = tags_and_codes(&bad.exchange(&mut client));
     assert_eq!(wanted, "[08P01]Z");
+    let denied = || pooled.metric("pgwarden_denials_total{reason=\"parameter_mismatch\"}");
+    let (before, mut refused) = (denied(), 0.0);
     beside_readers(&pooled, readers, |_| {
         assert_eq!(tags_and_codes(&good.exchange(&mut client)), "2DCZ");
         assert_eq!(tags_and_codes(&bad.exchange(&mut client)), wanted);
+        refused += 1.0;
     });
+    assert_eq!(denied() - before, refused, "each is counted once");
 }

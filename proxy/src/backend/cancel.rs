@@ -135,6 +135,8 @@ const CLAIM_AGAIN: Duration = Duration::from_millis(1);
 enum Wait {
     #[default]
     No,
+    /// Its statement goes from one to another; where to will be known at once.
+    Moves,
     Yes,
     /// It was told to stop.
     CalledOff,
@@ -154,6 +156,13 @@ struct SlotState {
     answered: u64,
 }
 
+impl SlotState {
+    /// The client is there, or nowhere.
+    fn arrive(&mut self, target: Option<Aim>) {
+        (self.target, self.wait) = (target, Wait::No);
+    }
+}
+
 impl CancelSlot {
     fn state(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -161,20 +170,27 @@ impl CancelSlot {
 
     /// The client has this server connection from now on.
     pub fn attach(&self, target: CancelTarget) {
-        self.state().target = Some(Aim::Own(target));
+        self.state().arrive(Some(Aim::Own(target)));
     }
 
     /// The client waits, among others, on a server connection.
     pub(crate) fn share(&self, (line, number): (Arc<dyn Shared>, u64)) {
-        self.state().target = Some(Aim::Shared(line, number));
+        self.state().arrive(Some(Aim::Shared(line, number)));
     }
 
     /// The client leaves its server connection: from now on no request reaches it that is not on
     /// its way already. Gives whether none is.
     pub fn detach(&self) -> bool {
         let mut state = self.state();
-        state.target = None;
+        state.arrive(None);
         !state.under_way
+    }
+
+    /// The client's statement leaves its server connection for another place: who asks to cancel it waits until that
+    /// is known.
+    pub(crate) fn move_on(&self) {
+        let mut state = self.state();
+        (state.target, state.wait) = (None, Wait::Moves);
     }
 
     /// The same, unless a request is on its way: then the client keeps its server connection. Gives
@@ -182,9 +198,19 @@ impl CancelSlot {
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.state();
         if !state.under_way {
-            state.target = None;
+            (state.target, state.wait) = (None, Wait::Moves);
         }
         !state.under_way
+    }
+
+    /// The wait for a server connection is over. Gives whether the client has called it off.
+    pub(crate) fn is_called_off(&self) -> bool {
+        let mut state = self.state();
+        let called_off = state.wait == Wait::CalledOff;
+        if called_off {
+            state.wait = Wait::No;
+        }
+        called_off
     }
 
     /// The client waits for a server connection while this is kept.
@@ -253,13 +279,15 @@ impl CancelSlot {
             return None;
         }
         let target = match state.target.as_ref() {
-            None => {
-                if state.wait == Wait::Yes {
+            None => match state.wait {
+                Wait::Moves => return Some(None),
+                Wait::Yes => {
                     state.wait = Wait::CalledOff;
                     self.called_off.notify_waiters();
+                    return None;
                 }
-                return None;
-            }
+                Wait::No | Wait::CalledOff => return None,
+            },
             Some(Aim::Own(target)) => target.clone(),
             Some(Aim::Shared(line, number)) => match line.claim(*number) {
                 Claim::Aim(target) => target,
@@ -290,9 +318,13 @@ impl Waiting {
     }
 }
 
+/// What has come is taken next, and a request of the last moment is found by [`CancelSlot::is_called_off`].
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.state().wait = Wait::No;
+        let mut state = self.0.state();
+        if state.wait == Wait::Yes {
+            state.wait = Wait::Moves;
+        }
     }
 }
 
@@ -408,6 +440,7 @@ impl CancelRegistration {
 
 impl Drop for CancelRegistration {
     fn drop(&mut self) {
+        self.slot.detach();
         let keys = self.registry.keys.lock();
         keys.unwrap_or_else(PoisonError::into_inner)
             .remove(&self.key);
@@ -432,5 +465,51 @@ mod tests {
         slot.state().sent = 2;
         slot.quiet.notify_waiters();
         quiet.await;
+    }
+
+    /// A server connection where nothing is left to cancel; it counts who asks.
+    #[derive(Debug, Default)]
+    struct Asked(std::sync::atomic::AtomicUsize);
+
+    impl Shared for Asked {
+        fn claim(&self, _: u64) -> Claim {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Claim::Over
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_finds_a_statement_that_changes_its_place() {
+        let slot = CancelSlot::default();
+        let (first, second) = (Arc::new(Asked::default()), Arc::new(Asked::default()));
+        slot.share((Arc::<Asked>::clone(&first), 0));
+        assert!(slot.leave(), "no request is on its way");
+        let mut request = std::pin::pin!(slot.cancel());
+        let waits = poll_fn(|cx| Poll::Ready(request.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "where the statement goes is not known yet");
+        slot.share((Arc::<Asked>::clone(&second), 1));
+        request.await.unwrap();
+        let asked = |it: &Asked| it.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!((asked(&first), asked(&second)), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_request_of_the_last_moment_calls_the_statement_off() {
+        let slot = Arc::new(CancelSlot::default());
+        let waiting = slot.wait();
+        slot.cancel().await.unwrap();
+        // The connection has come at the same time.
+        drop(waiting);
+        assert!(slot.is_called_off() && !slot.is_called_off());
+    }
+
+    #[tokio::test]
+    async fn a_request_for_who_has_gone_ends() {
+        let registry = Arc::new(CancelRegistry::default());
+        let registration = registry.register(None, 4).unwrap();
+        let slot = Arc::clone(registration.slot());
+        slot.move_on();
+        drop(registration);
+        slot.cancel().await.unwrap();
     }
 }

@@ -131,7 +131,7 @@ impl Relay {
 
     pub(super) fn checked_out(&mut self, outcome: Result<Lease, ConnectError>) {
         self.wanting = false;
-        match outcome {
+        match self.unless_called_off(outcome) {
             Ok(lease) => self.attach(lease, self.asks_standby),
             Err(error @ ConnectError::CalledOff) => self.refuse_next(&error),
             Err(error) if self.asks_standby => {
@@ -146,8 +146,23 @@ impl Relay {
         }
     }
 
+    /// The client may have called its wait off in the moment in which it was over.
+    fn unless_called_off(
+        &mut self,
+        outcome: Result<Lease, ConnectError>,
+    ) -> Result<Lease, ConnectError> {
+        if !self.cancel.slot().is_called_off() {
+            return outcome;
+        }
+        if let Ok(lease) = outcome {
+            lease.hand_back(self.cancel.slot());
+        }
+        Err(ConnectError::CalledOff)
+    }
+
     /// The message that waits for a server connection gets none.
     fn refuse_next(&mut self, error: &ConnectError) {
+        self.cancel.slot().detach();
         let rest = self.from_client.rest();
         if let Ok(Some(header)) = frame::header(rest)
             && rest.len() >= header.frame()
@@ -180,11 +195,23 @@ impl Relay {
             return false;
         }
         self.losses += 1;
-        self.cancel.slot().detach();
+        if self.client_waits() {
+            self.cancel.slot().move_on();
+        } else {
+            self.cancel.slot().detach();
+        }
         self.session.lose();
         self.passing = 0;
         self.server = None;
         true
+    }
+
+    /// Whether a message of the client's is there that needs a server connection.
+    fn client_waits(&self) -> bool {
+        let rest = self.from_client.rest();
+        let header = frame::header(rest).ok().flatten();
+        let whole = header.filter(|header| rest.len() >= header.frame());
+        whole.is_some_and(|header| self.session.needs_server(header.tag))
     }
 }
 

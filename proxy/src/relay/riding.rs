@@ -143,12 +143,14 @@ impl Relay {
         }
         let worked = outcome.inspect_err(|_| riding.ride.condemn())?;
         if settled && let Some(riding) = self.riding.take() {
-            self.cancel.slot().detach();
-            riding.ride.finish();
             if self.session.begins_anew() {
+                self.cancel.slot().move_on();
+                riding.ride.finish();
                 self.from_client.rewind();
                 (self.wanting, self.recalled) = (true, true);
             } else {
+                self.cancel.slot().detach();
+                riding.ride.finish();
                 self.from_client.advance(riding.bytes);
                 (self.losses, self.recalled) = (0, false);
             }
@@ -168,7 +170,7 @@ impl Relay {
                 Poll::Ready(Some(Event::ServerGone))
             }
             Turn::Lost | Turn::Left => {
-                self.cancel.slot().detach();
+                self.cancel.slot().move_on();
                 self.riding = None;
                 self.session.recall();
                 (self.wanting, self.recalled) = (true, true);

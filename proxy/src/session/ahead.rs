@@ -40,9 +40,12 @@ impl Session {
             return false;
         };
         let idle = self.is_idle() && !self.temporaries && !self.known.floats;
+        // A role is taken away by the long form only.
+        let role_fits = !sharing.roled || sharing.setup.role.is_some();
         let placed = sharing.placed || sharing.setup.settings.is_empty();
         idle && sharing.attached
             && placed
+            && role_fits
             && !sharing.asks
             && !sharing.unswept
             && !sharing.restores

@@ -68,8 +68,10 @@ pub(super) struct Known {
     pub(super) settled: bool,
     /// What the server was asked last to put in force, and to tell, is the session's still.
     asked: bool,
-    /// Cancels that have hit a batch of ours since the server last answered the client.
+    /// Cancels and time-outs that have hit a batch of ours since the server last answered the client.
     pub(super) retries: u8,
+    /// A message of the client waits until it is answered.
+    pub(super) awaited: bool,
     /// Something of it was changed inside the open transaction, so that its end may undo it.
     pub(super) in_transaction: bool,
     /// What was known still holds, but the schemas of the `search_path` may be others.
@@ -159,6 +161,14 @@ impl Session {
         if std::mem::take(&mut self.leftover) {
             server.forward_parts(Forward::Close, &[b"S", NAME.as_bytes(), &[0]]);
             self.queue.push(Pending::new(Expect::OwnClose));
+        }
+    }
+
+    /// The same where nothing else is to be sent: the server connection may go to somebody else.
+    pub(crate) fn clear_leftover(&mut self, server: &mut Outbox) {
+        if self.leftover && self.is_idle() && self.uncommitted.failure().is_none() {
+            self.close_leftover(server);
+            self.own_sync(server);
         }
     }
 

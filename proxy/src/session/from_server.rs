@@ -281,7 +281,7 @@ impl Session {
         let Some(mut pending) = self.queue.pop() else {
             return Err(Stop::desynchronised());
         };
-        self.known.retries = 0;
+        (self.known.retries, self.known.awaited) = (0, false);
         if std::mem::take(&mut self.known.ahead) == Ahead::Followed {
             // Nothing has failed: the claims are in force, as far as the transaction is not open.
             pending.unsettles = false;

@@ -26,6 +26,12 @@ pub(super) enum Gate {
 impl Session {
     /// Whether the session is still good, and the server connection known to be its own.
     pub(super) fn gate(&mut self, server: &mut Outbox) -> Result<Gate, Stop> {
+        let gate = self.look_through(server)?;
+        self.known.awaited = matches!(gate, Gate::Later);
+        Ok(gate)
+    }
+
+    fn look_through(&mut self, server: &mut Outbox) -> Result<Gate, Stop> {
         if Instant::now() >= self.expires {
             return Err(Stop::Fatal(Report::fatal(
                 "28000",
@@ -154,7 +160,9 @@ impl Session {
     /// Asks for claims and facts as soon as the server owes nothing, so that the next statement
     /// need not wait.
     pub(crate) fn settle(&mut self, server: &mut Outbox) {
-        if !self.known.settled && self.is_settled() && self.status == b'I' {
+        let free = self.is_settled() && self.status == b'I';
+        let due = !self.has_tried() && self.uncommitted.failure().is_none();
+        if !self.known.settled && free && due {
             self.ask_facts(server);
         }
     }

@@ -35,7 +35,10 @@ impl Session {
         server: &mut Outbox,
     ) {
         let denial = self.judging.explain(denial);
-        self.record_denial(&denial);
+        // What is refused while it boards is sent again elsewhere, and refused there.
+        if !self.boards {
+            self.record_denial(&denial);
+        }
         self.refuse(Report::from(denial), expect, change, server);
     }
 

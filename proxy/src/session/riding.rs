@@ -144,7 +144,14 @@ impl Session {
     }
 
     /// Sends a batch that was looked at. False when not all of it could be sent.
-    pub(crate) fn send_batch(&mut self, mut batch: &[u8], server: &mut Outbox) -> bool {
+    pub(crate) fn send_batch(&mut self, batch: &[u8], server: &mut Outbox) -> bool {
+        self.boards = true;
+        let whole = self.send_messages(batch, server);
+        self.boards = false;
+        whole
+    }
+
+    fn send_messages(&mut self, mut batch: &[u8], server: &mut Outbox) -> bool {
         while let Ok(Some(header)) = frame::header(batch)
             && let Some(body) = batch.get(HEADER_BYTES..header.frame())
         {
@@ -205,6 +212,7 @@ impl Session {
         self.trial = Trial::No;
         self.pipeline_open = false;
         self.nudged = false;
+        self.skip = Skip::Nothing;
         self.copy = Copy::No;
     }
 

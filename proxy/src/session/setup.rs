@@ -15,7 +15,7 @@ use super::{Passed, Session, Stop, claims};
 use crate::backend::{Outbox, RESEED};
 use crate::wire::{Reader, report};
 
-/// So many cancels in a row may hit the batch.
+/// So many cancels or time-outs in a row may hit the batch.
 const RETRIES: u8 = 3;
 
 /// Leaves nothing of the last session but prepared statements, which have names of our own, and the
@@ -116,8 +116,9 @@ impl Session {
     }
 
     /// A statement of our own has failed. A cancel of the client's may have hit the batch instead of
-    /// its own statement, or its `statement_timeout`: then the client's transaction fails, if one is open; else
-    /// the batch is sent again, or another server connection taken.
+    /// its own statement, or its `statement_timeout`: then the client's transaction fails, if one is open. Else
+    /// the batch is sent again, unless a statement waits for it: that one fails, as PostgreSQL would have it, at once when
+    /// it was cancelled, and when the batch was tried often enough.
     pub(super) fn own_error(&mut self, body: &[u8]) -> Result<Passed, Stop> {
         if self.uncommitted.is_asked() {
             return Ok(self.reading_failed(body));
@@ -133,20 +134,28 @@ impl Session {
             return Ok(self.reading_failed(body));
         }
         // What was not swept is not to be used, whatever comes behind in the batch.
-        let swept = self.queue.front().map(|front| front.expect) != Some(Expect::OwnQuery);
-        if swept && self.known.retries < RETRIES {
-            self.known.retries += 1;
-            self.forget_batch();
-            return Ok(Passed::Done);
+        if self.queue.front().map(|front| front.expect) == Some(Expect::OwnQuery) {
+            return Err(match self.can_swap() {
+                true => Stop::Lost,
+                false => self.claims_failed(body),
+            });
         }
-        if self.can_swap() {
-            return Err(Stop::Lost);
+        let meant = report::field(body, b'M') == Some(report::CANCELLED.as_bytes());
+        if self.known.awaited && (meant || self.known.retries >= RETRIES) {
+            return Ok(self.reading_failed(body));
         }
-        Err(self.claims_failed(body))
+        self.known.retries = self.known.retries.saturating_add(1);
+        self.forget_batch();
+        Ok(Passed::Done)
+    }
+
+    /// Whether so many cancels or time-outs have met the batch that it is sent for a statement only.
+    pub(super) fn has_tried(&self) -> bool {
+        self.known.retries >= RETRIES
     }
 
     /// The server skips the rest of the batch, and takes back what it has done of it.
-    fn forget_batch(&mut self) {
+    pub(super) fn forget_batch(&mut self) {
         self.skip_own();
         if let Some(sharing) = &mut self.sharing {
             sharing.forget_replay();

@@ -17,7 +17,7 @@ use super::queue::Expect;
 use crate::backend::{ConnectError, Moment};
 use crate::metrics::Pin;
 use crate::pool::{Carried, Settings, Setup, Under};
-use crate::wire::Report;
+use crate::wire::{Report, report};
 
 /// What a session remembers while it has no server connection.
 #[derive(Debug)]
@@ -417,7 +417,8 @@ impl Session {
         self.note_pin(None);
     }
 
-    /// The policy may have given the session another role.
+    /// The policy may have given the session another role. It is put in force with the claims; whatever else the
+    /// session has on its server connection stays, as behind a SET ROLE.
     pub(super) fn refresh_setup(&mut self) {
         let role = self.judging.access().set_role.as_deref();
         let Some(sharing) = &mut self.sharing else {
@@ -427,9 +428,8 @@ impl Session {
         if may && sharing.setup.role.as_deref() != role {
             let settings = sharing.setup.settings.clone();
             sharing.setup = Setup::new(&sharing.setup.claims, role, settings);
-            sharing.unswept = true;
-            sharing.restores = false;
-            sharing.placed = false;
+            // "$user" in it is the role.
+            sharing.path_asked = None;
             self.known.lose();
         }
     }
@@ -441,9 +441,7 @@ impl Session {
                 "53300",
                 "pgwarden: no server connection became free within checkout_timeout",
             ),
-            ConnectError::CalledOff => {
-                Report::error("57014", "canceling statement due to user request")
-            }
+            ConnectError::CalledOff => Report::error("57014", report::CANCELLED),
             ConnectError::Paused => Report::error(
                 "08006",
                 "pgwarden: the database was paused for longer than pool.pause_timeout",

@@ -221,26 +221,27 @@ impl Session {
         }
     }
 
-    /// The server has refused the question, or a cancel has hit it. It skips the rest of the batch.
+    /// The server has refused the question, or a cancel or a time-out has hit it. It skips the rest of the batch.
     pub(super) fn reading_failed(&mut self, body: &[u8]) -> Passed {
-        self.skip_own();
-        self.leftover = true;
+        self.forget_batch();
         self.uncommitted.answered();
         self.uncommitted.gathering = None;
         let report = match report::field(body, b'C') {
-            Some(b"57014") => Report::error("57014", "canceling statement due to user request"),
+            Some(b"57014") => {
+                let message = report::field(body, b'M').unwrap_or_default();
+                Report::error("57014", String::from_utf8_lossy(message).into_owned())
+            }
             _ => unreadable(),
         };
         self.uncommitted.failure = Some(Box::new(Failure {
             report,
             by_server: true,
         }));
-        self.known.lose();
         Passed::Done
     }
 
-    /// Tells the client that the server has failed its transaction, if that is why its message is
-    /// refused. The server skips messages itself where no Sync of ours was sent.
+    /// Tells the client that the server has failed its transaction, or the question that its message waits for, if
+    /// that is why the message is refused. The server skips messages itself where no Sync of ours was sent.
     pub(super) fn tell_failure(&mut self, expect: Expect, server: &mut Outbox) -> bool {
         let failure = self.uncommitted.failure.take();
         let Some(failure) = failure.filter(|it| it.by_server) else {

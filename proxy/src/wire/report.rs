@@ -7,6 +7,9 @@ use pgwarden_policy::Denial;
 
 use super::answer;
 
+/// What the server says of a statement that a cancel has ended.
+pub const CANCELLED: &str = "canceling statement due to user request";
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
