@@ -4,6 +4,7 @@
 
 mod orders;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::proxy::{Drain, Proxy};
 
@@ -28,20 +29,32 @@ const CONNECTIONS_MAX: usize = 64;
 /// A request's head must have come after this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The connections that are open, the oldest first.
+#[derive(Debug, Default)]
+struct Open(VecDeque<AbortHandle>);
+
+impl Open {
+    /// One more. Where there are too many the one that has waited longest is closed: requests that never end, or
+    /// orders that wait for clients, must keep nobody from asking whether the process lives, or from RESUME.
+    fn add(&mut self, connection: AbortHandle) {
+        self.0.retain(|open| !open.is_finished());
+        if self.0.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(connection);
+    }
+}
+
 /// Answers requests until the listener breaks.
 pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open = Open::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let proxy = Arc::clone(&proxy);
-                tokio::spawn(async move {
-                    serve_connection(stream, peer, proxy).await;
-                    drop(place);
-                });
+                let connection = serve_connection(stream, peer, Arc::clone(&proxy));
+                open.add(tokio::spawn(connection).abort_handle());
             }
             // Out of file descriptors, mostly: it passes.
             Err(error) => {

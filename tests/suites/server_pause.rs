@@ -7,7 +7,8 @@
     clippy::indexing_slicing
 )]
 
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -303,4 +304,30 @@ fn orders_are_posted_and_not_by_web_pages() {
     }
     let mut client: Client = world.session(6).unwrap();
     assert!(read_word(&mut client, 6, 1, false).is_some());
+}
+
+/// Orders that wait for clients, and requests that never end, take all places of the admin server.
+#[test]
+fn resume_is_heard_behind_many_orders_that_wait() {
+    let world = world("transaction");
+    let mut busy = world.session(0).unwrap();
+    busy.query("BEGIN").ok();
+    assert!(read_word(&mut busy, 0, 0, true).is_some());
+    let send = |text: &str| {
+        let mut stream = TcpStream::connect(admin(&world)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let orders: Vec<_> = (0..40)
+        .map(|_| send("POST /pause HTTP/1.1\r\nhost: x\r\n\r\n"))
+        .collect();
+    until("the pause", || {
+        status(&world, "world")["state"] == "pausing"
+    });
+    let halves: Vec<_> = (0..40).map(|_| send("GET /livez HTTP/1.1\r\n")).collect();
+    assert_ordered(&world, "/resume", RESUMED);
+    assert_eq!(get(admin(&world), "/livez").0, 200);
+    assert!(read_word(&mut busy, 0, 1, true).is_some());
+    busy.query("COMMIT").ok();
+    drop((orders, halves));
 }
