@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::error::ConnectError;
 use super::progress::Moment;
 use super::role::Role;
+use super::transport::Silent;
 
 /// What was last seen of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,8 @@ pub struct Site {
     retired: AtomicU64,
     /// As of when it is current, where it is a standby that is read from.
     current: AtomicU64,
+    /// Addresses of its name that did not answer.
+    silent: Silent,
 }
 
 impl Site {
@@ -79,12 +82,18 @@ impl Site {
             seen: AtomicU8::new(Seen::Nothing.code()),
             retired: AtomicU64::new(0),
             current: AtomicU64::new(0),
+            silent: Silent::default(),
         })
     }
 
     /// Where it is.
     pub fn address(&self) -> &ServerAddress {
         &self.address
+    }
+
+    /// Addresses of its name that did not answer.
+    pub(super) fn silent(&self) -> &Silent {
+        &self.silent
     }
 
     /// What was last seen of it.

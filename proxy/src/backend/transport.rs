@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pgwarden_config::settings::{Host, ServerAddress, SslMode};
@@ -53,10 +53,67 @@ impl Way {
     }
 
     async fn connect(&self, host: &str) -> io::Result<TcpStream> {
-        match self.address {
-            Some(address) => TcpStream::connect(address).await,
-            None => TcpStream::connect((host, self.site.address().port)).await,
+        if let Some(address) = self.address {
+            return TcpStream::connect(address).await;
         }
+        let found = tokio::net::lookup_host((host, self.site.address().port)).await?;
+        connect_to_any(found.collect(), self.site.silent()).await
+    }
+}
+
+/// Tries the addresses of a name, one after the other. One that does not answer is given up in time for the others, and
+/// the next connection tries it last.
+async fn connect_to_any(mut found: Vec<SocketAddr>, silent: &Silent) -> io::Result<TcpStream> {
+    silent.put_last(&mut found);
+    let share = CONNECT_TIMEOUT / 2 / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let last = found.last().copied();
+    for address in found {
+        let connecting = TcpStream::connect(address);
+        let connected = match Some(address) == last {
+            true => Ok(connecting.await),
+            false => tokio::time::timeout(share, connecting).await,
+        };
+        match connected {
+            Ok(Ok(stream)) => {
+                silent.answers(address);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failure = error,
+            Err(_) => {
+                silent.add(address);
+                failure = io::ErrorKind::TimedOut.into();
+            }
+        }
+    }
+    Err(failure)
+}
+
+/// Addresses of a name that did not answer of late.
+#[derive(Debug, Default)]
+pub(super) struct Silent(Mutex<Vec<SocketAddr>>);
+
+impl Silent {
+    fn all(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the name has no more is forgotten.
+    fn put_last(&self, found: &mut [SocketAddr]) {
+        let mut all = self.all();
+        all.retain(|address| found.contains(address));
+        found.sort_by_key(|address| all.contains(address));
+    }
+
+    fn add(&self, address: SocketAddr) {
+        let mut all = self.all();
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+
+    fn answers(&self, address: SocketAddr) {
+        self.all().retain(|silent| *silent != address);
     }
 }
 
@@ -167,4 +224,46 @@ async fn handshake(
         .await
         .map_err(ConnectError::Tls)?;
     Ok(ServerStream::Tls(Box::new(tls)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// An address that lets nobody in and sends nobody away: nobody takes in those who wait there.
+    async fn hole() -> (Vec<TcpStream>, TcpListener, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        let patience = Duration::from_millis(500);
+        while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        (waiting, listener, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_keeps_nobody_from_the_next() {
+        let (_waiting, _listener, silent_one) = hole().await;
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = server.local_addr().unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = gone.local_addr().unwrap();
+        drop(gone);
+        let silent = Silent::default();
+        let found = vec![refusing, silent_one, good];
+        let stream = connect_to_any(found.clone(), &silent).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        let mut next = found;
+        silent.put_last(&mut next);
+        assert_eq!(next, [refusing, good, silent_one]);
+        silent.answers(silent_one);
+        assert!(silent.all().is_empty());
+        assert!(connect_to_any(vec![refusing], &silent).await.is_err());
+        assert!(connect_to_any(Vec::new(), &silent).await.is_err());
+    }
 }
