@@ -16,7 +16,7 @@ use pgwarden_tests::frames::{Frames, shown};
 use pgwarden_tests::patience::{until, within_a_life};
 use pgwarden_tests::pooled::{Pooled, value};
 use pgwarden_tests::proxy;
-use pgwarden_tests::wire::{Client, cancel};
+use pgwarden_tests::wire::{Client, cancel, tags_and_codes};
 use serde_json::{Value, json};
 
 const MODES: [PoolMode; 2] = [PoolMode::Session, PoolMode::Transaction];
@@ -191,6 +191,35 @@ fn h_a_role_that_the_policy_takes_away_is_not_in_force_any_more() {
             assert_eq!(value(&mut auditor, role), ROLE, "{mode:?} {open}");
             pooled.reload(proxy::policy_of(&[POLICY, AUDITOR].concat()));
             assert_eq!(value(&mut auditor, role), "platform_admin");
+        }
+    }
+}
+
+/// It stands in a pipeline behind a Sync, on a server connection that the session has just got: what the server is to
+/// refuse runs nothing, whatever is in force there.
+#[test]
+fn what_is_refused_waits_for_no_setup() {
+    let nothing = Frames::new().target(b'D', b'S', "nothing").sync();
+    let again = nothing.clone().sync().target(b'D', b'S', "nothing").sync();
+    let bind = nothing.clone().sync().bind("", "nothing", &[]).sync();
+    let execute = nothing.clone().sync().execute("nothing", 0).sync();
+    let open = nothing.sync().execute("nothing", 0);
+    let closes = open.clone().target(b'C', b'P', "").sync();
+    let runs = open.target(b'D', b'P', "").run(WHO, &[]).sync();
+    for mode in MODES {
+        let pooled = pooled(mode, "", 1);
+        for (frames, code) in [
+            (&again, "26000"),
+            (&bind, "26000"),
+            (&execute, "34000"),
+            (&closes, "34000"),
+            (&runs, "34000"),
+        ] {
+            assert_eq!(value(&mut pooled.session(Tenant::B), WHO), Tenant::B.user());
+            let mut client = pooled.session(Tenant::A);
+            let answer = tags_and_codes(&frames.exchange(&mut client));
+            assert_eq!(answer, format!("[26000]ZZ[{code}]Z"), "{mode:?}");
+            assert_eq!(value(&mut client, WHO), Tenant::A.user());
         }
     }
 }

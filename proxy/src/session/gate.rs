@@ -121,9 +121,14 @@ impl Session {
     /// opens a pipeline, in which nothing but the claims can be put in force: what follows would run under the
     /// settings and the role of whoever had the server connection before.
     pub(super) fn must_place(&mut self, server: &mut Outbox) -> bool {
-        let placed = |it: &Sharing| it.placed && !it.asks && !it.restores;
-        if self.sharing.as_deref().is_none_or(placed) || self.pipeline_open || self.status != b'I' {
+        let placed = |it: &Sharing| it.placed && (self.pipeline_open || !it.asks && !it.restores);
+        if self.sharing.as_deref().is_none_or(placed) || self.status != b'I' {
             return false;
+        }
+        if self.pipeline_open {
+            // What has opened it is to be refused, and this to be skipped.
+            self.nudge(server);
+            return !self.queue.is_empty();
         }
         if self.queue.is_empty() {
             self.ask_facts(server);
@@ -134,8 +139,12 @@ impl Session {
     /// Whether what was just written for a message may leave. It is looked at once more, and for all messages in
     /// one place: whoever has let it through, nothing goes to a server connection that the session's setup is
     /// not in force on, and nothing runs there but under its claims. What only ends a transaction, or begins
-    /// one, needs none, nor does what the server is to refuse.
+    /// one, needs none. What stands in for a refused message runs nothing, whatever is in force.
     pub(super) fn may_leave(&self, tag: u8) -> bool {
+        let last = self.queue.pending().next_back();
+        if last.is_some_and(|last| last.refused.is_some()) {
+            return true;
+        }
         let in_place = |it: &Sharing| it.attached && it.placed;
         let placed = self.sharing.as_deref().is_none_or(in_place);
         match tag {
@@ -151,9 +160,7 @@ impl Session {
         let needs_none =
             |plan: &Plan| matches!(plan.kind, StatementKind::Transaction | StatementKind::Empty);
         self.queue.pending().next_back().is_none_or(|last| {
-            last.refused.is_some()
-                || last.expect == Expect::Sync
-                || last.plan.as_deref().is_some_and(needs_none)
+            last.expect == Expect::Sync || last.plan.as_deref().is_some_and(needs_none)
         })
     }
 
