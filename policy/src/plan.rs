@@ -165,6 +165,8 @@ pub struct Plan {
     pub texts: Vec<TextCheck>,
     /// Effects on the session.
     pub effects: Vec<Effect>,
+    /// Of which statement of the text, counted from 0, each of them is.
+    pub steps: Vec<usize>,
     /// The relations, each once.
     pub relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own, or a
@@ -226,6 +228,31 @@ impl From<Denial> for Observed {
 }
 
 impl Plan {
+    /// Whether it names a prepared statement.
+    pub fn names_prepared(&self) -> bool {
+        self.effects.iter().any(|effect| {
+            matches!(
+                effect,
+                Effect::Prepare(_) | Effect::Execute(_) | Effect::Deallocate(_)
+            )
+        })
+    }
+
+    /// Takes over what is known of a prepared statement that this one runs.
+    pub fn runs(&mut self, prepared: &Self) {
+        self.calls_users |= prepared.calls_users;
+        self.draws |= prepared.draws;
+        self.random |= prepared.random;
+        self.last_value |= prepared.last_value;
+        for relation in &prepared.relations {
+            let known = |it: &&mut RelationUse| it.name == relation.name;
+            match self.relations.iter_mut().find(known) {
+                Some(known) => known.write |= relation.write,
+                None => self.relations.push(relation.clone()),
+            }
+        }
+    }
+
     /// Whether it may write rows, whatever statement they are written by.
     pub fn writes(&self) -> bool {
         let written = |relation: &RelationUse| relation.write;
@@ -274,6 +301,7 @@ impl Plan {
                 .map(|it| it.says.heap_bytes())
                 .sum::<usize>()
             + size_of_val(&*self.effects)
+            + size_of_val(&*self.steps)
             + size_of_val(&*self.relations)
             + self.relations.iter().map(names).sum::<usize>()
     }

@@ -238,6 +238,7 @@ impl<'a> Judging<'a> {
             last_value: findings.last_value,
             absent: findings.absent.get(),
             effects: findings.effects,
+            steps: findings.steps,
             relations: findings.relations,
             calls_users: findings.calls_users.get(),
             reads_only,

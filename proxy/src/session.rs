@@ -45,6 +45,7 @@ mod setup;
 mod shared;
 mod sharing;
 mod startup;
+mod steps;
 mod tenancy;
 mod trial;
 mod uncommitted;

@@ -260,6 +260,58 @@ fn g2_deallocate_among_savepoints() {
     assert_eq!(sqlstate(&refused), "0A000");
 }
 
+/// What was done before an error stays done: PREPARE and DEALLOCATE are no part of a transaction.
+#[test]
+fn g2_names_in_a_message_of_several_statements() {
+    let mut twins = Twins::new();
+    for sql in [
+        "PREPARE a AS SELECT id FROM leads ORDER BY id; EXECUTE a; SELECT 1/0; DEALLOCATE a",
+        "EXECUTE a",
+        "PREPARE b AS SELECT 1; PREPARE c AS SELECT 1/0; EXECUTE c; PREPARE d AS SELECT 1",
+        "EXECUTE b; EXECUTE a",
+        "PREPARE c AS SELECT 2",
+        "DEALLOCATE c; PREPARE d AS SELECT id FROM notes ORDER BY id; EXECUTE d",
+        "DEALLOCATE d; PREPARE d AS SELECT id FROM campaigns ORDER BY id; PREPARE a AS SELECT 1; EXECUTE d",
+        "EXECUTE d",
+        "EXECUTE a",
+        "BEGIN; DEALLOCATE a; DEALLOCATE b; SELECT 1/0",
+        "EXECUTE b",
+        "EXECUTE nobody; PREPARE b AS SELECT 3",
+        "ROLLBACK; PREPARE b AS SELECT 3",
+        "EXECUTE b",
+        "EXECUTE a",
+        "DEALLOCATE ALL; PREPARE a AS SELECT 4; SELECT 1/0",
+        "EXECUTE a",
+        "EXECUTE d",
+    ] {
+        twins.same(&query(sql));
+    }
+    // A pipeline behind it sees what became of it.
+    let half = query("PREPARE e AS SELECT 5; SELECT 1/0; PREPARE f AS SELECT 6");
+    twins.same(
+        &half
+            .query("EXECUTE e")
+            .query("EXECUTE f")
+            .query("DEALLOCATE e"),
+    );
+}
+
+/// In a message the session's names are the client's, whoever had the server connection before.
+#[test]
+fn names_in_a_message_are_the_sessions_own() {
+    let pooled = Pooled::with(1, |settings| settings.pool.mode = PoolMode::Transaction);
+    let (mut a, mut b) = (pooled.session(Tenant::A), pooled.session(Tenant::B));
+    let whole = query("PREPARE p AS SELECT id FROM leads; EXECUTE p; DEALLOCATE p");
+    for _ in 0..2 {
+        for client in [&mut a, &mut b] {
+            assert_eq!(sqlstate(&whole.exchange(client)), "");
+            for sql in ["EXECUTE p", "SELECT 1; EXECUTE p", "SELECT 1; DEALLOCATE p"] {
+                assert_eq!(sqlstate(&query(sql).exchange(client)), "26000", "{sql}");
+            }
+        }
+    }
+}
+
 /// The answers of the proxy to the same messages, in both pool modes.
 fn both_modes(frames: &[Frames], check: impl Fn(&[Message])) {
     for mode in [PoolMode::Session, PoolMode::Transaction] {

@@ -92,6 +92,7 @@ fn known_judge(
         last_value: false,
         absent: std::cell::Cell::new(false),
         effects: Vec::new(),
+        steps: Vec::new(),
         calls_users: std::cell::Cell::new(false),
         primary_only: std::cell::Cell::new(false),
         relations: Vec::new(),

@@ -119,6 +119,8 @@ pub(crate) struct Findings {
     /// Whether something that it names is not known, and is taken not to be there.
     pub(crate) absent: std::cell::Cell<bool>,
     pub(crate) effects: Vec<Effect>,
+    /// Of which statement of the text each of them is.
+    pub(crate) steps: Vec<usize>,
     pub(crate) relations: Vec<RelationUse>,
     /// Whether code that nobody has read may run: a function that is not PostgreSQL's own.
     pub(crate) calls_users: std::cell::Cell<bool>,
@@ -171,8 +173,9 @@ fn walk<'a>(
     if parameters > 0 {
         judge.standing = Standing::of(request.text, tree);
     }
+    judge.names_beside(&tree.stmts)?;
     let mut kinds = Vec::with_capacity(tree.stmts.len());
-    for raw in &mut tree.stmts {
+    for (step, raw) in tree.stmts.iter_mut().enumerate() {
         let Some(statement) = raw.stmt.as_mut().and_then(|stmt| stmt.node.as_mut()) else {
             return Err(unsupported("an empty statement node"));
         };
@@ -181,7 +184,10 @@ fn walk<'a>(
         judge.doubt_temporaries(statement);
         judge.doubt_fresh(statement);
         judge.refuse_unfiltered()?;
+        let effects = judge.findings.effects.len();
+        judge.findings.steps.resize(effects, step);
     }
+    judge.effects_beside()?;
     judge.keep_names();
     judge.claim_fences(0, 0);
     judge.findings.kind = kind::together(&kinds);
@@ -346,6 +352,7 @@ impl<'a> Judge<'a> {
                 last_value: false,
                 absent: std::cell::Cell::new(false),
                 effects: Vec::new(),
+                steps: Vec::new(),
                 relations: Vec::new(),
                 calls_users: std::cell::Cell::new(false),
                 random: std::cell::Cell::new(false),

@@ -4,8 +4,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node};
 
+use super::Judge;
 use super::names::{Env, strings};
-use super::{Judge, unsupported};
 use crate::builtin::settings;
 use crate::deny::{Denial, DenyReason};
 use crate::plan::StatementKind;
@@ -48,8 +48,7 @@ impl Judge<'_> {
                     ));
                 }
                 match explain.query.as_mut().and_then(|query| query.node.as_mut()) {
-                    Some(NodeEnum::ExecuteStmt(_)) => Err(unsupported("EXPLAIN of EXECUTE")
-                        .hint("Explain the statement itself.")),
+                    Some(NodeEnum::ExecuteStmt(execute)) => self.execute(execute),
                     Some(inner) => self.optimizable(inner).map(|()| StatementKind::Utility),
                     None => Err(refused("EXPLAIN")),
                 }
@@ -95,15 +94,19 @@ impl Judge<'_> {
                 ))
             }
             NodeEnum::AlterCollationStmt(_)
-            | NodeEnum::AlterDomainStmt(_)
+            | NodeEnum::CreateExtensionStmt(_)
+            | NodeEnum::CreateTrigStmt(_)
+            | NodeEnum::AlterOwnerStmt(_)
+            | NodeEnum::AlterEnumStmt(_)
             | NodeEnum::GrantStmt(_)
+            | NodeEnum::AlterSeqStmt(_)
+            | NodeEnum::AlterDomainStmt(_)
             | NodeEnum::AlterDefaultPrivilegesStmt(_)
             | NodeEnum::CreateSchemaStmt(_)
             | NodeEnum::CreateTableSpaceStmt(_)
             | NodeEnum::DropTableSpaceStmt(_)
             | NodeEnum::AlterTableSpaceOptionsStmt(_)
             | NodeEnum::AlterTableMoveAllStmt(_)
-            | NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)
             | NodeEnum::AlterExtensionContentsStmt(_)
             | NodeEnum::CreateFdwStmt(_)
@@ -118,13 +121,11 @@ impl Judge<'_> {
             | NodeEnum::CreatePolicyStmt(_)
             | NodeEnum::AlterPolicyStmt(_)
             | NodeEnum::CreateAmStmt(_)
-            | NodeEnum::CreateTrigStmt(_)
             | NodeEnum::CreateEventTrigStmt(_)
             | NodeEnum::AlterEventTrigStmt(_)
             | NodeEnum::CreatePlangStmt(_)
             | NodeEnum::CreateRoleStmt(_)
             | NodeEnum::DropRoleStmt(_)
-            | NodeEnum::AlterSeqStmt(_)
             | NodeEnum::DefineStmt(_)
             | NodeEnum::CreateDomainStmt(_)
             | NodeEnum::CreateOpClassStmt(_)
@@ -135,13 +136,11 @@ impl Judge<'_> {
             | NodeEnum::AlterStatsStmt(_)
             | NodeEnum::AlterObjectDependsStmt(_)
             | NodeEnum::AlterObjectSchemaStmt(_)
-            | NodeEnum::AlterOwnerStmt(_)
             | NodeEnum::AlterOperatorStmt(_)
             | NodeEnum::AlterTypeStmt(_)
             | NodeEnum::RuleStmt(_)
             | NodeEnum::CompositeTypeStmt(_)
             | NodeEnum::CreateRangeStmt(_)
-            | NodeEnum::AlterEnumStmt(_)
             | NodeEnum::CreatedbStmt(_)
             | NodeEnum::AlterDatabaseStmt(_)
             | NodeEnum::AlterDatabaseRefreshCollStmt(_)
@@ -374,13 +373,18 @@ impl Judge<'_> {
                 Ok(StatementKind::Utility)
             }
             NodeEnum::PrepareStmt(prepare) => {
-                self.names_alone()?;
                 self.prepares(&prepare.name);
                 Ok(StatementKind::Utility)
             }
             NodeEnum::ExecuteStmt(execute) => {
-                self.names_alone()?;
                 self.executes(&execute.name);
+                Ok(StatementKind::Utility)
+            }
+            NodeEnum::ExplainStmt(explain) => {
+                let explained = explain.query.as_ref().and_then(|it| it.node.as_ref());
+                if let Some(NodeEnum::ExecuteStmt(execute)) = explained {
+                    self.executes(&execute.name);
+                }
                 Ok(StatementKind::Utility)
             }
             NodeEnum::SelectStmt(_) => Ok(StatementKind::Select),

@@ -379,10 +379,17 @@ fn prepare_holds_the_sessions_value() {
         ("PREPARE pgwarden_1 AS SELECT 1", "! unsupported_construct"),
         ("EXECUTE p(1)", "EXECUTE p(1)"),
         ("EXECUTE p(query_to_xml('x', true, true, ''))", "! "),
-        ("EXECUTE p(1); SELECT 1", "! unsupported_construct"),
+        ("EXECUTE p(1); SELECT 1", "EXECUTE p(1); SELECT 1"),
+        ("EXECUTE p(1); LISTEN x", "! unsupported_construct"),
+        ("COMMIT; EXECUTE p(1)", "! unsupported_construct"),
+        (
+            "CREATE TEMP TABLE x (id int); EXECUTE p(1)",
+            "! unsupported_construct",
+        ),
         ("DEALLOCATE pgwarden_1", "! unsupported_construct"),
         ("CREATE TABLE x AS EXECUTE p", "! unsupported_statement"),
         ("EXPLAIN EXECUTE p", "! unsupported_statement"),
+        ("EXECUTE p(1); EXPLAIN EXECUTE p", "! unsupported_statement"),
     ]);
 }
 

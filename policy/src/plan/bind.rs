@@ -166,6 +166,7 @@ mod tests {
             last_value: false,
             absent: false,
             effects: Vec::new(),
+            steps: Vec::new(),
             relations: Vec::new(),
             calls_users: false,
             reads_only: false,

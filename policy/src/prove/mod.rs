@@ -20,6 +20,7 @@ mod insert;
 mod insert_select;
 mod lock;
 mod merge;
+mod named;
 mod relation;
 mod sources;
 mod temporary;
@@ -152,6 +153,7 @@ fn walk(original: &Node, rewritten: &Node, claims: Claims<'_>) -> Result<Paired,
     walk.node(original, rewritten)?;
     walk.all_seen()?;
     walk.all_declared()?;
+    named::named(original, claims.findings)?;
     Ok(walk.paired)
 }
 

@@ -11,6 +11,7 @@ mod insert_select;
 mod joined;
 mod lock;
 mod merge;
+mod named;
 mod temporary;
 mod via;
 mod view;
@@ -204,6 +205,7 @@ fn findings(original: &Node) -> Findings {
             slot: 0,
         }],
         effects: Vec::new(),
+        steps: Vec::new(),
         calls_users: std::cell::Cell::new(false),
         primary_only: std::cell::Cell::new(false),
         relations: Vec::new(),
@@ -238,6 +240,10 @@ fn outcome_with(
     let before = tree(original);
     let mut findings = findings(&before);
     change(&mut findings);
+    let effects = findings.effects.len();
+    if findings.steps.is_empty() {
+        findings.steps.resize(effects, 0);
+    }
     let after = tree(&expand(rewritten));
     let catalog = catalog();
     let views = Views::read(&catalog);

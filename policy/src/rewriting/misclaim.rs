@@ -50,6 +50,12 @@ pub enum Misclaim {
     UncheckedCursor,
     /// Another cursor is.
     AnotherCursor,
+    /// What EXECUTE runs is not looked at.
+    UnnamedExecute,
+    /// PREPARE, EXECUTE or DEALLOCATE is said to be of another name.
+    AnotherName,
+    /// It is said to be of another statement of the message.
+    NameOfAnotherStep,
 }
 
 impl Misclaim {
@@ -72,6 +78,9 @@ impl Misclaim {
         Self::LockingCursor,
         Self::UncheckedCursor,
         Self::AnotherCursor,
+        Self::UnnamedExecute,
+        Self::AnotherName,
+        Self::NameOfAnotherStep,
     ];
 }
 
@@ -115,6 +124,9 @@ impl Rewriting<'_> {
             Misclaim::UncheckedChannel | Misclaim::ChannelOfAnotherList => self.channels(wrong),
             Misclaim::LockingCursor | Misclaim::UncheckedCursor | Misclaim::AnotherCursor => {
                 self.cursors(wrong)
+            }
+            Misclaim::UnnamedExecute | Misclaim::AnotherName | Misclaim::NameOfAnotherStep => {
+                self.names(wrong)
             }
         }
     }
@@ -281,6 +293,42 @@ impl Rewriting<'_> {
                 Some(effect) if wrong == Misclaim::UncheckedCursor => *effect = Effect::CloseAll,
                 Some(Effect::CurrentOf { cursor, .. }) => cursor.push('2'),
                 _ => {}
+            }
+        })
+    }
+}
+
+impl Rewriting<'_> {
+    fn names(&self, wrong: Misclaim) -> Vec<Findings> {
+        let effects = self.findings.effects.iter().enumerate();
+        let places: Vec<usize> = effects
+            .filter(|(_, effect)| match effect {
+                Effect::Execute(_) => true,
+                Effect::Prepare(_) | Effect::Deallocate(_) => wrong != Misclaim::UnnamedExecute,
+                _ => false,
+            })
+            .map(|(at, _)| at)
+            .collect();
+        self.each(places.len(), |it, nth| {
+            let Some(at) = places.get(nth).copied() else {
+                return;
+            };
+            match wrong {
+                Misclaim::UnnamedExecute => {
+                    it.effects.remove(at);
+                    it.steps.remove(at);
+                }
+                Misclaim::NameOfAnotherStep => {
+                    it.steps.get_mut(at).into_iter().for_each(|step| *step += 1);
+                }
+                _ => {
+                    if let Some(
+                        Effect::Prepare(name) | Effect::Execute(name) | Effect::Deallocate(name),
+                    ) = it.effects.get_mut(at)
+                    {
+                        name.push('2');
+                    }
+                }
             }
         })
     }

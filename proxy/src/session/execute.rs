@@ -8,7 +8,7 @@ use pgwarden_policy::{Effect, StatementKind};
 use super::cursors;
 use super::gate::{Gate, permit, permit_last_value};
 use super::names::Statement;
-use super::prepared::{self, names_a_statement};
+use super::prepared;
 use super::queue::Expect;
 use super::refusing::NOBODY;
 use super::{Copy, Session, Stop, Taken};
@@ -123,7 +123,7 @@ impl Session {
                 return Ok(Taken::Yes);
             }
         };
-        if names_a_statement(&plan) {
+        if plan.names_prepared() {
             return Ok(self.execute_by_name(body, &statement, &plan, started, server));
         }
         server.forward(Forward::Execute, body);

@@ -4,6 +4,7 @@ use pgwarden_policy::copy::Guard;
 use pgwarden_policy::{Effect, Plan};
 
 use super::ahead::Ahead;
+use super::names::Change;
 use super::queue::{Expect, Pending};
 use super::sharing::Replay;
 use super::unread::makes_lasting;
@@ -198,10 +199,14 @@ impl Session {
     /// CommandComplete.
     fn complete(&mut self, expect: Expect, body: &[u8]) -> Result<Passed, Stop> {
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
-        if tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL" {
+        let dropped = tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL";
+        if dropped {
             self.prepared.clear();
-            // No error of the same message brings them back.
-            if let Some(front) = self.queue.front_mut() {
+        }
+        if let Some(front) = self.queue.front_mut() {
+            let counted = front.change.as_mut().is_some_and(Change::step_done);
+            if dropped && !counted {
+                // No error of the same message brings them back.
                 front.change = None;
             }
         }

@@ -336,7 +336,13 @@ impl Judging {
         if statement.basis == self.basis {
             return Ok(Arc::clone(&statement.plan));
         }
-        let now = self.judge(&statement.text, Protocol::Extended, &statement.declared)?;
+        // Only a Query holds several, of which one was PREPARE.
+        let protocol = if statement.plan.statements > 1 {
+            Protocol::Simple
+        } else {
+            Protocol::Extended
+        };
+        let now = self.judge(&statement.text, protocol, &statement.declared)?;
         let plan = now.plan();
         if now.text() == statement.sent() && plan.hidden == statement.plan.hidden {
             return Ok(Arc::clone(plan));

@@ -6,7 +6,7 @@
 //!
 //! What they hold of a session is bounded: the process is everybody's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use pgwarden_policy::Plan;
@@ -170,6 +170,15 @@ enum Undo {
         prepared: HashMap<Box<[u8]>, Arc<Statement>>,
     },
     Both(Box<(Undo, Undo)>),
+    Steps(Steps),
+}
+
+/// The changes of a message of several statements, each with the statement that makes it. Those of statements that
+/// were done stay: PREPARE and DEALLOCATE are no part of a transaction.
+#[derive(Debug)]
+struct Steps {
+    done: usize,
+    left: VecDeque<(usize, Undo)>,
 }
 
 impl Change {
@@ -178,7 +187,9 @@ impl Change {
         fn is(undo: &Undo) -> bool {
             match undo {
                 Undo::Portal(..) => false,
-                Undo::Statement(..) | Undo::Prepared(..) | Undo::All { .. } => true,
+                Undo::Statement(..) | Undo::Prepared(..) | Undo::All { .. } | Undo::Steps(_) => {
+                    true
+                }
                 Undo::Both(both) => is(&both.0) || is(&both.1),
             }
         }
@@ -188,6 +199,32 @@ impl Change {
     /// A message that has changed two things.
     pub(super) fn and(self, then: Self) -> Self {
         Self(Undo::Both(Box::new((self.0, then.0))))
+    }
+
+    /// A message whose statements have changed this, in order.
+    pub(super) fn of_steps(changes: impl IntoIterator<Item = (usize, Self)>) -> Self {
+        let left = changes.into_iter().map(|(step, it)| (step, it.0));
+        let left = left.collect();
+        Self(Undo::Steps(Steps { done: 0, left }))
+    }
+
+    /// One more statement of the message was done. Gives whether it is a message whose statements are counted.
+    pub(super) fn step_done(&mut self) -> bool {
+        fn done(undo: &mut Undo) -> bool {
+            match undo {
+                Undo::Both(both) => done(&mut both.0) || done(&mut both.1),
+                Undo::Steps(steps) => {
+                    steps.done += 1;
+                    let is_done = |(step, _): &(usize, Undo)| *step < steps.done;
+                    while steps.left.front().is_some_and(is_done) {
+                        steps.left.pop_front();
+                    }
+                    true
+                }
+                _ => false,
+            }
+        }
+        done(&mut self.0)
     }
 }
 
@@ -321,6 +358,11 @@ impl Names {
             Undo::Both(both) => {
                 self.undo(Change(both.1));
                 self.undo(Change(both.0));
+            }
+            Undo::Steps(steps) => {
+                for (_, undo) in steps.left.into_iter().rev() {
+                    self.undo(Change(undo));
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! protocol have names of our own on the server, those of SQL the client's, so the two are told
 //! apart here: a name is given once, DEALLOCATE of a protocol's statement becomes a Close, and each
 //! kind is run only by its own means. EXECUTE runs what was judged at PREPARE, and is refused when
-//! it would not be judged so any more.
+//! it would not be judged so any more. Where several stand in one message, see [`super::steps`].
 //!
 //! Such a statement waits until the server owes nothing: then what is known of its name is what the
 //! server has.
@@ -37,14 +37,14 @@ enum Use<'n> {
 }
 
 /// Why a name can't be used.
-enum Unusable {
+pub(super) enum Unusable {
     /// In PostgreSQL's words, or because it is not supported.
     Refused(Report),
     /// What it stands for is not let through any more.
     Denied(Denial),
 }
 
-/// The name in a plan's statement; the engine lets such a statement through by itself only.
+/// The name in a plan's statement that stands alone.
 fn named(plan: &Plan) -> Option<&Effect> {
     match plan.effects.as_slice() {
         [effect @ (Effect::Prepare(_) | Effect::Execute(_) | Effect::Deallocate(_))] => {
@@ -52,11 +52,6 @@ fn named(plan: &Plan) -> Option<&Effect> {
         }
         _ => None,
     }
-}
-
-/// Whether a plan's statement names a prepared statement.
-pub(super) fn names_a_statement(plan: &Plan) -> bool {
-    named(plan).is_some()
 }
 
 impl Session {
@@ -73,6 +68,9 @@ impl Session {
         if self.must_wait(server) {
             self.names.undo(dropped);
             return Taken::Later;
+        }
+        if plan.statements > 1 {
+            return self.query_of_steps(text, plan, dropped, started, server);
         }
         let usage = match self.use_name(plan) {
             Ok(usage) => usage,
@@ -210,7 +208,11 @@ impl Session {
     }
 
     /// Sends a Query, and keeps what was sent.
-    fn send_named(&mut self, text: &str, server: &mut Outbox) -> Result<Arc<Statement>, Denial> {
+    pub(super) fn send_named(
+        &mut self,
+        text: &str,
+        server: &mut Outbox,
+    ) -> Result<Arc<Statement>, Denial> {
         let basis = self.judging.basis();
         let cleared = self.judging.judge(text, Protocol::Simple, &[])?;
         server.query(&cleared);
@@ -227,7 +229,7 @@ impl Session {
         }))
     }
 
-    fn refuse_name(
+    pub(super) fn refuse_name(
         &mut self,
         why: Unusable,
         expect: Expect,
@@ -247,6 +249,11 @@ impl Session {
         if self.names.is_taken(name) {
             return Some(taken(name));
         }
+        self.no_room()
+    }
+
+    /// The same, of a name that is known to be free.
+    pub(super) fn no_room(&self) -> Option<Report> {
         self.names.is_full().then(full)
     }
 }
@@ -258,7 +265,7 @@ pub(super) fn full() -> Report {
 }
 
 /// The name has a statement already.
-fn taken(name: &[u8]) -> Report {
+pub(super) fn taken(name: &[u8]) -> Report {
     let name = String::from_utf8_lossy(name);
     Report::error(
         "42P05",
@@ -266,7 +273,7 @@ fn taken(name: &[u8]) -> Report {
     )
 }
 
-fn of_the_protocol() -> Report {
+pub(super) fn of_the_protocol() -> Report {
     let message =
         "pgwarden: EXECUTE of a statement that a Parse message has prepared is not supported";
     Report::error("0A000", message).hint("Run it with Bind and Execute messages.")

@@ -12,7 +12,6 @@ use super::given::Given;
 use super::lookup::Origin;
 use super::names::Change;
 use super::parse::keep_text;
-use super::prepared::names_a_statement;
 use super::queue::Expect;
 use super::trial::Trial;
 use super::unread::permit_absent;
@@ -114,7 +113,7 @@ impl Session {
                 }
                 return Ok(Taken::Later);
             }
-            Ok((plan, Way::Plain)) if names_a_statement(&plan) => {
+            Ok((plan, Way::Plain)) if plan.names_prepared() => {
                 return Ok(self.query_by_name(text, &plan, change, started, server));
             }
             Ok((plan, Way::Plain)) => self.queried(Expect::Query, plan, given, change, started),
@@ -171,7 +170,7 @@ impl Session {
             Self::spread(&cleared, server);
             Way::Spread
         } else {
-            if known.ahead == Ahead::No && !names_a_statement(plan) {
+            if known.ahead == Ahead::No && !plan.names_prepared() {
                 server.query(&cleared);
             }
             Way::Plain

@@ -53,6 +53,26 @@ impl Script {
         self.mark(hostile);
     }
 
+    /// Several in one message, beside what reads and writes.
+    pub(super) fn prepare_together(&mut self) {
+        let start = self.steps.len();
+        for _ in 0..2 + self.generator.random.below(3) {
+            match self.generator.random.below(8) {
+                0..2 => self.prepare(),
+                2..6 => self.execute(),
+                6 => self.write(),
+                _ => {
+                    let sql = self.generator.top_select();
+                    self.plain(sql);
+                }
+            }
+        }
+        let steps = self.steps.split_off(start);
+        let texts: Vec<_> = steps.iter().map(|step| step.sql.as_str()).collect();
+        self.step(texts.join("; "), steps.iter().any(|step| step.writes));
+        self.mark(steps.iter().any(|step| step.hostile));
+    }
+
     /// The same through the protocol: Parse, Bind, Execute.
     pub(super) fn bound(&mut self) {
         let (sql, parameters, writes) = self.parametrised();

@@ -88,6 +88,7 @@ impl Script {
             18..20 => self.transaction(),
             20..23 => self.write(),
             23..27 if self.extended => self.bound(),
+            23..26 => self.prepare_together(),
             27 => self.search_path(),
             28 => self.lock(),
             29 => self.at_cursor(),

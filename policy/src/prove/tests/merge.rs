@@ -1,6 +1,8 @@
 //! MERGE and PREPARE, broken on purpose.
 
+use super::super::{Findings, Gap};
 use super::{outcome_with, proven, refused};
+use crate::plan::Effect;
 
 #[test]
 fn the_target_is_guarded_in_on_and_the_source_where_it_stands() {
@@ -143,13 +145,23 @@ fn no_row_is_moved_and_none_comes_out_of_a_full_join() {
 fn nobody_checks_what_execute_binds() {
     let client = "PREPARE p AS INSERT INTO leads (org_id) VALUES ($1)";
     let sent = "PREPARE p AS INSERT INTO public.leads (org_id) VALUES ($1)";
-    refused(client, sent);
-    let unchecked = outcome_with(client, sent, |findings| findings.checks.clear());
-    assert!(unchecked.is_err());
+    let named = |findings: &mut Findings| findings.effects.push(Effect::Prepare("p".to_owned()));
+    let checked = outcome_with(client, sent, named);
+    assert_eq!(checked.err(), Some(Gap("PREPARE relies on a Bind")));
+    let unchecked = outcome_with(client, sent, |findings| {
+        named(findings);
+        findings.checks.clear();
+    });
+    assert!(
+        unchecked.is_err_and(|Gap(why)| why != "a name of a prepared statement is told wrongly")
+    );
     let filled = outcome_with(
         "PREPARE p AS INSERT INTO leads (id) VALUES ($1)",
         "PREPARE p AS INSERT INTO public.leads (id, org_id) VALUES ($1, #org#)",
-        |findings| findings.checks.clear(),
+        |findings| {
+            named(findings);
+            findings.checks.clear();
+        },
     );
     assert!(filled.is_ok(), "{filled:?}");
 }

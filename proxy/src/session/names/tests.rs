@@ -27,6 +27,7 @@ fn statement(text: &str) -> Arc<Statement> {
             last_value: false,
             absent: false,
             effects: Vec::new(),
+            steps: Vec::new(),
             relations: Vec::new(),
             calls_users: false,
             reads_only: false,
