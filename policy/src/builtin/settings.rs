@@ -69,6 +69,21 @@ const NEVER: &[&str] = &[
     "restrict_nonsystem_relation_kind",
 ];
 
+/// What the head of a pg_dump sets, to what it is everywhere, or to what only functions are made by.
+const AS_DUMPED: &[(&str, &[&str])] = &[
+    ("check_function_bodies", &["on", "off", "true", "false"]),
+    ("default_tablespace", &[""]),
+    ("default_table_access_method", &["heap"]),
+];
+
+fn is_as_dumped(name: &str, value: Option<&str>) -> bool {
+    let mut known = AS_DUMPED.iter();
+    let values = known.find(|(it, _)| *it == name).map(|(_, values)| values);
+    values
+        .zip(value)
+        .is_some_and(|(it, value)| it.contains(&value))
+}
+
 /// Whether a setting decides who the session is.
 pub fn is_identity(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -92,7 +107,10 @@ pub fn identity(name: &str) -> Denial {
         DenyReason::IdentityGuard,
         format!("setting \"{name}\" belongs to the session's identity"),
     )
-    .hint("The identity comes from the token alone.")
+    .hint(match name.eq_ignore_ascii_case("row_security") {
+        true => "Leave it out: it would turn what is not the tenant's into an error.",
+        false => "The identity comes from the token alone.",
+    })
 }
 
 /// Judges reading a setting. Settings with a dot are somebody's own, and it is common to keep the
@@ -126,7 +144,8 @@ pub fn check(policy: &Policy, name: &str, value: Option<&str>) -> Result<Option<
         .iter()
         .any(|allowed| allowed.eq_ignore_ascii_case(name));
     let allowed = ALWAYS.contains(&lower.as_str()) || listed;
-    if !allowed || NEVER.contains(&lower.as_str()) {
+    let refused = !allowed || NEVER.contains(&lower.as_str());
+    if refused && !is_as_dumped(&lower, value) {
         return Err(Denial::new(
             DenyReason::SettingDenied,
             format!("setting \"{name}\" can't be changed"),
@@ -163,10 +182,12 @@ pub fn check_reading(name: &str, value: Option<&str>) -> Result<(), Denial> {
 /// Whether the verdict on a change depends on the value; of all others the server alone judges it.
 pub fn is_judged_by_value(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    matches!(
-        name.as_str(),
-        "search_path" | "client_encoding" | "standard_conforming_strings"
-    )
+    let dumped = AS_DUMPED.iter().any(|(it, _)| *it == name);
+    dumped
+        || matches!(
+            name.as_str(),
+            "search_path" | "client_encoding" | "standard_conforming_strings"
+        )
 }
 
 /// Temporary schemas are not supported, and pg_catalog stays in front.

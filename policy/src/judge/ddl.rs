@@ -10,8 +10,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, CreateEnumStmt, CreateSeqStmt, CreateStmt,
-    DropBehavior, DropStmt, ObjectType, RangeVar, RenameStmt, TruncateStmt,
+    AlterTableCmd, AlterTableStmt, AlterTableType, ConstrType, CreateEnumStmt, CreateSeqStmt,
+    CreateStmt, DropBehavior, DropStmt, ObjectType, RangeVar, RenameStmt, TruncateStmt,
 };
 
 use super::foreign_key::Home;
@@ -170,6 +170,13 @@ impl Judge<'_> {
             (AlterTableType::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
                 self.constraint(constraint, table, home)
             }
+            (AlterTableType::AtAddIdentity, Some(NodeEnum::Constraint(identity)))
+                if identity.contype == ConstrType::ConstrIdentity as i32 =>
+            {
+                self.constraint(identity, table, home)
+            }
+            (AlterTableType::AtChangeOwner, _) => Err(unsupported("another owner of a table")
+                .hint("Leave it out (pg_dump --no-owner): what a client makes is of the proxy's role.")),
             (AlterTableType::AtColumnDefault, _) => self
                 .optional(command.def.as_mut(), &nowhere, &Env::default())
                 .map(drop),
@@ -276,7 +283,7 @@ impl Judge<'_> {
     }
 
     /// A table that holds nothing of a tenant, that the session may write, and that stands alone.
-    fn unscoped(&self, relation: &Relation, kind: &str) -> Result<(), Denial> {
+    pub(super) fn unscoped(&self, relation: &Relation, kind: &str) -> Result<(), Denial> {
         let shown = format!("{}.{}", relation.schema, relation.name);
         let writable = match self.guarded(relation)?.guard {
             Guard::Global(Access::Write) => relation.schema != temporary::SCHEMA,

@@ -32,6 +32,7 @@ mod copy;
 mod copy_options;
 mod cursor;
 mod ddl;
+mod described;
 mod expression;
 mod filter;
 mod foreign_key;

@@ -147,7 +147,7 @@ impl Judge<'_> {
             self.own_table(range, "CREATE INDEX")?
         };
         plain_storage(&index.options, &index.table_space, "")?;
-        if index.concurrent {
+        if index.concurrent && !lasting {
             return Err(unsupported("CREATE INDEX CONCURRENTLY")
                 .hint("Leave CONCURRENTLY out: nobody else sees the table."));
         }
@@ -408,12 +408,15 @@ impl Judge<'_> {
             _ => return Err(unsupported("a table name with a database")),
         };
         let found = self.find_relation(schema, name)?;
-        if found.schema != SCHEMA {
-            return Err(ddl().table(format!("{}.{}", found.schema, found.name)));
-        }
-        let sent = [SCHEMA, name].into_iter().chain(behind.iter().copied());
+        let schema = found.schema.clone();
+        let sent = [schema.as_str(), name].into_iter();
+        let sent = sent.chain(behind.iter().copied());
         let sent = sent.map(rewrite::string).collect();
-        self.uses(shown(name), true, "temporary".to_owned());
+        if schema == SCHEMA {
+            self.uses(shown(name), true, "temporary".to_owned());
+        } else {
+            self.described(&schema, name)?;
+        }
         if list.items != sent {
             list.items = sent;
             self.rewritten();

@@ -75,6 +75,7 @@ impl Judge<'_> {
             NodeEnum::RenameStmt(rename) => self.rename(rename),
             NodeEnum::CommentStmt(comment) => self.comment(comment),
             NodeEnum::CreateSeqStmt(create) => self.create_sequence(create),
+            NodeEnum::AlterSeqStmt(alter) => self.alter_sequence(alter),
             NodeEnum::CreateEnumStmt(create) => self.create_enum(create),
             NodeEnum::ViewStmt(create) => self.create_view(create),
             NodeEnum::AlterRoleSetStmt(_)
@@ -93,13 +94,19 @@ impl Judge<'_> {
                      a migration and listed under [functions] in policy.toml.",
                 ))
             }
+            NodeEnum::CreateExtensionStmt(_) => Err(ddl().hint(
+                "Extensions are brought by the database's owner. Leave the line out where it is there already.",
+            )),
+            NodeEnum::CreateTrigStmt(_) => Err(ddl().hint(
+                "A trigger runs code that nobody judges. Have it made by a migration on a connection of its own to the database.",
+            )),
+            NodeEnum::AlterOwnerStmt(_) | NodeEnum::GrantStmt(_) => Err(ddl().hint(
+                "Owners and rights are the database's owner's to give. Leave them out (pg_dump --no-owner --no-privileges).",
+            )),
+            NodeEnum::AlterEnumStmt(_) => Err(ddl().hint(
+                "Tenants' tables may have columns of the type. Have it changed by a migration on a connection of its own to the database.",
+            )),
             NodeEnum::AlterCollationStmt(_)
-            | NodeEnum::CreateExtensionStmt(_)
-            | NodeEnum::CreateTrigStmt(_)
-            | NodeEnum::AlterOwnerStmt(_)
-            | NodeEnum::AlterEnumStmt(_)
-            | NodeEnum::GrantStmt(_)
-            | NodeEnum::AlterSeqStmt(_)
             | NodeEnum::AlterDomainStmt(_)
             | NodeEnum::AlterDefaultPrivilegesStmt(_)
             | NodeEnum::CreateSchemaStmt(_)

@@ -13,6 +13,7 @@ mod channel;
 mod copy;
 mod cursor;
 mod ddl;
+mod described;
 mod filter;
 mod forms;
 mod fresh;
@@ -308,6 +309,7 @@ impl<'a> Walk<'a> {
             "TruncateStmt" => self.own_relations(original, rewritten),
             "DropStmt" => self.dropped(original, rewritten),
             "CommentStmt" => self.commented(original, rewritten),
+            "AlterSeqStmt" => self.owned(original, rewritten),
             "CreateSeqStmt" => self.created(original, rewritten, "sequence"),
             "ViewStmt" => self.own_view(original, rewritten),
             "AlterTableStmt" | "RenameStmt" => self.lasting_changed(original, rewritten),

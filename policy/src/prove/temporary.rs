@@ -231,6 +231,9 @@ impl<'a> Walk<'a> {
             COLUMN => 1,
             _ => return Err(Gap("a comment on what is not temporary")),
         };
+        if sent.first().is_some_and(|schema| *schema != SCHEMA) {
+            return self.described((original, rewritten), (&before, &sent), columns);
+        }
         let (Some((SCHEMA, sent)), Some(at)) = (
             sent.split_first().map(|(schema, sent)| (*schema, sent)),
             before.len().checked_sub(columns + 1),

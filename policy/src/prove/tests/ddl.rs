@@ -51,6 +51,93 @@ fn what_is_no_tenants_is_changed_as_it_came() {
 }
 
 #[test]
+fn what_is_said_of_lasting_objects_is_said_of_no_tenants() {
+    let plans = "COMMENT ON COLUMN public.plans.id IS 'x'";
+    for (client, sent) in [
+        (
+            "COMMENT ON TABLE public.plans IS 'x'",
+            "COMMENT ON TABLE public.plans IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE plans IS 'x'",
+            "COMMENT ON TABLE public.plans IS 'x'",
+        ),
+        ("COMMENT ON COLUMN plans.id IS 'x'", plans),
+    ] {
+        assert_eq!(outcome(client, sent, true).err(), None, "{client}");
+        assert!(outcome(client, sent, false).is_err(), "{client}");
+    }
+    for (client, sent) in [
+        (
+            "COMMENT ON TABLE leads IS 'x'",
+            "COMMENT ON TABLE public.leads IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE plans IS 'x'",
+            "COMMENT ON TABLE public.leads IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE leads IS 'x'",
+            "COMMENT ON TABLE public.plans IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE plans IS 'x'",
+            "COMMENT ON TABLE plans IS 'x'",
+        ),
+        (
+            "COMMENT ON TABLE nowhere IS 'x'",
+            "COMMENT ON TABLE public.nowhere IS 'x'",
+        ),
+        ("COMMENT ON COLUMN plans.name IS 'x'", plans),
+        ("COMMENT ON COLUMN plans.id IS 'y'", plans),
+        (
+            "COMMENT ON SCHEMA public IS 'x'",
+            "COMMENT ON SCHEMA public IS 'x'",
+        ),
+    ] {
+        assert!(outcome(client, sent, true).is_err(), "{client} as {sent}");
+    }
+}
+
+#[test]
+fn a_sequence_is_owned_by_no_tenants_table() {
+    let made = "CREATE SEQUENCE public.fresh; ALTER SEQUENCE public.fresh OWNED BY public.plans.id";
+    for client in [
+        made,
+        &made.replace("BY public.", "BY "),
+        &made.replace("SEQUENCE public.", "SEQUENCE "),
+    ] {
+        assert_eq!(outcome(client, made, true).err(), None, "{client}");
+    }
+    for (from, to) in [
+        ("plans", "leads"),
+        ("BY public.plans.id", "BY plans.id"),
+        ("BY public.plans.id", "BY NONE"),
+        ("OWNED BY public.plans.id", "RESTART"),
+        (
+            "OWNED BY public.plans.id",
+            "OWNED BY public.plans.id RESTART",
+        ),
+        ("; ALTER SEQUENCE public.", "; ALTER SEQUENCE "),
+        ("; ALTER SEQUENCE public.", "; ALTER SEQUENCE pg_temp."),
+        (
+            "; ALTER SEQUENCE public.fresh",
+            "; ALTER SEQUENCE public.other",
+        ),
+    ] {
+        let other = made.replace(from, to);
+        assert!(outcome(made, &other, true).is_err(), "as {other}");
+    }
+    for other in [
+        made.replace("plans", "leads"),
+        made.replace("plans", "nowhere"),
+    ] {
+        assert!(outcome(&other, &other, true).is_err(), "{other}");
+    }
+    assert!(outcome(made, made, false).is_err());
+}
+
+#[test]
 fn what_is_a_tenants_is_not() {
     for sql in [
         "CREATE TABLE leads (a int)",
