@@ -9,10 +9,10 @@
 )]
 
 use pgwarden_config::settings::PoolMode;
-use pgwarden_tests::fixture::Tenant;
+use pgwarden_tests::fixture::{Tenant, script, server, superuser};
 use pgwarden_tests::frames::{Frames, Twins};
 use pgwarden_tests::pooled::Pooled;
-use pgwarden_tests::wire::Message;
+use pgwarden_tests::wire::{Client, Message};
 
 /// The SQLSTATE of the first error.
 fn sqlstate(messages: &[Message]) -> String {
@@ -310,6 +310,39 @@ fn names_in_a_message_are_the_sessions_own() {
             }
         }
     }
+}
+
+/// PREPARE and DEALLOCATE are done when the COMMIT behind them fails, and no answer tells of it: what the session knows
+/// of names and what the server has differ then. Nobody runs what somebody else has left there.
+#[test]
+fn what_a_failed_commit_leaves_is_nobodys() {
+    let pooled = Pooled::with(1, |settings| settings.pool.mode = PoolMode::Transaction);
+    let mut admin = superuser(server().address(), &pooled.arena().plain());
+    let once = "EXCLUDE (txt WITH =) WHERE (id > 900) DEFERRABLE INITIALLY DEFERRED";
+    script(
+        &mut admin,
+        &format!("ALTER TABLE notes ADD CONSTRAINT once {once}"),
+    );
+    let (mut a, mut b) = (pooled.session(Tenant::A), pooled.session(Tenant::B));
+    let fails = |client: &mut Client, rest: &str| {
+        let sql = format!("INSERT INTO notes (id, txt) VALUES (901, 'x'), (902, 'x'); {rest}");
+        assert_eq!(sqlstate(&query(&sql).exchange(client)), "23P01", "{rest}");
+    };
+    fails(&mut b, "PREPARE left_here AS SELECT full_name FROM leads");
+    assert_eq!(
+        sqlstate(&query("PREPARE p AS SELECT 1").exchange(&mut a)),
+        ""
+    );
+    fails(&mut a, "DEALLOCATE p");
+    for sql in [
+        "PREPARE p AS SELECT 2; EXECUTE left_here",
+        "SELECT 1; EXECUTE left_here",
+        "DEALLOCATE ALL; EXECUTE left_here",
+        "EXECUTE left_here",
+    ] {
+        assert_eq!(sqlstate(&query(sql).exchange(&mut a)), "26000", "{sql}");
+    }
+    script(&mut admin, "ALTER TABLE notes DROP CONSTRAINT once");
 }
 
 /// The answers of the proxy to the same messages, in both pool modes.

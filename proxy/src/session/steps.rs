@@ -23,7 +23,7 @@ use super::{Session, Taken};
 use crate::backend::Outbox;
 use crate::wire::Report;
 
-/// What the statements of a message do, as far as the server gets.
+/// What the statements of a message do.
 struct Steps<'p> {
     effects: Vec<(usize, &'p Effect)>,
     /// What EXECUTE runs of earlier messages.
@@ -88,7 +88,7 @@ impl Session {
         Taken::Yes
     }
 
-    /// What becomes of the names, up to where the server is sure to stop.
+    /// What becomes of the names.
     fn steps<'p>(&mut self, plan: &'p Plan) -> Result<Steps<'p>, Unusable> {
         let mut names = Names::default();
         let mut steps = Steps {
@@ -97,7 +97,8 @@ impl Session {
         };
         for (effect, step) in plan.effects.iter().zip(&plan.steps) {
             match effect {
-                Effect::Prepare(name) if self.is_prepared(&names, name) => break,
+                // Where the name is taken, the server says so. What stands behind is looked at all the same:
+                // should it not be, that would be run.
                 Effect::Prepare(name) => {
                     self.may_prepare(&names, name)?;
                     names.known.insert(name, true);
