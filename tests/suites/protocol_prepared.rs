@@ -342,6 +342,9 @@ fn what_a_failed_commit_leaves_is_nobodys() {
     ] {
         assert_eq!(sqlstate(&query(sql).exchange(&mut a)), "26000", "{sql}");
     }
+    // Nor does it stand in anybody's way.
+    let again = query("PREPARE left_here AS SELECT 3; EXECUTE left_here");
+    assert_eq!(sqlstate(&again.exchange(&mut a)), "");
     script(&mut admin, "ALTER TABLE notes DROP CONSTRAINT once");
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Carried {
     pub(crate) strayed: bool,
     /// A role was put in force on it since it was swept: it stays until another is, or a sweep.
     pub(crate) roled: bool,
+    /// A prepared statement may be left on it that nobody knows of: it must be reset whole.
+    pub(crate) soiled: bool,
     /// Its prepared statements.
     pub(crate) prepared: Prepared,
 }

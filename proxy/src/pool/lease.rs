@@ -82,9 +82,9 @@ impl Lease {
     }
 
     /// The connection is free: no transaction is open on it, and no answer is owed. What it carries
-    /// is kept. Returns at once.
+    /// is kept, if that is known. Returns at once.
     pub(crate) fn hand_back(self, cancels: &Arc<CancelSlot>) {
-        if !cancels.detach() {
+        if !cancels.detach() || self.held.carried.soiled {
             return self.reset_when_quiet(Arc::clone(cancels));
         }
         self.keep();

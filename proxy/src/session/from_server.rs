@@ -335,6 +335,9 @@ impl Session {
             }
             let front = self.queue.front_mut();
             if let Some(change) = front.and_then(|front| front.change.take()) {
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.soiled |= change.may_leave_a_name();
+                }
                 self.names.fail_query(change);
             }
         }

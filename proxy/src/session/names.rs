@@ -196,6 +196,19 @@ impl Change {
         is(&self.0)
     }
 
+    /// Whether a name of SQL may be there although the message has failed: the server gives it before it ends the
+    /// transaction, which may fail, too.
+    pub(super) fn may_leave_a_name(&self) -> bool {
+        fn may(undo: &Undo) -> bool {
+            match undo {
+                Undo::Both(both) => may(&both.0) || may(&both.1),
+                Undo::Steps(steps) => !steps.left.is_empty(),
+                _ => false,
+            }
+        }
+        may(&self.0)
+    }
+
     /// A message that has changed two things.
     pub(super) fn and(self, then: Self) -> Self {
         Self(Undo::Both(Box::new((self.0, then.0))))

@@ -229,6 +229,7 @@ impl Session {
             && !sharing.restores
             && !sharing.unread
             && !sharing.muted
+            && !sharing.soiled
             && sharing.touched.is_empty()
             && !self.known.floats
             && !self.leftover

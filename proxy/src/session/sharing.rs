@@ -72,6 +72,8 @@ pub(super) struct Sharing {
     /// A write of the open transaction may have stopped at an Execute's limit: what comes behind it sees its rows
     /// only when the server counts a command, as it does at each Parse.
     pub(super) halted: bool,
+    /// A prepared statement may be left on the connection that the session knows nothing of.
+    pub(super) soiled: bool,
     /// What the gauge counts this session as.
     pub(super) pin: Option<Pin>,
 }
@@ -130,6 +132,7 @@ impl Sharing {
             muted: false,
             distrusts: false,
             halted: false,
+            soiled: false,
             pin: None,
         }
     }
@@ -336,6 +339,7 @@ impl Session {
         carried.roled = sharing.roled;
         carried.strayed = sharing.strayed;
         carried.in_place = sharing.in_place.take();
+        carried.soiled = std::mem::take(&mut sharing.soiled);
         carried.prepared = std::mem::take(&mut self.prepared);
         self.known.lose();
     }
