@@ -27,6 +27,7 @@
 //! the list of idle connections; it is never held over an await.
 
 mod carried;
+mod holders;
 mod lease;
 mod line;
 mod name;
@@ -48,11 +49,13 @@ use crate::backend::{
 };
 use crate::metrics::{Gauge, Metrics};
 
+use holders::Holders;
 use lease::{InUse, Out};
 use line::{Line, Lines};
 use pause::Pause;
 
 pub(crate) use carried::{Carried, Settings, Setup, is_of_no_statement};
+pub(crate) use holders::Holder;
 pub use lease::Lease;
 pub(crate) use name::{Name, name_of, name_under};
 pub(crate) use ride::{Ride, Turn};
@@ -85,6 +88,7 @@ pub struct Pool {
     lines: Lines,
     /// What the server said at start-up, by start-up parameters: transaction mode greets with it.
     greetings: Mutex<Vec<(StartupParameters, Arc<BackendFacts>)>>,
+    holders: Holders,
     metrics: Arc<Metrics>,
 }
 
@@ -95,6 +99,8 @@ struct Held {
     parameters: Arc<StartupParameters>,
     opened: Instant,
     carried: Carried,
+    /// Whose it was last.
+    holder: Arc<holders::Last>,
     /// What it was a line by; kept for the next time.
     line: Option<Arc<Line>>,
 }
@@ -131,6 +137,7 @@ impl Pool {
             idle: Mutex::default(),
             lines,
             greetings: Mutex::default(),
+            holders: Holders::default(),
             metrics,
         })
     }
@@ -138,6 +145,18 @@ impl Pool {
     /// Tells that connections went to a host that is retired; `None` where that can't be.
     pub(crate) fn retirements(&self) -> Option<watch::Receiver<()>> {
         self.upstream.hosts().retirements()
+    }
+
+    /// The client of this tenant that had the connection of a server process last.
+    pub(crate) fn holder(&self, process: i32, tenant: Option<&str>) -> Option<i32> {
+        let holder = self.holders.of(process)?;
+        (holder.tenant == self.holders.mark(tenant)).then_some(holder.pid)
+    }
+
+    /// A client, as it tells each connection that it has.
+    pub(crate) fn as_holder(&self, pid: i32, tenant: Option<&str>) -> Holder {
+        let tenant = self.holders.mark(tenant);
+        Holder { pid, tenant }
     }
 
     /// When clients give their connections back.
@@ -200,11 +219,13 @@ impl Pool {
         if self.settings.mode == settings::PoolMode::Transaction {
             self.remember_greeting(parameters, backend.facts());
         }
+        let holder = self.holders.open(backend.facts().pid);
         Ok(Box::new(Held {
             backend,
             parameters: Arc::clone(parameters),
             opened: Instant::now(),
             carried: Carried::default(),
+            holder,
             line: None,
         }))
     }

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::backend::{Backend, BackendFacts, CancelRegistration, ConnectError, Outbox};
 use crate::frontend::{ClientStream, Ended};
 use crate::holdings::Holding;
-use crate::pool::Lease;
+use crate::pool::{Holder, Lease};
 use crate::proxy::Drain;
 use crate::session::{Session, Stop, Taken};
 use crate::wire::Report;
@@ -88,6 +88,8 @@ pub(crate) struct Relay {
     busy_poll: BusyPoll,
     /// The cancel key; void when the session ends.
     cancel: CancelRegistration,
+    /// As what its server connections know it.
+    holder: Holder,
 }
 
 /// What ended the waiting.
@@ -121,6 +123,7 @@ impl Relay {
         session: Session,
         cancel: CancelRegistration,
     ) -> Self {
+        let holder = session.as_holder(cancel.pid());
         let mut relay = Self {
             client,
             from_client: Incoming::default(),
@@ -141,6 +144,7 @@ impl Relay {
             busy_poll: BusyPoll::new(session.busy_poll()),
             session,
             cancel,
+            holder,
         };
         if let Some(lease) = server {
             relay.attach(lease, false);

@@ -30,6 +30,7 @@ mod given;
 mod judging;
 mod lookup;
 mod names;
+mod notified;
 mod open;
 mod parse;
 mod parts;

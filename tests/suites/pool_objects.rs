@@ -9,7 +9,7 @@
 )]
 
 use pgwarden_config::settings::PoolMode;
-use pgwarden_tests::fixture::Tenant;
+use pgwarden_tests::fixture::{Tenant, server, superuser};
 use pgwarden_tests::frames::{Frames, Twins};
 use pgwarden_tests::patience::until;
 use pgwarden_tests::pooled::{Pooled, value};
@@ -313,4 +313,44 @@ fn an_error_in_a_statement_on_a_temporary_table_is_told_where_it_was_written() {
     }
     let both = Frames::new().query("SELECT 1");
     twins.same(&both.query("INSERT INTO tt VALUES (current_date)"));
+}
+
+/// The number that the next message, which must be a notification, says it comes from.
+fn notifier(client: &mut Client) -> u32 {
+    let message = client.read().expect("a notification");
+    assert_eq!(message.tag, b'A');
+    u32::from_be_bytes(message.body[..4].try_into().unwrap())
+}
+
+/// Clients compare the number of a notification with the one that they were told as their own, to leave out what they
+/// have sent themselves.
+#[test]
+fn h_a_notification_comes_from_who_sent_it() {
+    let pooled = Pooled::new(4);
+    let mut listener = pooled.session(Tenant::A);
+    let mut other = pooled.session(Tenant::A);
+    let mut stranger = pooled.session(Tenant::B);
+    listener.query("LISTEN jobs").ok();
+    for _ in 0..3 {
+        // The server tells its own session before it is ready.
+        for own in ["NOTIFY jobs", "SELECT pg_notify('jobs', 'x')"] {
+            listener.send_query(own);
+            let told = listener.messages();
+            let told = told.iter().find(|message| message.tag == b'A');
+            let told = told.expect("a notification");
+            assert_eq!(told.body[..4], listener.key.0.to_be_bytes());
+        }
+        other.query("BEGIN").ok();
+        other.query("NOTIFY jobs").ok();
+        other.query("COMMIT").ok();
+        assert_eq!(notifier(&mut listener), other.key.0);
+        // Half of a cancel key is no other tenant's business.
+        stranger.query("NOTIFY jobs").ok();
+        assert_ne!(notifier(&mut listener), stranger.key.0);
+    }
+    // What comes from elsewhere keeps its number.
+    let arena = pooled.arena().plain();
+    let mut direct = superuser(server().address(), &arena);
+    direct.query("NOTIFY jobs").ok();
+    assert_eq!(notifier(&mut listener), direct.key.0);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Carried, Held, Pool};
+use super::{Carried, Held, Holder, Pool};
 use crate::backend::{Backend, CancelSlot, StartupParameters};
 
 /// A server connection in the hands of one session. Dropping it closes the connection.
@@ -74,6 +74,11 @@ impl Lease {
     /// What the connection carries.
     pub(crate) fn carried(&mut self) -> &mut Carried {
         &mut self.held.carried
+    }
+
+    /// Whose the connection is now.
+    pub(crate) fn tell_holder(&self, holder: Holder) {
+        self.held.holder.tell(holder);
     }
 
     /// Whether the connection was opened with these start-up parameters.

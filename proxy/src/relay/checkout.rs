@@ -51,6 +51,7 @@ impl Relay {
     pub(super) fn attach(&mut self, mut lease: Lease, on_standby: bool) {
         let target = lease.cancel_target().clone();
         self.cancel.slot().attach(target);
+        lease.tell_holder(self.holder);
         self.session.attach(lease.carried(), on_standby);
         self.on_standby = on_standby;
         (self.passing, self.held) = (0, false);

@@ -32,6 +32,7 @@ impl Session {
         };
         match tag {
             b't' | b'E' | b'N' | b'Z' | b'C' | b'S' | b'G' | b'1' | b'2' | b'n' => true,
+            b'A' => self.sharing.is_some(),
             _ => own(),
         }
     }
@@ -40,7 +41,7 @@ impl Session {
     pub(crate) fn server_message(&mut self, tag: u8, body: &[u8]) -> Result<Passed, Stop> {
         match tag {
             b'N' => return self.notice(body),
-            b'A' => return Ok(Passed::AsIs),
+            b'A' => return self.notified(body),
             b'S' => {
                 let passed = parameter_status(body)?;
                 self.era.touch();
