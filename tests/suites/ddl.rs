@@ -54,7 +54,6 @@ fn tables_of_no_tenant_are_made_changed_and_dropped() {
             "DROP TABLE public.leads",
             "TRUNCATE public.leads",
             "TRUNCATE app.stock, public.leads",
-            "TRUNCATE app.stock CASCADE",
             "CREATE TABLE app.calls (id int)",
             "ALTER TABLE app.stock ADD COLUMN org_id uuid",
             "CREATE TABLE app.lead_copies AS SELECT * FROM public.leads",
@@ -106,6 +105,68 @@ fn what_one_connection_makes_another_knows() {
         let unknown = send(&mut other, "SELECT v FROM app.nobody_has_made_it");
         assert_eq!(unknown.denied(), Some("unknown_relation"));
     }
+    script(
+        &mut admin,
+        &format!("REVOKE CREATE ON SCHEMA app FROM {ROLE}"),
+    );
+}
+
+/// CASCADE does what RESTRICT does: where something depends on a table or type, the server refuses.
+#[test]
+fn cascade_reaches_nothing_else() {
+    let arena = Arena::take();
+    let mut admin = superuser(server().address(), &arena.plain());
+    script(&mut admin, &format!("GRANT CREATE ON SCHEMA app TO {ROLE}"));
+    let lines = ["ddl = \"unscoped\"", "unlisted = \"write\""].map(str::to_owned);
+    let mut client = session_at(address_with(&lines), &arena.plain(), Tenant::A);
+    for send in PROTOCOLS {
+        let client = &mut client;
+        for sql in [
+            "CREATE TYPE app.stock_kind AS ENUM ('new', 'used')",
+            "CREATE TABLE app.stock (id int PRIMARY KEY, kind app.stock_kind)",
+            "CREATE TABLE app.stock_moves (stock int REFERENCES app.stock)",
+            "COMMENT ON TABLE app.stock IS 'what there is'",
+            "COMMENT ON COLUMN app.stock.kind IS 'how it is'",
+            "INSERT INTO app.stock VALUES (1, 'new')",
+            "INSERT INTO app.stock_moves VALUES (1)",
+        ] {
+            send(client, sql).ok();
+        }
+        for (sql, code) in [
+            ("DROP TABLE app.stock CASCADE", "2BP01"),
+            ("DROP TYPE app.stock_kind CASCADE", "2BP01"),
+            ("TRUNCATE app.stock CASCADE", "0A000"),
+        ] {
+            let refused = send(client, sql);
+            assert_eq!((refused.code(), refused.denied()), (code, None), "{sql}");
+        }
+        let left =
+            "SELECT (SELECT count(*) FROM app.stock) + (SELECT count(*) FROM app.stock_moves)";
+        let left = send(client, left).ok();
+        assert_eq!(left.value().as_deref(), Some("2"));
+        for sql in [
+            "TRUNCATE app.stock, app.stock_moves CASCADE",
+            "DROP TABLE IF EXISTS app.stock_moves CASCADE",
+            "DROP TABLE app.stock CASCADE",
+            "DROP TYPE IF EXISTS app.stock_kind CASCADE",
+            "DROP TYPE IF EXISTS app.stock_kind CASCADE",
+            "DROP TABLE IF EXISTS app.stock CASCADE",
+        ] {
+            send(client, sql).ok();
+        }
+        let gone = "SELECT count(*) FROM pg_type WHERE typname LIKE '%stock%'";
+        assert_eq!(send(client, gone).ok().value().as_deref(), Some("0"));
+    }
+    // What is a tenant's, or somebody else's, stays.
+    for sql in [
+        "DROP TABLE public.leads CASCADE",
+        "DROP TYPE public.money_pair",
+        "DROP TYPE public.small CASCADE",
+        "COMMENT ON TABLE public.leads IS 'x'",
+    ] {
+        assert!(client.query(sql).denied().is_some(), "{sql}");
+    }
+    assert_eq!(client.query("DROP TYPE public.call_status").code(), "42501");
     script(
         &mut admin,
         &format!("REVOKE CREATE ON SCHEMA app FROM {ROLE}"),

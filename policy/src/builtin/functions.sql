@@ -27,7 +27,7 @@ SELECT CASE
                   'pg_is_in_recovery', 'pg_advisory_unlock', 'pg_advisory_unlock_all',
                   'pg_advisory_unlock_shared', 'pg_partition_tree',
                   'pg_partition_ancestors', 'pg_jit_available', 'pg_sequence_parameters',
-                  'pg_tablespace_location') THEN 'a'
+                  'pg_tablespace_location', 'pg_statistics_obj_is_visible') THEN 'a'
     WHEN volatile THEN 'd'
     WHEN name ~ '(_to_xml|_to_xmlschema|_to_xml_and_xmlschema)$' THEN 'd'
     WHEN name ~ '^(pg_stat|pg_mcv|pg_show|pg_ls|pg_read|pg_cursor|pg_prepared|pg_get_replication|pg_get_publication|pg_listening|pg_relation_file|pg_filenode|pg_tablespace|pg_event_trigger|pg_options_to_table|pg_config|pg_replication|pg_timezone|pg_available|pg_extension|pg_sequence|pg_control|lo_|binary_upgrade|brin|gin|gist|spg|fmgr_|pg_get_catalog|currtid|pg_isolation|pg_wal|pg_lsn_pl_|pg_snapshot|pg_settings_get|pg_get_backend|pg_get_shmem|pg_hba|pg_ident_|pg_conf_load)' THEN 'd'

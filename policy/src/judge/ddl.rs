@@ -5,7 +5,7 @@
 //! in whatever schema, so it shadows nothing; a name that goes stood for one object only, so nothing
 //! comes to light behind it. A table that is changed is one that the session may write and no tenant's,
 //! gets no column that a scoped table has, and reaches no other object but by a foreign key to one like it
-//! (`foreign_key.rs`): no inheritance, no CASCADE. Columns are not dropped or renamed: an outer query's column of the name would be read in
+//! (`foreign_key.rs`): no inheritance, and what CASCADE would reach makes the server refuse, since RESTRICT is sent. Columns are not dropped or renamed: an outer query's column of the name would be read in
 //! their place. Everything else is refused.
 
 use pg_query::NodeEnum;
@@ -211,10 +211,8 @@ impl Judge<'_> {
     }
 
     /// Judges DROP TABLE of lasting tables.
-    pub(super) fn drop_lasting(&mut self, drop: &DropStmt) -> Result<StatementKind, Denial> {
-        if drop.behavior == DropBehavior::DropCascade as i32 {
-            return Err(unsupported("CASCADE").hint("Drop what depends on it first, by name."));
-        }
+    pub(super) fn drop_lasting(&mut self, drop: &mut DropStmt) -> Result<StatementKind, Denial> {
+        self.restrict(&mut drop.behavior);
         for object in &drop.objects {
             let Some(NodeEnum::List(list)) = object.node.as_ref() else {
                 return Err(unsupported("this kind of name"));
@@ -239,7 +237,7 @@ impl Judge<'_> {
         &mut self,
         truncate: &mut TruncateStmt,
     ) -> Result<StatementKind, Denial> {
-        let cascades = truncate.behavior == DropBehavior::DropCascade as i32;
+        let mut lasting = false;
         for relation in &mut truncate.relations {
             let Some(NodeEnum::RangeVar(range)) = relation.node.as_mut() else {
                 return Err(unsupported("this kind of name"));
@@ -247,16 +245,15 @@ impl Judge<'_> {
             let found = self.find_relation(&range.schemaname, &range.relname)?;
             if found.schema == temporary::SCHEMA || !self.may_change() {
                 self.own_table(range, "TRUNCATE")?;
-            } else if cascades || !range.catalogname.is_empty() {
-                let written = if cascades {
-                    "CASCADE"
-                } else {
-                    "a table name with a database"
-                };
-                return Err(unsupported(written).hint("Name every table that shall be emptied."));
+            } else if !range.catalogname.is_empty() {
+                return Err(unsupported("a table name with a database"));
             } else {
                 self.unscoped_table(range, "TRUNCATE")?;
+                lasting = true;
             }
+        }
+        if lasting {
+            self.restrict(&mut truncate.behavior);
         }
         Ok(StatementKind::Utility)
     }

@@ -33,6 +33,7 @@ mod copy_options;
 mod cursor;
 mod ddl;
 mod described;
+mod drop_type;
 mod expression;
 mod filter;
 mod foreign_key;

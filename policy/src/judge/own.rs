@@ -44,6 +44,7 @@ impl Judge<'_> {
             }
             ObjectType::ObjectTable | ObjectType::ObjectView | ObjectType::ObjectSequence => {}
             ObjectType::ObjectIndex => return self.drop_index(drop),
+            ObjectType::ObjectType => return self.drop_type(drop),
             _ => return Err(ddl()),
         }
         for object in &mut drop.objects {
@@ -383,7 +384,7 @@ impl Judge<'_> {
         Ok(StatementKind::Utility)
     }
 
-    /// COMMENT ON a temporary table or one of its columns.
+    /// COMMENT ON a temporary table or one of its columns, or on a lasting one that may be changed.
     pub(super) fn comment(&mut self, comment: &mut CommentStmt) -> Result<StatementKind, Denial> {
         let columns = match ObjectType::try_from(comment.objtype).unwrap_or(ObjectType::Undefined) {
             ObjectType::ObjectTable => 0,

@@ -187,7 +187,7 @@ impl Judge<'_> {
     }
 }
 
-fn unknown_type(shown: &str) -> Denial {
+pub(super) fn unknown_type(shown: &str) -> Denial {
     Denial::new(
         DenyReason::UnknownType,
         format!("type \"{shown}\" is not known or not allowed"),

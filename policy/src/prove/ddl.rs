@@ -3,10 +3,11 @@
 use super::fresh::is_plain;
 use super::temporary::names;
 use super::{Gap, Step, Walk, need};
+use crate::catalog::TypeKind;
 use crate::tree::{Node, Value};
 
 /// `DROP_RESTRICT` of the grammar.
-const RESTRICT: i64 = pg_query::protobuf::DropBehavior::DropRestrict as i64;
+pub(super) const RESTRICT: i64 = pg_query::protobuf::DropBehavior::DropRestrict as i64;
 
 impl<'a> Walk<'a> {
     /// A relation that is made lastingly hides no other, and nothing hides it.
@@ -161,7 +162,55 @@ impl<'a> Walk<'a> {
             need(claimed && alone, "a dropped table is not one of its own")?;
             self.drops_lasting(schema, name);
         }
-        self.same(original, rewritten)
+        // CASCADE may have become RESTRICT.
+        self.fields(original, rewritten, &["behavior"])
+    }
+
+    /// DROP TYPE: each is an enum, the only one of its name, or with IF EXISTS nothing that is known.
+    pub(super) fn types_dropped(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
+        need(self.claims.ddl, "lasting DDL is not allowed")?;
+        need(rewritten.int("behavior") == RESTRICT, "more is dropped")?;
+        let (before, after) = (original.list("objects"), rewritten.list("objects"));
+        need(before.len() == after.len(), "a list has another length")?;
+        let may_miss = *rewritten.field("missing_ok") == Value::True;
+        for pair in before.iter().zip(after) {
+            let (Some(before), Some(after)) = (pair.0.as_node(), pair.1.as_node()) else {
+                return Err(Gap("not a type"));
+            };
+            need(after.kind == "TypeName", "not a type")?;
+            self.pair(before, after);
+            self.fields(before, after, &["names"])?;
+            self.type_dropped(before, after, may_miss)?;
+        }
+        self.fields(original, rewritten, &["objects", "behavior"])
+    }
+
+    fn type_dropped(&mut self, before: &'a Node, after: &'a Node, may_miss: bool) -> Step {
+        let parts = |ty: &'a Node| -> Option<Vec<&'a str>> {
+            ty.list("names").iter().map(Value::as_name).collect()
+        };
+        let not_a_name = Gap("not a type's name");
+        let (written, sent) = parts(before).zip(parts(after)).ok_or(not_a_name)?;
+        let name = sent.last().copied().unwrap_or_default();
+        need(written.last() == Some(&name), "another type is dropped")?;
+        need(self.relations_named(name) == 0, "a type is a table's rows")?;
+        let catalog = self.claims.catalog;
+        let mut known = catalog.types_named(name);
+        let dropped = match (known.next(), known.next()) {
+            (None, _) => may_miss && sent.len() == 2 && sent.first() == Some(&"pg_temp"),
+            (Some(found), None) => {
+                let there = match sent.as_slice() {
+                    [_] => self.claims.search_path.contains(&found.schema),
+                    [schema, _] => *schema == found.schema,
+                    _ => false,
+                };
+                there && written == sent && found.kind == TypeKind::Enum
+            }
+            _ => false,
+        };
+        need(dropped, "a type is dropped that is no enum alone")?;
+        self.doubts_name(name);
+        Ok(())
     }
 
     fn schema_of(&self, written: &'a str, name: &str) -> Option<&'a str> {

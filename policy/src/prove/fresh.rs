@@ -103,6 +103,11 @@ impl<'a> Walk<'a> {
         self.fresh.turning.push(Turn::Drop((schema, name)));
     }
 
+    /// Nobody can say what a name means behind the statement.
+    pub(super) fn doubts_name(&mut self, name: &'a str) {
+        self.fresh.turning.push(Turn::Doubt(name));
+    }
+
     /// The statement gives a relation another name.
     pub(super) fn renames_lasting(&mut self, schema: &'a str, name: &'a str, to: &'a str) {
         let made = self.is_made(schema, name);

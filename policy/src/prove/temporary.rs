@@ -7,6 +7,7 @@
 
 use pg_query::protobuf::{AlterTableType, ObjectType, ViewCheckOption};
 
+use super::ddl::RESTRICT;
 use super::{Gap, Step, Walk, need};
 use crate::tree::{Node, Value};
 
@@ -20,6 +21,8 @@ const INDEX: i64 = ObjectType::ObjectIndex as i64;
 const VIEW: i64 = ObjectType::ObjectView as i64;
 /// `OBJECT_SEQUENCE`.
 const SEQUENCE: i64 = ObjectType::ObjectSequence as i64;
+/// `OBJECT_TYPE`.
+const TYPE: i64 = ObjectType::ObjectType as i64;
 /// `OBJECT_COLUMN`.
 const COLUMN: i64 = ObjectType::ObjectColumn as i64;
 
@@ -164,19 +167,26 @@ impl<'a> Walk<'a> {
     pub(super) fn own_relations(&mut self, original: &'a Node, rewritten: &'a Node) -> Step {
         let (before, after) = (original.list("relations"), rewritten.list("relations"));
         need(before.len() == after.len(), "a list has another length")?;
+        let mut lasting = false;
         for pair in before.iter().zip(after) {
             match (pair.0.as_node(), pair.1.as_node()) {
                 (Some(table), Some(there)) => {
                     self.own_table(table, there)?;
-                    let lasting = there.text("schemaname") != SCHEMA;
-                    if self.claims.enforce && lasting {
+                    if self.claims.enforce && there.text("schemaname") != SCHEMA {
                         self.emptied(rewritten, there)?;
+                        lasting = true;
                     }
                 }
                 _ => return Err(Gap("not a relation")),
             }
         }
-        self.fields(original, rewritten, &["relations"])
+        let restricted = lasting && rewritten.int("behavior") == RESTRICT;
+        let apart: &[&str] = if restricted {
+            &["relations", "behavior"]
+        } else {
+            &["relations"]
+        };
+        self.fields(original, rewritten, apart)
     }
 
     pub(super) fn own_table(&mut self, table: &'a Node, there: &'a Node) -> Step {
@@ -257,8 +267,11 @@ impl<'a> Walk<'a> {
             return self.fields(original, rewritten, &[]);
         }
         let kind = rewritten.int("remove_type");
-        let own = matches!(kind, TABLE | INDEX | VIEW | SEQUENCE);
+        let own = matches!(kind, TABLE | INDEX | VIEW | SEQUENCE | TYPE);
         need(own, "not a table")?;
+        if kind == TYPE {
+            return self.types_dropped(original, rewritten);
+        }
         let named = rewritten.list("objects").first().map(names).transpose()?;
         let temporary = named.is_some_and(|name| name.first() == Some(&SCHEMA));
         if self.claims.ddl && !temporary && kind == TABLE {

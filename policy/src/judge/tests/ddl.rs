@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind, Type, TypeKind};
 use crate::engine::Limits;
 use crate::rules::{Access, Ddl, QualifiedName, Scope, TableRule};
 use crate::{Engine, Protocol, Request, Scratch, SessionFacts, testing};
@@ -187,7 +187,6 @@ fn what_is_not_known_so_well_is_refused_behind_it() {
         "DROP TABLE secret; CREATE TABLE secret (org_id uuid)",
         "CREATE TABLE fresh (id int); CREATE INDEX ON fresh ((pg_sleep(id)))",
         "CREATE TABLE fresh (id int); ALTER TABLE fresh ADD CHECK (pg_sleep(id) IS NULL)",
-        "CREATE TABLE fresh (id int); DROP TABLE fresh CASCADE",
         "CREATE TABLE fresh (id int); DROP TABLE fresh, leads",
     ] {
         let told = judge(sql, Ddl::Unscoped, None);
@@ -320,7 +319,6 @@ fn what_could_touch_or_shadow_a_tenants_is_refused() {
         "TRUNCATE leads",
         "TRUNCATE secret, leads",
         "TRUNCATE plans",
-        "TRUNCATE secret CASCADE",
         "TRUNCATE nowhere.public.secret",
         // What would hide something, or become scoped.
         "CREATE TABLE leads (id int)",
@@ -363,7 +361,6 @@ fn what_could_touch_or_shadow_a_tenants_is_refused() {
         "ALTER TABLE secret OWNER TO postgres",
         "ALTER TABLE secret ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE secret SET SCHEMA app",
-        "DROP TABLE secret CASCADE",
         "CREATE SEQUENCE fresh OWNED BY leads.amount",
         "CREATE VIEW fresh AS SELECT * FROM leads",
         "CREATE FUNCTION fresh() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -386,5 +383,127 @@ fn what_could_touch_or_shadow_a_tenants_is_refused() {
         let answer = judge(sql, Ddl::Unscoped, None);
         assert!(answer.starts_with('!'), "{sql}: {answer}");
         assert!(!answer.contains("proven"), "{sql}: {answer}");
+    }
+}
+
+/// The server refuses what would reach further.
+#[test]
+fn cascade_is_sent_as_restrict() {
+    for (sql, as_sent) in [
+        ("DROP TABLE secret CASCADE", "DROP TABLE secret"),
+        (
+            "DROP TABLE IF EXISTS public.secret CASCADE",
+            "DROP TABLE IF EXISTS public.secret",
+        ),
+        ("TRUNCATE secret CASCADE", "TRUNCATE public.secret"),
+        (
+            "TRUNCATE public.secret RESTART IDENTITY CASCADE",
+            "TRUNCATE public.secret RESTART IDENTITY",
+        ),
+        (
+            "CREATE TABLE fresh (id int); DROP TABLE fresh CASCADE",
+            "CREATE TABLE public.fresh (id int); DROP TABLE fresh",
+        ),
+    ] {
+        assert_eq!(sent(sql), as_sent);
+        assert!(judge(sql, Ddl::Deny, None).starts_with('!'), "{sql}");
+    }
+}
+
+/// The answer where the schema has some types.
+fn judge_types(sql: &str, ddl: Ddl) -> String {
+    let mut parts = testing::catalog().parts().clone();
+    parts.schemas.push("app".to_owned());
+    let mut add = |oid, schema: &str, name: &str, kind, extension: Option<&str>| {
+        parts.types.push(Type {
+            oid,
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind,
+            extension: extension.map(str::to_owned),
+            ..testing::catalog().parts().types[0].clone()
+        });
+    };
+    add(900, "public", "mood", TypeKind::Enum, None);
+    add(901, "app", "far", TypeKind::Enum, None);
+    add(902, "public", "twice", TypeKind::Enum, None);
+    add(903, "app", "twice", TypeKind::Enum, None);
+    add(904, "public", "pair", TypeKind::Composite, None);
+    add(905, "public", "small", TypeKind::Domain, None);
+    add(906, "public", "brought", TypeKind::Enum, Some("hstore"));
+    add(907, "public", "leads", TypeKind::Enum, None);
+    let mut policy = testing::policy();
+    policy.defaults.ddl = ddl;
+    let engine = Engine::new(
+        Arc::new(policy),
+        Arc::new(Catalog::new(parts)),
+        Limits::default(),
+    );
+    let request = Request {
+        text: sql,
+        protocol: Protocol::Simple,
+        declared: &[],
+        facts: &SessionFacts::default(),
+        values: &testing::values(),
+    };
+    let engine = engine.expect("the policy fits");
+    match engine.judge(request, &mut Scratch::default()) {
+        Ok(cleared) => cleared.text().to_owned(),
+        Err(denial) => format!("! {} {}", denial.message, denial.hint.unwrap_or_default()),
+    }
+}
+
+#[test]
+fn enums_may_be_dropped() {
+    for (sql, as_sent) in [
+        ("DROP TYPE mood", "DROP TYPE mood"),
+        (
+            "DROP TYPE IF EXISTS public.mood CASCADE",
+            "DROP TYPE IF EXISTS public.mood",
+        ),
+        ("DROP TYPE app.far", "DROP TYPE app.far"),
+        ("DROP TYPE mood, app.far", "DROP TYPE mood, app.far"),
+        (
+            "DROP TYPE IF EXISTS nothing",
+            "DROP TYPE IF EXISTS pg_temp.nothing",
+        ),
+        (
+            "DROP TYPE IF EXISTS public.nothing CASCADE",
+            "DROP TYPE IF EXISTS pg_temp.nothing",
+        ),
+    ] {
+        assert_eq!(judge_types(sql, Ddl::Unscoped), as_sent);
+        assert!(judge_types(sql, Ddl::Deny).starts_with('!'), "{sql}");
+    }
+    for sql in [
+        "DROP TYPE nothing",
+        "DROP TYPE far",
+        "DROP TYPE app.mood",
+        "DROP TYPE IF EXISTS app.mood",
+        "DROP TYPE twice",
+        "DROP TYPE public.twice",
+        "DROP TYPE pair",
+        "DROP TYPE small",
+        "DROP DOMAIN small",
+        "DROP TYPE brought",
+        "DROP TYPE leads",
+        "DROP TYPE public.leads",
+        "DROP TYPE uuid",
+        "DROP TYPE pg_catalog.uuid",
+        "DROP TYPE mood, pair",
+        "DROP TYPE nowhere.public.mood",
+        // What the message has changed itself.
+        "DROP TYPE mood; DROP TYPE mood",
+        "DROP TYPE mood; CREATE TABLE mood (id int)",
+        "CREATE TYPE fresh AS ENUM ('a'); DROP TYPE fresh",
+        "CREATE TEMP TABLE mood (id int); DROP TYPE mood",
+        "CREATE TEMP TABLE nothing (id int); DROP TYPE IF EXISTS nothing",
+        "DROP TYPE mood; SELECT 'x'::mood",
+    ] {
+        let told = judge_types(sql, Ddl::Unscoped);
+        assert!(
+            told.starts_with('!') && !told.contains("proven"),
+            "{sql}: {told}"
+        );
     }
 }

@@ -382,7 +382,7 @@ fn the_page_of_statements_is_not_stale() {
         `policy/src/judge/tests/kinds.rs`; the table that decides, `policy/src/judge/statement.rs`, has no other \
         arm, so a kind that a new grammar brings does not compile until somebody decides.\n\n\
         With `ddl = \"unscoped\"` a client may also make tables, sequences, enums and indexes, add columns, defaults and constraints, \
-        rename, empty and drop tables, where they hold nothing of a tenant and have a name of their own. They can be used in the transaction that makes them (READ COMMITTED), from the next message on; enums, sequences and a table whose columns are written out (no IF NOT EXISTS, no LIKE) in the same message, too, up to the end of the transaction. Foreign keys may refer to such tables only, and comments and `ALTER SEQUENCE … OWNED BY` be of such. `explain = \"allow\"` lets EXPLAIN pass, `lock = \"allow\"` LOCK in every mode.\n\n\
+        rename, empty and drop tables, and drop enums, where they hold nothing of a tenant and have a name of their own. They can be used in the transaction that makes them (READ COMMITTED), from the next message on; enums, sequences and a table whose columns are written out (no IF NOT EXISTS, no LIKE) in the same message, too, up to the end of the transaction. Foreign keys may refer to such tables only, and comments and `ALTER SEQUENCE … OWNED BY` be of such. CASCADE is taken as RESTRICT: where something depends on what is dropped or emptied, PostgreSQL refuses (2BP01, 0A000). `explain = \"allow\"` lets EXPLAIN pass, `lock = \"allow\"` LOCK in every mode.\n\n\
         | node | example | verdict |\n|---|---|---|\n"
         .to_owned();
     let kinds = KINDS.iter().map(|(kind, sql, _)| (*kind, *sql));

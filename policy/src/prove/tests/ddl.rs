@@ -162,6 +162,7 @@ fn what_is_a_tenants_is_not() {
         ("TRUNCATE plans", "TRUNCATE public.leads"),
         ("TRUNCATE plans", "TRUNCATE public.plans, public.leads"),
         ("TRUNCATE plans", "TRUNCATE public.plans CASCADE"),
+        ("DROP TABLE plans", "DROP TABLE plans CASCADE"),
         ("CREATE TABLE fresh (a int)", "CREATE TABLE other (a int)"),
         (
             "ALTER TABLE public.plans ADD x int",
@@ -318,4 +319,41 @@ fn an_operator_class_is_sent_with_its_schema() {
     }
     let own = index("app.text_pattern_ops");
     assert!(outcome(&own, &own, true).is_err());
+}
+
+#[test]
+fn only_an_enum_of_its_name_is_dropped() {
+    let absent = "DROP TYPE IF EXISTS pg_temp.nothing";
+    for client in [
+        "DROP TYPE IF EXISTS nothing",
+        "DROP TYPE IF EXISTS public.nothing CASCADE",
+    ] {
+        assert_eq!(outcome(client, absent, true).err(), None, "{client}");
+        assert!(outcome(client, absent, false).is_err(), "{client}");
+    }
+    for (client, sent) in [
+        ("DROP TYPE nothing", "DROP TYPE nothing"),
+        ("DROP TYPE IF EXISTS nothing", "DROP TYPE IF EXISTS nothing"),
+        (
+            "DROP TYPE IF EXISTS nothing",
+            "DROP TYPE IF EXISTS pg_temp.other",
+        ),
+        (
+            "DROP TYPE IF EXISTS nothing",
+            "DROP TYPE IF EXISTS pg_temp.nothing CASCADE",
+        ),
+        (
+            "DROP TYPE IF EXISTS nothing",
+            "DROP TABLE IF EXISTS pg_temp.nothing",
+        ),
+        ("DROP TYPE nothing", "DROP TYPE pg_temp.nothing"),
+        ("DROP TYPE leads", "DROP TYPE leads"),
+        (
+            "DROP TYPE IF EXISTS leads",
+            "DROP TYPE IF EXISTS pg_temp.leads",
+        ),
+        ("DROP TYPE uuid", "DROP TYPE uuid"),
+    ] {
+        assert!(outcome(client, sent, true).is_err(), "{sent}");
+    }
 }
