@@ -2,14 +2,14 @@
 //!
 //! A barrier would have to name the relations, so where a condition on the alias's columns may fail, the join becomes
 //! a fence: `(SELECT * FROM a JOIN b … OFFSET 0) AS j` has the same columns, and gives on only rows that its
-//! guard joins have admitted. Not where that would mean something else: in the sight of LATERAL, of FOR UPDATE, and
-//! of GROUP BY, for which a query's columns don't hang on its key.
+//! guard joins have admitted. Not where that would mean something else: in the sight of LATERAL, of FOR UPDATE,
+//! of GROUP BY, for which a query's columns don't hang on its key, and of columns that SEARCH and CYCLE add.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, SelectStmt};
 
 use super::from::{Level, alias_name, rename};
-use super::names::{Item, Scope};
+use super::names::{Column, Item, Scope};
 use super::{Entry, EntryId, EntryKind, Judge, unsupported};
 use crate::deny::Denial;
 use crate::rewrite;
@@ -34,7 +34,7 @@ impl Judge<'_> {
         let name = alias_name(Some(alias), "")?;
         let kind = EntryKind::Join {
             risky,
-            movable: !beside,
+            movable: !beside && !items.iter().any(|item| self.is_bound_to_its_level(item)),
         };
         let id = self.add_entry(Entry {
             name: name.clone(),
@@ -48,6 +48,24 @@ impl Judge<'_> {
         Ok(Item::new(id))
     }
 
+    /// What would have other columns in a query of its own: `*` has those of SEARCH and CYCLE only beside the WITH itself.
+    fn is_bound_to_its_level(&self, item: &Item) -> bool {
+        let Some(entry) = self.entry(item.entry) else {
+            return false;
+        };
+        match &entry.kind {
+            EntryKind::Join { movable, .. } => !movable,
+            EntryKind::Cte { cte } => {
+                let added = |column: &Column| column.unstarred;
+                let has_added = self
+                    .cte(*cte)
+                    .is_some_and(|cte| cte.columns.iter().any(added));
+                has_added && !entry.columns.iter().any(added)
+            }
+            _ => false,
+        }
+    }
+
     /// A condition on its columns may fail: it becomes a fence.
     pub(super) fn fence_join(&mut self, id: EntryId) -> Result<(), Denial> {
         match self.entry(id).map(|entry| &entry.kind) {
@@ -55,7 +73,7 @@ impl Judge<'_> {
                 self.fenced.insert(id);
                 Ok(())
             }
-            _ => Err(refused("is LATERAL")),
+            _ => Err(refused("is LATERAL or has columns of SEARCH or CYCLE")),
         }
     }
 

@@ -280,7 +280,7 @@ impl Judge<'_> {
                         ..Reading::default()
                     });
                 }
-                Err(unknown_column(name))
+                Err(unknown_column_of(qualifier, name))
             }
         }
     }
@@ -456,6 +456,13 @@ fn ambiguous(readings: Vec<Reading>) -> Reading {
 }
 
 /// As PostgreSQL words it: SQLSTATE 42703.
+fn unknown_column_of(relation: &str, name: &str) -> Denial {
+    Denial {
+        message: format!("column {relation}.{name} does not exist"),
+        ..unknown_column(name)
+    }
+}
+
 pub(super) fn unknown_column(name: &str) -> Denial {
     Denial {
         sqlstate: "42703",
