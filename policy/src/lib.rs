@@ -28,6 +28,7 @@ mod kind;
 mod limits;
 mod lookup;
 pub mod migration;
+mod needed;
 mod newer;
 mod observe;
 mod parse;

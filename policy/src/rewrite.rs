@@ -126,6 +126,23 @@ pub(crate) fn is_null(arg: Node) -> Node {
     })))
 }
 
+/// `arg IS DISTINCT FROM NULL`: unlike IS NOT NULL also for a row with a NULL in it.
+pub(crate) fn is_distinct_from_null(arg: Node) -> Node {
+    let null = AConst {
+        isnull: true,
+        location: -1,
+        ..AConst::default()
+    };
+    node(NodeEnum::AExpr(Box::new(AExpr {
+        kind: AExprKind::AexprDistinct as i32,
+        name: vec![string("=")],
+        lexpr: Some(Box::new(arg)),
+        rexpr: Some(Box::new(node(NodeEnum::AConst(null)))),
+        location: -1,
+        ..AExpr::default()
+    })))
+}
+
 pub(crate) fn boolean(value: bool) -> Node {
     node(NodeEnum::AConst(AConst {
         val: Some(a_const::Val::Boolval(pb::Boolean { boolval: value })),

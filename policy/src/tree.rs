@@ -80,6 +80,14 @@ pub(crate) fn all_of(kind: &str, part: &impl Serialize) -> Vec<Node> {
     found
 }
 
+/// The tree of a part.
+pub(crate) fn part(part: &impl Serialize) -> Option<Node> {
+    match part.serialize(Builder).ok()? {
+        Value::Node(node) => Some(*node),
+        _ => None,
+    }
+}
+
 /// Whether a part that is not a tree yet is equal to one, places aside.
 pub(crate) fn is_same(node: &Node, part: &impl Serialize) -> bool {
     let part = part.serialize(Builder);

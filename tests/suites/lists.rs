@@ -23,6 +23,7 @@ const OPERATORS: &str = include_str!("../../policy/src/builtin/operators.txt");
 const OPERATOR_SETS: &str = include_str!("../../policy/src/builtin/operators.rs");
 
 const RESULT_GENERATOR: &str = include_str!("../../policy/src/builtin/results.sql");
+const NEEDED: &str = include_str!("../../policy/src/needed.rs");
 const RESULTS: &str = include_str!("../../policy/src/builtin/results.txt");
 
 /// What psql 15 sends for `\d` and its relatives (`psql -E`), with oids of another database.
@@ -142,6 +143,36 @@ fn functions_give_what_is_said() {
     if version == GENERATED_ON {
         assert_eq!(live.len(), RESULTS.lines().count(), "run results.sql again");
     }
+}
+
+/// What is said to give NULL for a NULL does so on every version, each overload of it.
+#[test]
+fn what_is_strict_is_so() {
+    let quoted = |list: &str| {
+        let (_, behind) = NEEDED
+            .split_once(&format!("const {list}: &[&str] = &["))
+            .unwrap();
+        let (within, _) = behind.split_once("];").unwrap();
+        within
+            .replace('"', "'")
+            .trim()
+            .trim_end_matches(',')
+            .to_owned()
+    };
+    let (operators, functions) = (quoted("STRICT_OPERATORS"), quoted("STRICT_FUNCTIONS"));
+    let mut admin = superuser(server().address(), "postgres");
+    let reply = script(
+        &mut admin,
+        &format!(
+            "SELECT oprname FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode \
+             WHERE oprnamespace = 'pg_catalog'::regnamespace AND NOT proisstrict AND oprname IN ({operators}) \
+             UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
+             AND (NOT proisstrict OR proretset OR prokind <> 'f') AND proname IN ({functions})"
+        ),
+    );
+    let lax = reply.results.last().map_or(&[][..], |result| &result.rows);
+    assert!(lax.is_empty(), "{lax:?}");
+    assert!(operators.contains("'@>'") && functions.contains("'substr'"));
 }
 
 /// What other servers have beyond the list is unknown, hence denied, unless the engine names it; what the

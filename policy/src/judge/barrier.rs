@@ -96,6 +96,7 @@ impl Judge<'_> {
             return self.full_join_equality(equality, scope, env);
         }
         let begins = self.place_before_views(&*conjunct);
+        let written = self.seek_needed(place, conjunct);
         let facts = match place {
             Clause::Having(groups) => self.condition_over(conjunct, groups, scope, env)?,
             Clause::Where | Clause::On(_) | Clause::Full { .. } => {
@@ -125,6 +126,7 @@ impl Judge<'_> {
                 return Err(full_join::not_joinable());
             }
             let guarded = rewrite::take(conjunct);
+            self.note_needed(written.as_ref());
             self.hold(begins, &guarded, self.admitting(&seen));
             *conjunct = rewrite::case(admitted, guarded, rewrite::boolean(false));
             self.rewritten();

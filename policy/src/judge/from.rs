@@ -28,6 +28,8 @@ pub(super) struct Level {
     pub(super) relations: Vec<EntryId>,
     /// MERGE has no WHERE: each scoped relation is guarded where it stands.
     pub(super) without_where: bool,
+    /// Whether there is an outer join.
+    pub(super) outer_joined: bool,
     /// Whether anything of a tenant is read.
     pub(super) risky: bool,
     /// What the conditions of joins read.

@@ -31,6 +31,7 @@ impl Judge<'_> {
             JoinType::JoinFull => (false, false),
             _ => return Err(unsupported("this kind of join")),
         };
+        level.outer_joined |= !(keep_left && keep_right);
         let visible = in_where && join.alias.is_none();
         let begins = match join.alias {
             Some(_) => tree::anchor_of(&*join),

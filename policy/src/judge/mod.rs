@@ -52,6 +52,7 @@ mod made;
 mod merge;
 mod modify;
 mod names;
+mod needed;
 mod observed;
 mod operation;
 mod order;
@@ -302,6 +303,8 @@ struct Judge<'a> {
     standing: Standing,
     /// What the policy wishes for a scoped relation.
     wishes: HashMap<EntryId, (MissingFilter, MissingValue)>,
+    /// What conditions behind barriers need of the WHERE that is judged.
+    needed: needed::Needed,
     /// What the client's own conditions say, for `missing_filter = "reject"`.
     filters: filter::Filters,
     /// What became of relations that the client named without their schema.
@@ -339,6 +342,7 @@ impl<'a> Judge<'a> {
             prepared_types: Vec::new(),
             standing: Standing::default(),
             wishes: HashMap::new(),
+            needed: needed::Needed::default(),
             filters: filter::Filters::default(),
             named: Named::None,
             places: HashMap::new(),

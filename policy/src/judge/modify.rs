@@ -2,7 +2,6 @@
 
 use pg_query::protobuf::{DeleteStmt, Node, RangeVar, UpdateStmt};
 
-use super::barrier::Clause;
 use super::from::Level;
 use super::names::{Item, Scope};
 use super::output::Output;
@@ -32,14 +31,15 @@ impl Judge<'_> {
             target,
             &level,
         )?;
+        let mut tests = Vec::new();
         if !current {
-            self.quals(&mut update.where_clause, &scope, &inner, Clause::Where)?;
+            (_, tests) = self.filter(&mut update.where_clause, &level, &scope, &inner)?;
         }
         let output = self.returning(update.returning_clause.as_mut(), target, &scope, &inner)?;
         self.demand_filters(&level.relations);
         self.fence(&mut update.from_clause, &level);
         if !current {
-            self.guard_where(&mut update.where_clause, &level)?;
+            self.guard_where(&mut update.where_clause, &level, tests)?;
         }
         self.fence_ctes(with.as_mut(), &inner);
         update.with_clause = with;
@@ -70,14 +70,15 @@ impl Judge<'_> {
             target,
             &level,
         )?;
+        let mut tests = Vec::new();
         if !current {
-            self.quals(&mut delete.where_clause, &scope, &inner, Clause::Where)?;
+            (_, tests) = self.filter(&mut delete.where_clause, &level, &scope, &inner)?;
         }
         let output = self.returning(delete.returning_clause.as_mut(), target, &scope, &inner)?;
         self.demand_filters(&level.relations);
         self.fence(&mut delete.using_clause, &level);
         if !current {
-            self.guard_where(&mut delete.where_clause, &level)?;
+            self.guard_where(&mut delete.where_clause, &level, tests)?;
         }
         self.fence_ctes(with.as_mut(), &inner);
         delete.with_clause = with;
@@ -116,11 +117,17 @@ impl Judge<'_> {
         Ok((target, level))
     }
 
-    fn guard_where(&mut self, clause: &mut Option<Box<Node>>, level: &Level) -> Result<(), Denial> {
+    fn guard_where(
+        &mut self,
+        clause: &mut Option<Box<Node>>,
+        level: &Level,
+        tests: Vec<Node>,
+    ) -> Result<(), Denial> {
         let mut predicates = Vec::new();
         for id in &level.guarded_in_where {
             predicates.extend(self.predicate(*id)?);
         }
+        predicates.extend(tests);
         rewrite::prepend(clause, predicates);
         Ok(())
     }

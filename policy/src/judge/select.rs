@@ -78,7 +78,7 @@ impl Judge<'_> {
         self.group_queries = self.queries_of(&select.group_clause);
         let mut output = self.targets_over(&mut select.target_list, &groups, &scope, env)?;
         let mut aggregate = output.columns.iter().any(|column| column.sealed);
-        let filter = self.quals(&mut select.where_clause, &scope, env, Clause::Where)?;
+        let (filter, tests) = self.filter(&mut select.where_clause, &level, &scope, env)?;
         self.demand_filters(&level.relations);
 
         let by_output = self.output_scope(&output);
@@ -129,6 +129,7 @@ impl Judge<'_> {
         for id in &level.guarded_in_where {
             predicates.extend(self.predicate(*id)?);
         }
+        predicates.extend(tests);
         rewrite::prepend(&mut select.where_clause, predicates);
         output.risky = level.risky;
         output.reads.extend(&level.reads);

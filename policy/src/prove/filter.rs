@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::forms::Predicate;
 use super::{Gap, Step, Walk, forms, need};
+use crate::needed;
 use crate::tree::{self, Node};
 
 impl<'a> Walk<'a> {
@@ -25,8 +26,18 @@ impl<'a> Walk<'a> {
             .len()
             .checked_sub(rest)
             .ok_or(Gap("a condition is gone"))?;
-        let (guards, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
-        self.guards(guards)?;
+        let (added, rest) = after.split_at_checked(added).unwrap_or((&after, &[]));
+        let is_test = |node: &&&'a Node| forms::is_given(node).is_some();
+        let (tests, guards): (Vec<&Node>, Vec<&Node>) = added.iter().partition(is_test);
+        let reader = needed::Reader(&|_| true);
+        let needed: Vec<_> = before.iter().flat_map(|it| reader.by_truth(it)).collect();
+        // What the client's own conditions need can be asked for beside them.
+        let mut paths = tests.into_iter().map(forms::is_given);
+        need(
+            paths.all(|path| path.is_some_and(|path| needed.contains(&path))),
+            "a condition was added",
+        )?;
+        self.guards(&guards)?;
         self.each_conjunct(&before, rest)
     }
 

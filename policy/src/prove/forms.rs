@@ -14,6 +14,7 @@ pub(super) const FENCED: (i64, i64) = (1, 2);
 const ALIAS_PREFIX: &str = "pgwarden_";
 
 const AEXPR_OP: i64 = 1;
+const AEXPR_DISTINCT: i64 = 4;
 /// `OR_EXPR`.
 const OR: i64 = 2;
 /// `IS_NULL`.
@@ -113,6 +114,19 @@ fn plain_type(name: &Node) -> Option<ValueType> {
             .find(|value_type| value_type.pg_name() == *name),
         _ => None,
     }
+}
+
+/// Reads `<column> IS DISTINCT FROM NULL`: the column.
+pub(super) fn is_given(node: &Node) -> Option<Vec<&str>> {
+    let whole = node.kind == "AExpr"
+        && node.has_only(&["kind", "name", "lexpr", "rexpr"])
+        && node.int("kind") == AEXPR_DISTINCT;
+    let column = node
+        .node("lexpr")
+        .filter(|it| whole && it.kind == "ColumnRef")?;
+    let null = node.node("rexpr").filter(|it| it.kind == "AConst")?;
+    let is_null = null.has_only(&["isnull"]) && *null.field("isnull") == Value::True;
+    is_null.then(|| names(column.list("fields")))?
 }
 
 /// The texts of a list of `String` nodes, if it is one.

@@ -314,7 +314,7 @@ impl<'a> Walk<'a> {
             "ViewStmt" => self.own_view(original, rewritten),
             "AlterTableStmt" | "RenameStmt" => self.lasting_changed(original, rewritten),
             "RangeSubselect" => self.derived(original, rewritten, "subquery"),
-            "SubLink" => self.derived(original, rewritten, "subselect"),
+            "SubLink" if is_compared(original) => self.derived(original, rewritten, "subselect"),
             // Their RangeVars name aliases of the query and constraints, not relations.
             "LockingClause" | "ConstraintsSetStmt" => self.same(original, rewritten),
             _ => self.fields(original, rewritten, &[]),
@@ -469,7 +469,7 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// A query in FROM or in an expression; the judge may have claimed that it is a fence.
+    /// A query in FROM or that values are compared with; the judge may have claimed that it is a fence.
     fn derived(&mut self, original: &'a Node, rewritten: &'a Node, query: &str) -> Step {
         if let (false, Some(before)) = (self.index.fences.is_empty(), original.node(query)) {
             let at = tree::anchor(before);
@@ -505,4 +505,10 @@ impl<'a> Walk<'a> {
 
 fn is_place(name: &str, value: &Value) -> bool {
     is_location(name) && matches!(value, Value::Int(_) | Value::Default)
+}
+
+/// Whether a subquery is one of IN, ANY or ALL. Of others none is a fence, and `EXISTS (SELECT FROM (…))` begins where
+/// a query in its FROM does.
+fn is_compared(sublink: &Node) -> bool {
+    matches!(sublink.int("sub_link_type"), 2 | 3)
 }

@@ -71,3 +71,36 @@ fn barriers_and_fences_are_recognised() {
     refused("SELECT 1 OFFSET 1", "SELECT 1 OFFSET 0");
     proven("SELECT 1 LIMIT 5", "SELECT 1 LIMIT 5 OFFSET 0");
 }
+
+/// What the client's condition needs may be asked for beside its barrier, and nothing else.
+#[test]
+fn only_what_is_needed_is_asked_for() {
+    let client = |condition: &str| {
+        format!("SELECT 1 FROM plans p FULL JOIN leads l ON true WHERE {condition}")
+    };
+    let sent = |test: &str, condition: &str| {
+        format!(
+            "SELECT 1 FROM public.plans p FULL JOIN (public.leads l JOIN (SELECT) AS pgwarden_1 ON @l@) ON true WHERE {test} AND CASE WHEN @l@ THEN {condition} ELSE false END"
+        )
+    };
+    let strict = "1 / l.score > 0";
+    proven(
+        &client(strict),
+        &sent("l.score IS DISTINCT FROM NULL", strict),
+    );
+    refused(
+        &client(strict),
+        &sent("l.name IS DISTINCT FROM NULL", strict),
+    );
+    refused(&client(strict), &sent("l.score IS DISTINCT FROM 7", strict));
+    refused(
+        &client(strict),
+        &sent("l.score IS NOT DISTINCT FROM NULL", strict),
+    );
+    refused(
+        &client(strict),
+        &sent("score IS DISTINCT FROM NULL", strict),
+    );
+    let lax = "coalesce(1 / l.score, 1) > 0";
+    refused(&client(lax), &sent("l.score IS DISTINCT FROM NULL", lax));
+}
